@@ -1,0 +1,1 @@
+"""Yangfan SDK."""

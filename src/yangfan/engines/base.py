@@ -1,0 +1,230 @@
+"""The vocabulary of inference and what an engine must be able to do.
+
+Both wire dialects map to these nouns and every engine maps from them, so neither side knows the other. The values are
+immutable msgspec Structs rather than dataclasses: one is made per token on the hot path, and a Struct costs a fifth
+(docs/decisions/0007-structs-in-the-engine-vocabulary.md).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One piece of a multi-part message: text, or an image by URL or data URI."""
+
+    text: str | None = None
+    image_url: str | None = None
+    detail: str | None = None
+
+
+class FunctionCall(msgspec.Struct, frozen=True):
+    """The model's wish to call a function: `arguments` is JSON text, `thoughts` ERNIE's reasoning about it."""
+
+    name: str
+    arguments: str
+    id: str = ""
+    thoughts: str = ""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One turn. `role` is system, user, assistant or tool; `content` is text, parts, or None beside function calls."""
+
+    role: str
+    content: str | tuple[Part, ...] | None = None
+    name: str | None = None
+    function_calls: tuple[FunctionCall, ...] = ()
+    tool_call_id: str | None = None
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """A function that the model may call; `parameters` is a JSON Schema object."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class Sampling(msgspec.Struct, frozen=True):
+    """How to pick tokens. None means: the model's own default.
+
+    Ranges: temperature >= 0 (0 is greedy), 0 <= top_p <= 1, top_k >= 1, repetition_penalty > 0 (1 is none; v1 calls it
+    penalty_score), frequency_penalty and presence_penalty in [-2, 2], max_output_tokens >= 1, seed in [0, 2**32 - 1).
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    max_output_tokens: int | None = None
+    min_output_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logit_bias: Mapping[str, float] | None = None
+
+
+class ChatRequest(msgspec.Struct, frozen=True):
+    """One chat generation, whichever dialect asked for it.
+
+    `tool_choice` is "none", "auto", "required" or the name of a tool behind "function:"; `response_format` is OpenAI's
+    object (``{"type": "json_object"}``); `n` is the number of answers; `top_logprobs` None means no log-probabilities.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    n: int = 1
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: Mapping[str, Any] | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens counted by the served model's own tokenizer."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+class Finish(enum.Enum):
+    """Why the generation ended."""
+
+    NATURAL = "natural"
+    STOP_STRING = "stop_string"
+    LENGTH = "length"
+    FUNCTION_CALL = "function_call"
+    CONTENT_FILTER = "content_filter"
+
+
+class Delta(msgspec.Struct, frozen=True):
+    """One step of a stream. Concatenating `text` over all deltas of an `index` gives the answer.
+
+    `usage` is the count so far where the engine tells it (always on the last delta of the request); `finish` is set on
+    the last delta of each index. Function calls arrive whole, never in fragments.
+    """
+
+    text: str = ""
+    index: int = 0
+    reasoning: str = ""
+    function_calls: tuple[FunctionCall, ...] = ()
+    logprobs: Mapping[str, Any] | None = None
+    finish: Finish | None = None
+    usage: Usage | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One finished answer of a request that was not streamed."""
+
+    text: str
+    finish: Finish
+    index: int = 0
+    reasoning: str = ""
+    function_calls: tuple[FunctionCall, ...] = ()
+    logprobs: Mapping[str, Any] | None = None
+
+
+class ChatReply(msgspec.Struct, frozen=True):
+    """All answers of a request that was not streamed, in index order, and what they cost."""
+
+    answers: tuple[Answer, ...]
+    usage: Usage
+
+
+class Slots(msgspec.Struct, frozen=True):
+    """How busy an engine is: generations running now, and how many can run side by side."""
+
+    busy: int
+    total: int
+
+
+class EngineSpec(msgspec.Struct, frozen=True):
+    """What to run: filled from settings and the model store, handed to an engine file's `create`.
+
+    Attributes:
+        model: Name that the platform gives the model.
+        path: Model file or folder; None for engines that need none (echo).
+        context_tokens: Context window to allow for one request, prompt and answer together; None for the model's own.
+        slots: Generations to run side by side.
+        threads: CPU threads; None lets the engine choose.
+        options: Whatever else the engine's own docstring lists.
+    """
+
+    model: str
+    path: str | None = None
+    context_tokens: int | None = None
+    slots: int = 16
+    threads: int | None = None
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class Engine(Protocol):
+    """A running (or startable) model, in a child process of its own.
+
+    Every method but `start` and `stop` raises `yangfan.errors.EngineFailed` when the child dies or answers nonsense, and
+    `Invalid`, `ContextTooLong` or another refusal when the engine says that the request is at fault. Cancelling the task that
+    awaits a method, or closing the iterator, cancels the generation and frees its slot.
+    """
+
+    spec: EngineSpec
+    context_tokens: int
+    """Prompt and answer together, known after `start`."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the child is up and answered its health check since it was last started."""
+        ...
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, None while there is none."""
+        ...
+
+    async def start(self) -> None:
+        """Start the child and return when it can answer. Raises EngineFailed with the tail of its log otherwise."""
+        ...
+
+    async def wait_died(self) -> None:
+        """Return when the child that is running now has ended, however it ended."""
+        ...
+
+    async def stop(self) -> None:
+        """End the child: politely, then by force. Never raises; a second call does nothing."""
+        ...
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """Generate and return whole answers."""
+        ...
+
+    def chat_stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+        """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
+        ...
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt that `messages` become under the model's own chat template."""
+        ...
+
+    async def slots(self) -> Slots:
+        """How busy the child is now."""
+        ...
+
+
+# An engine file offers two names:
+#
+#   def create(spec: EngineSpec, workdir: Path) -> Engine
+#       makes the (not yet started) engine; `workdir` is an existing private folder for its log and sockets.
+#   def missing() -> str | None
+#       None if the engine can run here, otherwise what to install, as a pip command.

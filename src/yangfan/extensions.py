@@ -1,0 +1,50 @@
+"""Find an extension by name: the name is the file's (or folder's) name inside its package.
+
+Built-ins and third parties use one door: a module in the package, or an entry point in the group of the same name
+(`yangfan.engines` and so on).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+from typing import TYPE_CHECKING
+
+from yangfan.errors import UnknownExtension
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+SHARED = frozenset({"base", "process", "wire"})
+"""File names that hold what the extensions of a package share, never an extension."""
+
+
+def names(package: str) -> list[str]:
+    """Names of all extensions of `package` (such as ``"yangfan.engines"``), sorted."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:
+        raise UnknownExtension(f"{package} is not a package that holds extensions")
+    found = {
+        module.name
+        for module in pkgutil.iter_modules(spec.submodule_search_locations)
+        if module.name not in SHARED and not module.name.startswith("_")
+    }
+    found.update(point.name for point in importlib.metadata.entry_points(group=package))
+    return sorted(found)
+
+
+def load(package: str, name: str) -> ModuleType:
+    """Import and return the extension `name` of `package`.
+
+    Raises:
+        UnknownExtension: No such name; the message lists the names that exist.
+    """
+    for point in importlib.metadata.entry_points(group=package, name=name):
+        return point.load()
+    known = names(package)
+    if name not in known:
+        kind = package.rpartition(".")[2]
+        raise UnknownExtension(f"no {kind} named {name!r}; there are: {', '.join(known)}")
+    return importlib.import_module(f"{package}.{name}")

@@ -1,0 +1,1 @@
+"""What goes over the wire, as msgspec Structs. Knows nobody but `yangfan.errors`."""

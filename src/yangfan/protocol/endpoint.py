@@ -1,0 +1,50 @@
+"""An Endpoint is one thing a caller can do over the wire, declared once under its types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+RequestT = TypeVar("RequestT")
+ReplyT = TypeVar("ReplyT")
+
+Dialect = Literal["v1", "v2", "oauth", "iam", "action"]
+"""Which table of errors and which success shape apply: v1 inference, v2 inference, OAuth, IAM, `?Action=` console."""
+
+Auth = Literal["none", "inference", "signature"]
+"""none; any inference credential (access_token, bearer, signature); or bce-auth-v1 only."""
+
+
+@dataclass(frozen=True)
+class Endpoint(Generic[RequestT, ReplyT]):
+    """The contract of one call.
+
+    Attributes:
+        name: Stable name, `capability.verb` with the dialect in front: ``v1.chat``.
+        dialect: Which errors and envelope it speaks.
+        method: HTTP method.
+        path: Path; one trailing ``{name}`` parameter is allowed and takes the rest of the segment.
+        action: Value of the `Action` query parameter where several endpoints share a path.
+        request: Type of the JSON body; None when there is no body.
+        reply: Type of the JSON reply.
+        stream: Type of one event when the request asks for a stream; None when it cannot stream.
+        auth: Which credentials it takes.
+        aliases: Further paths that answer the same.
+        summary: One English sentence for the reference.
+        summary_zh: The same in Chinese.
+        spec: Section of the wire specification.
+    """
+
+    name: str
+    dialect: Dialect
+    method: Literal["GET", "POST"]
+    path: str
+    request: type[RequestT] | None
+    reply: type[ReplyT]
+    stream: type[Any] | None = None
+    auth: Auth = "inference"
+    action: str | None = None
+    aliases: tuple[str, ...] = ()
+    summary: str = ""
+    summary_zh: str = ""
+    spec: str = ""

@@ -1,0 +1,1 @@
+"""Qianfan v1: HTTP 200 always, `error_code` in the body, streams that end with `is_end`."""

@@ -1,0 +1,201 @@
+"""v1 chat: `POST /rpc/2.0/ai_custom/v1/wenxinworkshop/chat/{endpoint}` (specification B.3, B.4, B.5).
+
+Ranges are in the annotations: they validate, they document, and the reference is generated from them. Unknown and null
+fields are ignored, because the official SDKs send both.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from yangfan.protocol.endpoint import Endpoint
+
+PREFIX = "/rpc/2.0/ai_custom/v1/wenxinworkshop"
+
+
+class FunctionCall(msgspec.Struct, omit_defaults=True):
+    """A function that the model wants called; `arguments` is JSON text."""
+
+    name: str | None = None
+    arguments: str | None = None
+    thoughts: str | None = None
+
+
+class ImageUrl(msgspec.Struct):
+    """An image by https address or data URI."""
+
+    url: str
+    detail: str | None = None
+
+
+class ContentPart(msgspec.Struct, omit_defaults=True):
+    """One part of a multi-part message (vision models)."""
+
+    type: str
+    text: str | None = None
+    image_url: ImageUrl | None = None
+
+
+class Message(msgspec.Struct, omit_defaults=True):
+    """One turn: roles alternate user, assistant, …; `function` stands where `user` would."""
+
+    role: str
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    function_call: FunctionCall | None = None
+
+
+class Function(msgspec.Struct, omit_defaults=True):
+    """A function on offer (B.5)."""
+
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    responses: dict[str, Any] | None = None
+    examples: list[Any] | None = None
+    plugin_id: str | None = None
+
+
+class ToolChoiceFunction(msgspec.Struct):
+    """Which function."""
+
+    name: str
+
+
+class ToolChoice(msgspec.Struct, omit_defaults=True):
+    """Forces one function."""
+
+    type: str | None = None
+    function: ToolChoiceFunction | None = None
+    name: str | None = None
+
+
+class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Body of a v1 chat call."""
+
+    messages: Annotated[
+        list[Message] | None,
+        Meta(description="Conversation: odd count, roles alternate, the last is user or function. Required."),
+    ] = None
+    stream: Annotated[bool | None, Meta(description="Answer as server-sent events. Default false.")] = None
+    temperature: Annotated[
+        Annotated[float, Meta(gt=0, le=1)] | None,
+        Meta(description="(0, 1.0]; higher is more random. Default 0.95 or 0.8 by model family."),
+    ] = None
+    top_p: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="[0, 1.0]. Default 0.7 or 0.8 by family.")
+    ] = None
+    top_k: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="Positive; open-source models.")] = None
+    penalty_score: Annotated[
+        Annotated[float, Meta(ge=1, le=2)] | None, Meta(description="[1.0, 2.0] against repetition. Default 1.0.")
+    ] = None
+    frequency_penalty: Annotated[Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")] = None
+    presence_penalty: Annotated[Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")] = None
+    system: Annotated[str | None, Meta(description="Persona; counts towards the input limits.")] = None
+    stop: Annotated[
+        Annotated[list[Annotated[str, Meta(min_length=1, max_length=20)]], Meta(max_length=4)] | None,
+        Meta(description="Up to 4 strings of 1 to 20 characters that end the answer."),
+    ] = None
+    max_output_tokens: Annotated[
+        Annotated[int, Meta(ge=2)] | None,
+        Meta(description="At least 2; at most 2048, or 4096 for 128K models. Default 1024 (4096)."),
+    ] = None
+    min_output_tokens: Annotated[Annotated[int, Meta(ge=2, le=1024)] | None, Meta(description="[2, 1024].")] = None
+    response_format: Annotated[
+        Literal["text", "json_object"] | None, Meta(description="text (default) or json_object; a string in v1.")
+    ] = None
+    seed: Annotated[
+        Annotated[int, Meta(ge=0, le=2147483647)] | None,
+        Meta(description="[0, 2147483647]; equal seeds give equal answers on one engine. An extension of ours."),
+    ] = None
+    disable_search: bool | None = None
+    enable_citation: bool | None = None
+    enable_trace: bool | None = None
+    trace_number: int | None = None
+    functions: list[Function] | None = None
+    tool_choice: ToolChoice | None = None
+    tools: list[dict[str, Any]] | None = None
+    enable_system_memory: bool | None = None
+    system_memory_id: str | None = None
+    enable_user_memory: bool | None = None
+    user_setting: str | None = None
+    user_id: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
+    extra_parameters: Annotated[
+        dict[str, Any] | None, Meta(description="Sent by the official SDKs, ignored.")
+    ] = None
+
+
+class Usage(msgspec.Struct):
+    """Tokens counted by the served model's tokenizer."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class SearchResult(msgspec.Struct):
+    """A page that search found."""
+
+    index: int
+    url: str
+    title: str
+
+
+class SearchInfo(msgspec.Struct):
+    """What search found, when citation or trace asked for it."""
+
+    search_results: list[SearchResult]
+
+
+class ChatReply(msgspec.Struct, kw_only=True):
+    """A v1 answer. `is_truncated` and `need_clear_history` are always there: official clients index them."""
+
+    id: str
+    object: str = "chat.completion"
+    created: int
+    result: str
+    is_truncated: bool = False
+    need_clear_history: bool = False
+    finish_reason: str | msgspec.UnsetType = msgspec.UNSET
+    ban_round: int | msgspec.UnsetType = msgspec.UNSET
+    flag: int | msgspec.UnsetType = msgspec.UNSET
+    is_safe: int | msgspec.UnsetType = msgspec.UNSET
+    function_call: FunctionCall | msgspec.UnsetType = msgspec.UNSET
+    search_info: SearchInfo | msgspec.UnsetType = msgspec.UNSET
+    usage: Usage
+
+
+class ChatEvent(msgspec.Struct, kw_only=True):
+    """One event of a v1 stream; `result` is what is new. The last has `is_end` true; there is no [DONE]."""
+
+    id: str
+    object: str = "chat.completion"
+    created: int
+    sentence_id: int
+    is_end: bool
+    is_truncated: bool = False
+    result: str = ""
+    need_clear_history: bool = False
+    finish_reason: str | msgspec.UnsetType = msgspec.UNSET
+    ban_round: int | msgspec.UnsetType = msgspec.UNSET
+    flag: int | msgspec.UnsetType = msgspec.UNSET
+    function_call: FunctionCall | msgspec.UnsetType = msgspec.UNSET
+    search_info: SearchInfo | msgspec.UnsetType = msgspec.UNSET
+    usage: Usage
+
+
+CHAT = Endpoint(
+    name="v1.chat",
+    dialect="v1",
+    method="POST",
+    path=f"{PREFIX}/chat/{{endpoint}}",
+    request=ChatRequest,
+    reply=ChatReply,
+    stream=ChatEvent,
+    summary="Chat with a model, Qianfan v1.",
+    summary_zh="与模型对话（千帆 v1）。",
+    spec="B.3, B.4",
+)

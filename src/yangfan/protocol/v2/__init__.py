@@ -1,0 +1,1 @@
+"""Qianfan v2 inference: OpenAI's shape with Qianfan's error codes; real HTTP statuses."""

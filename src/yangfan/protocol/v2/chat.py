@@ -1,0 +1,246 @@
+"""v2 chat: `POST /v2/chat/completions`, OpenAI's shape with Qianfan's additions (specification C.2, C.3)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from yangfan.protocol.endpoint import Endpoint
+
+
+class ImageUrl(msgspec.Struct, omit_defaults=True):
+    """An image by https address or data URI."""
+
+    url: str
+    detail: str | None = None
+
+
+class ContentPart(msgspec.Struct, omit_defaults=True):
+    """One part of a multi-part message."""
+
+    type: str
+    text: str | None = None
+    image_url: ImageUrl | None = None
+    video_url: dict[str, Any] | None = None
+
+
+class FunctionCall(msgspec.Struct):
+    """Name and JSON arguments of a call."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, kw_only=True, omit_defaults=False):
+    """A complete call: id, type and function are all present in every item, which typed clients require."""
+
+    index: int | UnsetType = UNSET
+    id: str
+    type: str = "function"
+    function: FunctionCall
+
+
+class Message(msgspec.Struct, omit_defaults=True):
+    """One turn: system (first), user, assistant or tool."""
+
+    role: str
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    reasoning_content: str | None = None
+
+
+class StreamOptions(msgspec.Struct, omit_defaults=True):
+    """What a stream carries besides text."""
+
+    include_usage: bool | None = None
+    chunk_include_usage: bool | None = None
+
+
+class ToolFunction(msgspec.Struct, omit_defaults=True):
+    """A function on offer; `parameters` is a JSON Schema object."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(msgspec.Struct):
+    """A tool on offer; only functions are known."""
+
+    type: str
+    function: ToolFunction | None = None
+
+
+class NamedFunction(msgspec.Struct):
+    """Which function."""
+
+    name: str
+
+
+class NamedToolChoice(msgspec.Struct):
+    """Forces one function."""
+
+    type: str
+    function: NamedFunction
+
+
+class ResponseFormat(msgspec.Struct, omit_defaults=True):
+    """Shape of the answer: text, json_object, or json_schema with the schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: dict[str, Any] | None = None
+
+
+class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Body of a v2 chat call. Unknown and null fields are ignored."""
+
+    model: Annotated[str | None, Meta(description="Service name, preset name or endpoint suffix. Required.")] = None
+    messages: Annotated[list[Message] | None, Meta(description="Conversation, not empty. Required.")] = None
+    stream: Annotated[bool | None, Meta(description="Answer as server-sent events. Default false.")] = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[
+        Annotated[float, Meta(ge=0, le=2)] | None,
+        Meta(description="(0, 1.0] for ernie models, [0, 2] for others; 0 is greedy."),
+    ] = None
+    top_p: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="[0, 1.0].")] = None
+    top_k: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="Positive; an extension.")] = None
+    penalty_score: Annotated[Annotated[float, Meta(ge=1, le=2)] | None, Meta(description="[1.0, 2.0].")] = None
+    max_completion_tokens: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="At least 1 (2 for ernie models).")
+    ] = None
+    max_tokens: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="OpenAI's older name of max_completion_tokens.")
+    ] = None
+    seed: Annotated[Annotated[int, Meta(ge=0, le=2147483647)] | None, Meta(description="[0, 2147483647].")] = None
+    stop: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=20)]
+        | Annotated[list[Annotated[str, Meta(min_length=1, max_length=20)]], Meta(max_length=4)]
+        | None,
+        Meta(description="One string, or up to 4, of 1 to 20 characters each."),
+    ] = None
+    user: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
+    frequency_penalty: Annotated[Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")] = None
+    presence_penalty: Annotated[Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")] = None
+    repetition_penalty: Annotated[Annotated[float, Meta(gt=0, le=2)] | None, Meta(description="(0, 2.0].")] = None
+    logit_bias: dict[str, float] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[Annotated[int, Meta(ge=0, le=20)] | None, Meta(description="[0, 20].")] = None
+    n: Annotated[Annotated[int, Meta(ge=1, le=8)] | None, Meta(description="Answers to generate, [1, 8].")] = None
+    tools: list[Tool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    web_search: dict[str, Any] | None = None
+    enable_thinking: bool | None = None
+    thinking_budget: int | None = None
+    metadata: dict[str, Any] | None = None
+    preemptible: bool | None = None
+    trace_number: int | None = None
+    extra_parameters: dict[str, Any] | None = None
+
+
+class PromptTokensDetails(msgspec.Struct):
+    """Tokens of the prompt that were served from the engine's cache."""
+
+    cached_tokens: int = 0
+
+
+class Usage(msgspec.Struct):
+    """Tokens counted by the served model's tokenizer."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: PromptTokensDetails | UnsetType = UNSET
+
+
+class AnswerMessage(msgspec.Struct, kw_only=True):
+    """The assistant's turn."""
+
+    role: str = "assistant"
+    content: str | None = None
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[ToolCall] | UnsetType = UNSET
+
+
+class Choice(msgspec.Struct, kw_only=True):
+    """One answer. `finish_reason`: stop, length, tool_calls or content_filter."""
+
+    index: int
+    message: AnswerMessage
+    finish_reason: str | None = None
+    flag: int | UnsetType = UNSET
+    ban_round: int | UnsetType = UNSET
+    need_clear_history: bool | UnsetType = UNSET
+    logprobs: dict[str, Any] | UnsetType = UNSET
+
+
+class SearchResult(msgspec.Struct):
+    """A page that search found."""
+
+    index: int
+    url: str
+    title: str
+
+
+class ChatReply(msgspec.Struct, kw_only=True):
+    """A v2 answer; `object` is validated as a literal by the typed client."""
+
+    id: str
+    object: str = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage | UnsetType = UNSET
+    search_results: list[SearchResult] | UnsetType = UNSET
+
+
+class DeltaMessage(msgspec.Struct, kw_only=True):
+    """What is new; `{}` on the last chunk."""
+
+    role: str | UnsetType = UNSET
+    content: str | None | UnsetType = UNSET
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[ToolCall] | UnsetType = UNSET
+
+
+class ChunkChoice(msgspec.Struct, kw_only=True):
+    """One answer's news. `finish_reason` is null until the end, never empty."""
+
+    index: int
+    delta: DeltaMessage
+    finish_reason: str | None = None
+    flag: int | UnsetType = UNSET
+    ban_round: int | UnsetType = UNSET
+    logprobs: dict[str, Any] | UnsetType = UNSET
+
+
+class ChatChunk(msgspec.Struct, kw_only=True):
+    """One event of a v2 stream. `usage` is left out rather than null: Baidu's async client indexes it."""
+
+    id: str
+    object: str = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | UnsetType = UNSET
+
+
+CHAT = Endpoint(
+    name="v2.chat",
+    dialect="v2",
+    method="POST",
+    path="/v2/chat/completions",
+    aliases=("/v1/chat/completions", "/v2/v1/chat/completions"),
+    request=ChatRequest,
+    reply=ChatReply,
+    stream=ChatChunk,
+    summary="Chat with a model, Qianfan v2 (OpenAI's shape).",
+    summary_zh="与模型对话（千帆 v2，OpenAI 形式）。",
+    spec="C.2, C.3",
+)

@@ -1,0 +1,117 @@
+"""`POST /v2/apikey?Action=…`: the platform's own keys. An extension of ours in the shape of Qianfan's Actions (C.7)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from yangfan.protocol.endpoint import Endpoint
+
+T = TypeVar("T")
+
+KeyKind = Literal["bearer", "oauth", "signature"]
+"""bearer: one string for v2; oauth: api_key and secret_key for v1; signature: access_key and secret_access_key."""
+
+
+class ActionReply(msgspec.Struct, Generic[T]):
+    """Every Action's success: `{requestId, result}`."""
+
+    requestId: str  # noqa: N815 - the wire's spelling
+    result: T
+
+
+class ActionError(msgspec.Struct):
+    """Every Action's failure, with a real HTTP status."""
+
+    requestId: str  # noqa: N815 - the wire's spelling
+    code: str
+    message: str
+
+
+class CreateKey(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What kind of key to make."""
+
+    kind: KeyKind = "bearer"
+    name: Annotated[str, Meta(max_length=64, description="For people; not unique.")] = ""
+    expireInSeconds: Annotated[int, Meta(ge=1)] | None = None  # noqa: N815 - the wire's spelling
+
+
+class Key(msgspec.Struct, kw_only=True):
+    """A key without its secret. Times are UTC, `YYYY-MM-DDThh:mm:ssZ`."""
+
+    keyId: str  # noqa: N815 - the wire's spelling
+    kind: KeyKind
+    name: str = ""
+    status: Literal["enable", "revoked", "expired"] = "enable"
+    createTime: str  # noqa: N815 - the wire's spelling
+    expireTime: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+
+
+class NewKey(msgspec.Struct, kw_only=True):
+    """A key just made: the only time that its secret is shown. For kind bearer, `secret` is the whole bearer string."""
+
+    keyId: str  # noqa: N815 - the wire's spelling
+    kind: KeyKind
+    secret: str
+    name: str = ""
+
+
+class ListKeys(msgspec.Struct):
+    """Nothing to say."""
+
+
+class KeyList(msgspec.Struct):
+    """All keys, oldest first."""
+
+    items: list[Key]
+
+
+class RevokeKey(msgspec.Struct):
+    """Which key to end for good."""
+
+    keyId: str  # noqa: N815 - the wire's spelling
+
+
+CREATE_KEY = Endpoint(
+    name="keys.create",
+    dialect="action",
+    method="POST",
+    path="/v2/apikey",
+    action="CreateApiKey",
+    request=CreateKey,
+    reply=ActionReply[NewKey],
+    auth="signature",
+    summary="Create a key; its secret is shown this once.",
+    summary_zh="创建密钥，密文仅在此时返回一次。",
+    spec="C.7",
+)
+
+LIST_KEYS = Endpoint(
+    name="keys.list",
+    dialect="action",
+    method="POST",
+    path="/v2/apikey",
+    action="DescribeApiKeys",
+    request=ListKeys,
+    reply=ActionReply[KeyList],
+    auth="signature",
+    summary="List keys without their secrets.",
+    summary_zh="列出密钥（不含密文）。",
+    spec="C.7",
+)
+
+REVOKE_KEY = Endpoint(
+    name="keys.revoke",
+    dialect="action",
+    method="POST",
+    path="/v2/apikey",
+    action="DeleteApiKey",
+    request=RevokeKey,
+    reply=ActionReply[bool],
+    auth="signature",
+    summary="Revoke a key at once and for good.",
+    summary_zh="立即且永久吊销密钥。",
+    spec="C.7",
+)
