@@ -1,0 +1,385 @@
+"""The engine without a model: it answers with what it was told. For tests, demos, tutorials and benchmarks.
+
+What it does, exactly:
+
+* The answer is the text of the last user message (of the last message, if there is no user's). An image counts as ``[image]``.
+* `response_format` other than text wraps it: ``{"echo": "…"}``. `tool_choice` "required" or a function's name turns it into a call
+  of that function (of the first tool) with the arguments ``{"echo": "…"}``.
+* A token is one CJK character or emoji, one word with the white space character before it, or one white space character left over
+  (`tokenize`; joining the tokens gives the text). The prompt is ``role: text`` and a line feed for each message.
+* `max_output_tokens`, `stop`, `n` and log-probabilities (always 0.0) work; temperature, penalties, seed and the like change nothing.
+* A prompt that leaves no token of the context for an answer is refused as too long.
+* More requests than slots wait, first come, first served; a client that leaves frees its slot.
+
+Options (`EngineSpec.options`):
+    delay_seconds: Time that each token takes (default 0). Whole replies take as long as streams.
+
+It is a child process like every engine: ``python -m yangfan.engines.echo`` reads one line of JSON (`EchoConfig`) from stdin, writes
+``{"port": …, "context_tokens": …}`` to stdout, and then speaks OpenAI's chat completions on 127.0.0.1 until stdin closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from yangfan.engines.process import ChildProcess, ParentLink
+from yangfan.engines.wire.engine import ChildEngine, Ready
+from yangfan.engines.wire.errors import ErrorBody, ErrorDetail
+from yangfan.engines.wire.listener import Exchange
+from yangfan.engines.wire.types import (
+    ChatBody,
+    ChatMessage,
+    Choice,
+    Completion,
+    FunctionFragment,
+    Output,
+    Prompt,
+    SlotState,
+    TemplateBody,
+    Timings,
+    TokenizeBody,
+    ToolCall,
+    UsageCounts,
+    Verbose,
+)
+from yangfan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from yangfan.engines.base import Engine, EngineSpec
+
+DEFAULT_CONTEXT_TOKENS = 8192
+
+# Kana, Hangul and Han with their punctuation; emoji and pictographs.
+_WIDE = "\u2600-\u27bf\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U0001f000-\U0001faff\U00020000-\U0003ffff"
+_TOKEN = re.compile(rf"[{_WIDE}]|\s?[^\s{_WIDE}]+|\s")
+
+
+class EchoOptions(msgspec.Struct, forbid_unknown_fields=True):
+    """What `EngineSpec.options` may hold."""
+
+    delay_seconds: float = 0.0
+
+
+class EchoConfig(msgspec.Struct):
+    """The line that the child reads. `port` 0 picks a free one."""
+
+    api_key: str
+    model: str = "echo"
+    context_tokens: int = DEFAULT_CONTEXT_TOKENS
+    slots: int = 16
+    delay_seconds: float = 0.0
+    port: int = 0
+
+
+def create(spec: EngineSpec, workdir: Path) -> Engine:
+    """Make the (not yet started) engine.
+
+    Raises:
+        ConfigurationError: An option is unknown or has the wrong type.
+    """
+    try:
+        options = msgspec.convert(dict(spec.options), EchoOptions)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"options of the echo engine: {error}") from error
+    config = EchoConfig(
+        api_key="",
+        model=spec.model,
+        context_tokens=spec.context_tokens or DEFAULT_CONTEXT_TOKENS,
+        slots=spec.slots,
+        delay_seconds=options.delay_seconds,
+    )
+    process = ChildProcess(
+        f"the echo engine of {spec.model!r}", [sys.executable, "-m", __spec__.name], workdir
+    )
+    return ChildEngine(spec, process, msgspec.structs.asdict(config))
+
+
+def missing() -> str | None:
+    """It can always run."""
+    return None
+
+
+def tokenize(text: str) -> list[str]:
+    """The tokens of `text`; joined they are `text` again."""
+    return _TOKEN.findall(text)
+
+
+class EchoCompletion(Completion):
+    """A completion with the fields that strict OpenAI clients ask for."""
+
+    id: str = ""
+    object: str = "chat.completion"
+    created: int = 0
+    model: str = ""
+
+
+class Plan(msgspec.Struct):
+    """What a request will be answered with, and why that ends: known before the first token is sent."""
+
+    prompt_tokens: int
+    tokens: list[str]
+    finish_reason: str
+    stop_type: str
+    call: ToolCall | None = None
+
+
+def make_plan(body: ChatBody, context_tokens: int) -> Plan | ErrorDetail:
+    """Decide the whole answer."""
+    prompt_tokens = len(tokenize(render(body.messages)))
+    room = context_tokens - prompt_tokens
+    if room < 1:
+        return ErrorDetail(
+            code=400,
+            message=f"request ({prompt_tokens} tokens) exceeds the available context size ({context_tokens} tokens)",
+            type="exceed_context_size_error",
+            n_prompt_tokens=prompt_tokens,
+            n_ctx=context_tokens,
+        )
+    text = _last_user_text(body.messages)
+    if body.tools and body.tool_choice == "required":
+        return _plan_call(body, text, prompt_tokens)
+    if body.response_format is not None and body.response_format.get("type") != "text":
+        text = _echo_json(text)
+    cuts = [cut for cut in (text.find(stop) for stop in body.stop if stop) if cut >= 0]
+    if cuts:
+        text = text[: min(cuts)]
+    tokens = tokenize(text)
+    limit = min(room, body.max_tokens if body.max_tokens is not None else room)
+    if len(tokens) > limit:
+        return Plan(prompt_tokens, tokens[:limit], "length", "limit")
+    return Plan(prompt_tokens, tokens, "stop", "word" if cuts else "eos")
+
+
+def render(messages: list[ChatMessage]) -> str:
+    """The chat template."""
+    return "".join(f"{message.role}: {_text(message)}\n" for message in messages)
+
+
+def _plan_call(body: ChatBody, text: str, prompt_tokens: int) -> Plan:
+    arguments = _echo_json(text)
+    function = FunctionFragment(name=body.tools[0].function.name, arguments=arguments)
+    call = ToolCall(type="function", id="call_0", index=0, function=function)
+    return Plan(prompt_tokens, tokenize(arguments), "tool_calls", "eos", call)
+
+
+def _echo_json(text: str) -> str:
+    return msgspec.json.encode({"echo": text}).decode()
+
+
+def _last_user_text(messages: list[ChatMessage]) -> str:
+    for message in reversed(messages):
+        if message.role == "user":
+            return _text(message)
+    return _text(messages[-1]) if messages else ""
+
+
+def _text(message: ChatMessage) -> str:
+    if message.content is None or isinstance(message.content, str):
+        return message.content or ""
+    return "".join(
+        "[image]" if part.image_url is not None else part.text or "" for part in message.content
+    )
+
+
+class Echo:
+    """The child's service: answers the exchanges of all connections."""
+
+    def __init__(self, config: EchoConfig) -> None:
+        """All slots are free."""
+        self._config = config
+        self._slots = asyncio.Semaphore(config.slots)
+        self._busy = 0
+        self._ids = itertools.count(1)
+        self._encode = msgspec.json.Encoder().encode
+        self._decode_chat = msgspec.json.Decoder(ChatBody).decode
+        self._routes = {
+            "/v1/chat/completions": self._chat,
+            "/chat/completions": self._chat,
+            "/tokenize": self._tokenize,
+            "/apply-template": self._apply_template,
+            "/slots": self._report_slots,
+            "/health": self._report_health,
+        }
+
+    def answer(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        handle = self._routes.get(exchange.path)
+        try:
+            if handle is None:
+                self._refuse(exchange, 404, f"no such path: {exchange.path}")
+            else:
+                handle(exchange)
+        except (msgspec.DecodeError, ValueError) as error:
+            self._refuse(exchange, 400, str(error))
+
+    def _chat(self, exchange: Exchange) -> None:
+        body = self._decode_chat(exchange.body)
+        if not 1 <= body.n <= self._config.slots:
+            self._refuse(exchange, 400, f"n must be between 1 and {self._config.slots}")
+            return
+        plan = make_plan(body, self._config.context_tokens)
+        if isinstance(plan, ErrorDetail):
+            exchange.reply(400, self._encode(ErrorBody(plan)))
+        elif body.stream:
+            exchange.spawn(self._stream(exchange, body, plan))
+        elif self._config.delay_seconds > 0 or self._slots.locked():
+            exchange.spawn(self._reply_later(exchange, body, plan))
+        else:
+            exchange.reply(200, self._whole(body, plan))
+
+    async def _reply_later(self, exchange: Exchange, body: ChatBody, plan: Plan) -> None:
+        async with self._slots:
+            self._busy += 1
+            try:
+                await asyncio.sleep(self._config.delay_seconds * len(plan.tokens))
+            finally:
+                self._busy -= 1
+        exchange.reply(200, self._whole(body, plan))
+
+    async def _stream(self, exchange: Exchange, body: ChatBody, plan: Plan) -> None:
+        async with self._slots:
+            self._busy += 1
+            try:
+                await self._send_chunks(exchange, body, plan)
+            finally:
+                self._busy -= 1
+        exchange.end_stream()
+
+    async def _send_chunks(self, exchange: Exchange, body: ChatBody, plan: Plan) -> None:
+        chunk = EchoCompletion(
+            id=f"chatcmpl-{next(self._ids)}",
+            object="chat.completion.chunk",
+            created=int(time.time()),
+            model=self._config.model,
+        )
+
+        async def send(index: int, delta: Output, **fields: Any) -> None:
+            chunk.choices = [Choice(index=index, delta=delta, **fields)]
+            await exchange.send_event(self._encode(chunk))
+
+        exchange.start_stream()
+        for index in range(body.n):
+            await send(index, Output(role="assistant"))
+        for count, token in enumerate(plan.tokens, 1):
+            await asyncio.sleep(self._config.delay_seconds)
+            if body.timings_per_token:
+                chunk.timings = Timings(prompt_n=plan.prompt_tokens, predicted_n=count)
+            for index in range(body.n if plan.call is None else 0):
+                logprobs = _logprobs([token]) if body.logprobs else None
+                await send(index, Output(content=token), logprobs=logprobs)
+        if body.verbose:
+            chunk.verbose = Verbose(plan.stop_type)
+        for index in range(body.n):
+            if plan.call is not None:
+                await send(index, Output(tool_calls=[plan.call]))
+            await send(index, Output(), finish_reason=plan.finish_reason)
+        if body.stream_options is not None and body.stream_options.include_usage:
+            chunk.choices, chunk.verbose = [], None
+            chunk.usage = _usage(body, plan)
+            await exchange.send_event(self._encode(chunk))
+        await exchange.send_event(b"[DONE]")
+
+    def _whole(self, body: ChatBody, plan: Plan) -> bytes:
+        message = (
+            Output(role="assistant", content="".join(plan.tokens))
+            if plan.call is None
+            else Output(role="assistant", tool_calls=[plan.call])
+        )
+        logprobs = _logprobs(plan.tokens) if body.logprobs else None
+        return self._encode(
+            EchoCompletion(
+                id=f"chatcmpl-{next(self._ids)}",
+                created=int(time.time()),
+                model=self._config.model,
+                choices=[
+                    Choice(
+                        index=index,
+                        message=message,
+                        finish_reason=plan.finish_reason,
+                        logprobs=logprobs,
+                    )
+                    for index in range(body.n)
+                ],
+                usage=_usage(body, plan),
+                verbose=Verbose(plan.stop_type) if body.verbose else None,
+            )
+        )
+
+    def _tokenize(self, exchange: Exchange) -> None:
+        body = msgspec.json.decode(exchange.body, type=TokenizeBody)
+        exchange.reply(200, self._encode({"tokens": tokenize(body.content)}))
+
+    def _apply_template(self, exchange: Exchange) -> None:
+        body = msgspec.json.decode(exchange.body, type=TemplateBody)
+        exchange.reply(200, self._encode(Prompt(render(body.messages))))
+
+    def _report_slots(self, exchange: Exchange) -> None:
+        states = [
+            SlotState(
+                id=number, n_ctx=self._config.context_tokens, is_processing=number < self._busy
+            )
+            for number in range(self._config.slots)
+        ]
+        exchange.reply(200, self._encode(states))
+
+    def _report_health(self, exchange: Exchange) -> None:
+        exchange.reply(200, b'{"status":"ok"}')
+
+    def _refuse(self, exchange: Exchange, status: int, message: str) -> None:
+        detail = ErrorDetail(code=status, message=message, type="invalid_request_error")
+        exchange.reply(status, self._encode(ErrorBody(detail)))
+
+
+def _usage(body: ChatBody, plan: Plan) -> UsageCounts:
+    completion_tokens = len(plan.tokens) * body.n
+    return UsageCounts(
+        plan.prompt_tokens, completion_tokens, plan.prompt_tokens + completion_tokens
+    )
+
+
+def _logprobs(tokens: list[str]) -> dict[str, Any]:
+    content = [
+        {"token": token, "bytes": list(token.encode()), "logprob": 0.0, "top_logprobs": []}
+        for token in tokens
+    ]
+    return {"content": content}
+
+
+async def _serve(link: ParentLink, config: EchoConfig) -> None:
+    loop = asyncio.get_running_loop()
+    echo = Echo(config)
+    server = await loop.create_server(
+        lambda: Exchange(echo.answer, config.api_key), "127.0.0.1", config.port
+    )
+    port = server.sockets[0].getsockname()[1]
+    link.ready(msgspec.json.encode(Ready(port=port, context_tokens=config.context_tokens)))
+    await server.serve_forever()
+
+
+def main() -> None:
+    """Run the child."""
+    link = ParentLink()
+    config = msgspec.json.decode(link.config, type=EchoConfig)
+    with asyncio.Runner(loop_factory=_fast_loop_factory()) as runner:
+        runner.run(_serve(link, config))
+
+
+def _fast_loop_factory() -> Any:
+    try:
+        import uvloop  # absent on Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""A supervised child process: started in a session of its own, watched, and never left behind.
+
+Parent and child share three pipes. The parent writes one line of configuration to the child's stdin (secrets travel here, never in
+argv) and keeps it open; the child writes one line to its stdout once it can answer; everything that it prints goes to stderr, which
+is its log. The child ends with its parent, however the parent ends: on Linux the kernel kills it, elsewhere it notices that stdin closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from yangfan.errors import EngineFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+LOG_LIMIT_BYTES = 1 << 20
+"""The log file starts again at its beginning when it would grow beyond this."""
+
+TAIL_BYTES = 2000
+_PR_SET_PDEATHSIG = 1
+
+
+class ChildProcess:
+    """One child: `start` it, wait for its death, `stop` it, start it again.
+
+    Attributes:
+        name: What error messages call it.
+        log_path: File with what the child printed since it was last started; bounded.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        workdir: Path,
+        *,
+        start_timeout_seconds: float = 60.0,
+        stop_grace_seconds: float = 5.0,
+    ) -> None:
+        """Describe the child; nothing runs yet.
+
+        Args:
+            name: What error messages call it.
+            argv: Program and arguments; the program begins with `ParentLink`.
+            workdir: Existing folder, the child's working directory and the place of its log.
+            start_timeout_seconds: How long the child may take until its ready line.
+            stop_grace_seconds: How long it may take to end after SIGTERM before it is killed.
+        """
+        self.name = name
+        self.log_path = workdir / "engine.log"
+        self._argv = tuple(argv)
+        self._workdir = workdir
+        self._start_timeout_seconds = start_timeout_seconds
+        self._stop_grace_seconds = stop_grace_seconds
+        self._process: asyncio.subprocess.Process | None = None
+        self._logging: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the operating system still has the child."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the living child, None while there is none."""
+        return self._process.pid if self._process is not None and self.alive else None
+
+    async def start(self, config: bytes) -> bytes:
+        """Start the child, hand it one line of configuration and return its ready line.
+
+        Raises:
+            EngineFailed: It did not start, ended first, or was not ready in time. The child is gone then.
+        """
+        await self.stop()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._argv,
+                cwd=self._workdir,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EngineFailed(f"{self.name} could not be started: {error}") from error
+        try:
+            return await self._await_ready(self._process, config)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def wait_died(self) -> None:
+        """Return when the child that runs now has ended; at once if there is none."""
+        if self._process is not None:
+            await self._process.wait()
+
+    async def stop(self) -> None:
+        """End the child and whatever it started: SIGTERM, then SIGKILL. A second call does nothing."""
+        if self._process is None:
+            return
+        try:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._stop_grace_seconds):
+                    await self._process.wait()
+        finally:
+            self._signal(signal.SIGKILL)
+        await self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        if self._logging is not None:
+            await asyncio.wait({self._logging})
+        self._process = None
+
+    def log_tail(self) -> str:
+        """The last lines that the child printed."""
+        try:
+            data = self.log_path.read_bytes()[-TAIL_BYTES:]
+        except OSError:
+            return ""
+        return data.decode("utf-8", "replace").strip()
+
+    async def _await_ready(self, process: asyncio.subprocess.Process, config: bytes) -> bytes:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._logging = asyncio.create_task(self._keep_log(process.stderr))
+        process.stdin.write(config + b"\n")
+        try:
+            async with asyncio.timeout(self._start_timeout_seconds):
+                line = await process.stdout.readline()
+        except TimeoutError:
+            raise EngineFailed(
+                f"{self.name} was not ready after {self._start_timeout_seconds:g} s; give it more time or a smaller model."
+                f"{self._quote_log()}"
+            ) from None
+        if not line.endswith(b"\n"):
+            await process.wait()
+            await asyncio.wait({self._logging})
+            raise EngineFailed(
+                f"{self.name} ended while starting ({_describe(process.returncode)}).{self._quote_log()}"
+            )
+        return line
+
+    async def _keep_log(self, printed: asyncio.StreamReader) -> None:
+        """Copy what the child prints into the log file, so that it can neither block the child nor fill the disk."""
+        with self.log_path.open("wb", buffering=0) as file:
+            while data := await printed.read(65536):
+                if file.tell() + len(data) > LOG_LIMIT_BYTES:
+                    file.seek(0)
+                    file.truncate()
+                with contextlib.suppress(OSError):  # a full disk must not stop the child
+                    file.write(data)
+
+    def _quote_log(self) -> str:
+        tail = self.log_tail()
+        return f" It last printed:\n{tail}" if tail else " It printed nothing."
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Signal the child's whole process group; the child leads it, so its pid names the group."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+
+class ParentLink:
+    """The child's side: made first thing in the child's program.
+
+    Attributes:
+        config: The line of configuration that the parent sent.
+    """
+
+    def __init__(self) -> None:
+        """Tie this process to its parent, read the configuration and turn stdout into the ready pipe.
+
+        Raises:
+            SystemExit: The parent is already gone.
+        """
+        _die_with_parent()
+        self._ready_fd = os.dup(1)
+        os.dup2(2, 1)  # from here on, prints (a C library's too) go to the log
+        self.config = sys.stdin.buffer.readline()
+        if not self.config.endswith(b"\n"):
+            raise SystemExit("the parent process is gone")
+        # A parent that died before _die_with_parent took effect is noticed here, and on every other system too.
+        threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
+
+    def ready(self, line: bytes) -> None:
+        """Tell the parent that this process can answer."""
+        os.write(self._ready_fd, line + b"\n")
+        os.close(self._ready_fd)
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when the thread that started it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _exit_at_end_of_stdin() -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    os._exit(0)
+
+
+def _describe(returncode: int | None) -> str:
+    if returncode is not None and returncode < 0:
+        return f"killed by {signal.Signals(-returncode).name}"
+    return f"exit status {returncode}"

@@ -1,0 +1,357 @@
+"""The engine vocabulary and OpenAI's chat completions (with llama.cpp's extensions), each into the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from yangfan.engines.base import (
+    Answer,
+    ChatReply,
+    ChatRequest,
+    Delta,
+    Finish,
+    FunctionCall,
+    Message,
+    Tool,
+    Usage,
+)
+from yangfan.engines.wire.errors import refusal_from
+from yangfan.engines.wire.types import (
+    ChatBody,
+    ChatMessage,
+    Choice,
+    Completion,
+    ContentPart,
+    FunctionFragment,
+    FunctionSpec,
+    ImageURL,
+    Output,
+    StreamOptions,
+    Timings,
+    ToolCall,
+    ToolSpec,
+    UsageCounts,
+)
+from yangfan.errors import EngineFailed, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Completion)
+_NAMED_FUNCTION = "function:"
+
+
+def encode_request(model: str, request: ChatRequest, *, stream: bool) -> bytes:
+    """The JSON body that asks a child for `request`.
+
+    Raises:
+        Invalid: `tool_choice` names a function that is not among the tools.
+    """
+    sampling = request.sampling
+    tools, tool_choice = _choose_tools(request)
+    return _encoder.encode(
+        ChatBody(
+            model=model,
+            messages=encode_messages(request.messages),
+            max_tokens=sampling.max_output_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            repeat_penalty=sampling.repetition_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            presence_penalty=sampling.presence_penalty,
+            seed=sampling.seed,
+            stop=list(sampling.stop),
+            logit_bias=sampling.logit_bias,
+            n=request.n,
+            tools=[_encode_tool(tool) for tool in tools],
+            tool_choice=tool_choice,
+            parallel_tool_calls=request.parallel_tool_calls if tools else None,
+            response_format=request.response_format,
+            logprobs=request.logprobs,
+            top_logprobs=request.top_logprobs,
+            stream=stream,
+            stream_options=StreamOptions(include_usage=True) if stream else None,
+            timings_per_token=stream,
+            # It repeats the whole prompt, so it is asked for only where "stop" has two meanings.
+            verbose=bool(sampling.stop),
+            # Who gives a seed wants the same text again; logits over a reused prefix can differ in the last bits.
+            cache_prompt=None if sampling.seed is None else False,
+        )
+    )
+
+
+def encode_messages(messages: Sequence[Message]) -> list[ChatMessage]:
+    """The conversation as the child reads it."""
+    return [
+        ChatMessage(
+            role=message.role,
+            content=_encode_content(message),
+            name=message.name,
+            tool_calls=[
+                ToolCall(
+                    type="function",
+                    id=call.id or f"call_{position}",
+                    function=FunctionFragment(name=call.name, arguments=call.arguments),
+                )
+                for position, call in enumerate(message.function_calls)
+            ],
+            tool_call_id=message.tool_call_id,
+        )
+        for message in messages
+    ]
+
+
+def decode_reply(body: bytes) -> ChatReply:
+    """The answers in a whole reply.
+
+    Raises:
+        EngineFailed: The body is not a chat completion.
+    """
+    completion = _decode(body)
+    if completion.usage is None or not completion.choices:
+        raise EngineFailed("the engine's reply has no answer or no usage")
+    return ChatReply(
+        answers=tuple(_decode_answer(choice, completion) for choice in completion.choices),
+        usage=_decode_usage(completion.usage),
+    )
+
+
+class DeltaReader:
+    """Turns the events of one stream into deltas, in order.
+
+    The last delta of the request carries its finish and the final usage, so a finish is held back until what follows it is known.
+    """
+
+    def __init__(self, answers: int) -> None:
+        """Expect this many answers."""
+        self.done = False
+        self._unfinished = set(range(answers))
+        self._completion_tokens = [0] * answers
+        self._calls: dict[int, dict[int, FunctionCall]] = {}
+        self._held: Delta | None = None
+        self._usage: Usage | None = None
+        self._running_usage: Usage | None = None
+
+    def read(self, data: bytes) -> list[Delta]:
+        """The deltas that an event's data completes.
+
+        Raises:
+            RefusedError: The event reports an error, or is none of a chat completion.
+        """
+        if data == b"[DONE]":
+            return [self._last()]
+        chunk = _decode(data)
+        if chunk.usage is not None:
+            self._add_usage(chunk.usage)
+        deltas: list[Delta] = []
+        for choice in chunk.choices:
+            if chunk.timings is not None:
+                self._running_usage = self._count(choice.index, chunk.timings)
+            delta = self._read_choice(choice, chunk)
+            if delta is None:
+                continue
+            if delta.finish is not None:
+                delta, self._held = self._held, delta
+            if delta is not None:
+                deltas.append(delta)
+        return deltas
+
+    def _read_choice(self, choice: Choice, chunk: Completion) -> Delta | None:
+        output = choice.delta
+        if output is None:
+            raise EngineFailed("the engine's stream has a choice without a delta")
+        if output.tool_calls:
+            self._add_calls(choice.index, output.tool_calls)
+        if choice.finish_reason is None:
+            if not (output.content or output.reasoning_content or choice.logprobs):
+                return None  # the role, or a piece of a function call
+            return Delta(
+                text=output.content or "",
+                index=choice.index,
+                reasoning=output.reasoning_content or "",
+                logprobs=choice.logprobs,
+                usage=self._running_usage,
+            )
+        self._unfinished.discard(choice.index)
+        calls = tuple(self._calls.pop(choice.index, {}).values())
+        return Delta(
+            text=output.content or "",
+            index=choice.index,
+            reasoning=output.reasoning_content or "",
+            function_calls=calls,
+            logprobs=choice.logprobs,
+            finish=_decode_finish(choice.finish_reason, chunk, called=bool(calls)),
+            usage=self._running_usage,
+        )
+
+    def _add_calls(self, index: int, fragments: list[ToolCall]) -> None:
+        calls = self._calls.setdefault(index, {})
+        for fragment in fragments:
+            position = fragment.index or 0
+            known = calls.get(position, FunctionCall(name="", arguments=""))
+            calls[position] = FunctionCall(
+                name=known.name + (fragment.function.name or ""),
+                arguments=known.arguments + (fragment.function.arguments or ""),
+                id=fragment.id or known.id,
+            )
+
+    def _count(self, index: int, timings: Timings) -> Usage:
+        if index >= len(self._completion_tokens):
+            raise EngineFailed("the engine's stream has more answers than were asked for")
+        self._completion_tokens[index] = timings.predicted_n
+        return Usage(
+            prompt_tokens=timings.cache_n + timings.prompt_n,
+            completion_tokens=sum(self._completion_tokens),
+            cached_tokens=timings.cache_n,
+        )
+
+    def _add_usage(self, counts: UsageCounts) -> None:
+        """OpenAI sends one count for the request, llama.cpp one for each answer."""
+        usage = _decode_usage(counts)
+        if self._usage is not None:
+            usage = msgspec.structs.replace(
+                usage, completion_tokens=self._usage.completion_tokens + usage.completion_tokens
+            )
+        self._usage = usage
+
+    def _last(self) -> Delta:
+        usage = self._usage or self._running_usage
+        if self._held is None or self._unfinished or usage is None:
+            raise EngineFailed("the engine's stream ended without saying why or without its usage")
+        self.done = True
+        return msgspec.structs.replace(self._held, usage=usage)
+
+
+async def read_deltas(
+    events: AsyncGenerator[bytes, None], answers: int
+) -> AsyncGenerator[Delta, None]:
+    """The deltas of a stream of `answers` answers; closing it closes `events`.
+
+    Raises:
+        EngineFailed: The stream ended early.
+    """
+    reader = DeltaReader(answers)
+    try:
+        async for data in events:
+            for delta in reader.read(data):
+                yield delta
+    finally:
+        await events.aclose()
+    if not reader.done:
+        raise EngineFailed("the engine's stream ended in the middle of the answer; try again")
+
+
+async def gather_reply(deltas: AsyncIterator[Delta], answers: int) -> ChatReply:
+    """A stream of `answers` answers as one whole reply."""
+    received: list[list[Delta]] = [[] for _ in range(answers)]
+    usage = Usage()
+    async for delta in deltas:
+        received[delta.index].append(delta)
+        usage = delta.usage or usage
+    return ChatReply(answers=tuple(map(_join, received)), usage=usage)
+
+
+def _join(deltas: list[Delta]) -> Answer:
+    tokens = [token for delta in deltas for token in (delta.logprobs or {}).get("content") or ()]
+    last = deltas[-1]
+    assert last.finish is not None
+    return Answer(
+        text="".join(delta.text for delta in deltas),
+        finish=last.finish,
+        index=last.index,
+        reasoning="".join(delta.reasoning for delta in deltas),
+        function_calls=last.function_calls,
+        logprobs={"content": tokens} if tokens else None,
+    )
+
+
+def _choose_tools(request: ChatRequest) -> tuple[tuple[Tool, ...], str | None]:
+    """Children know "none", "auto" and "required": one function is required by offering only that one."""
+    choice = request.tool_choice
+    if not request.tools:
+        return (), None
+    if choice is None or not choice.startswith(_NAMED_FUNCTION):
+        return request.tools, choice
+    name = choice.removeprefix(_NAMED_FUNCTION)
+    chosen = tuple(tool for tool in request.tools if tool.name == name)
+    if not chosen:
+        known = ", ".join(tool.name for tool in request.tools)
+        raise Invalid(
+            f"tool_choice names {name!r}, but the tools are: {known}", param="tool_choice"
+        )
+    return chosen, "required"
+
+
+def _encode_tool(tool: Tool) -> ToolSpec:
+    function = FunctionSpec(tool.name, tool.description, tool.parameters or None)
+    return ToolSpec(type="function", function=function)
+
+
+def _encode_content(message: Message) -> str | list[ContentPart] | None:
+    if message.content is None or isinstance(message.content, str):
+        return message.content
+    return [
+        ContentPart(type="text", text=part.text or "")
+        if part.image_url is None
+        else ContentPart(type="image_url", image_url=ImageURL(part.image_url, part.detail))
+        for part in message.content
+    ]
+
+
+def _decode(data: bytes) -> Completion:
+    try:
+        completion = _decoder.decode(data)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise EngineFailed(
+            f"the engine sent something that is no chat completion: {error}"
+        ) from error
+    if completion.error is not None:
+        code = completion.error.code
+        raise refusal_from(completion.error, code if isinstance(code, int) else 500)
+    return completion
+
+
+def _decode_answer(choice: Choice, completion: Completion) -> Answer:
+    message = choice.message or Output()
+    calls = tuple(
+        FunctionCall(call.function.name or "", call.function.arguments or "", call.id or "")
+        for call in message.tool_calls
+    )
+    return Answer(
+        text=message.content or "",
+        finish=_decode_finish(choice.finish_reason, completion, called=bool(calls)),
+        index=choice.index,
+        reasoning=message.reasoning_content or "",
+        function_calls=calls,
+        logprobs=choice.logprobs,
+    )
+
+
+def _decode_finish(reason: str | None, completion: Completion, *, called: bool) -> Finish:
+    match reason:
+        case "length":
+            return Finish.LENGTH
+        case "tool_calls":
+            return Finish.FUNCTION_CALL
+        case "content_filter":
+            return Finish.CONTENT_FILTER
+        case "stop" if called:
+            return Finish.FUNCTION_CALL
+        case "stop":
+            stopped = completion.verbose is not None and completion.verbose.stop_type == "word"
+            return Finish.STOP_STRING if stopped else Finish.NATURAL
+        case _:
+            raise EngineFailed(f"the engine ended an answer for an unknown reason: {reason!r}")
+
+
+def _decode_usage(counts: UsageCounts) -> Usage:
+    details = counts.prompt_tokens_details
+    return Usage(
+        prompt_tokens=counts.prompt_tokens,
+        completion_tokens=counts.completion_tokens,
+        cached_tokens=details.cached_tokens if details is not None else 0,
+    )

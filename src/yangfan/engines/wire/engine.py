@@ -1,0 +1,153 @@
+"""An engine whose child process speaks OpenAI-shaped HTTP on loopback: everything but what starts the child."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from yangfan.engines.base import ChatReply, ChatRequest, Delta, EngineSpec, Message, Slots
+from yangfan.engines.wire.chat import (
+    decode_reply,
+    encode_messages,
+    encode_request,
+    gather_reply,
+    read_deltas,
+)
+from yangfan.engines.wire.errors import refusal
+from yangfan.engines.wire.pool import Pool
+from yangfan.engines.wire.types import Prompt, SlotState, TemplateBody, TokenizeBody, Tokens
+from yangfan.errors import EngineFailed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    from yangfan.engines.process import ChildProcess
+
+CONTROL_TIMEOUT_SECONDS = 30.0
+"""How long the child may take for anything but generating."""
+
+_CHAT_PATH = "/v1/chat/completions"
+_T = TypeVar("_T")
+
+
+class Ready(msgspec.Struct):
+    """The child's ready line.
+
+    Attributes:
+        port: Where it listens on 127.0.0.1.
+        context_tokens: Prompt and answer of one request together.
+    """
+
+    port: int
+    context_tokens: int
+
+
+class ChildEngine:
+    """`yangfan.engines.base.Engine` over a child that answers /health, /slots, /tokenize, /apply-template and chat."""
+
+    def __init__(self, spec: EngineSpec, process: ChildProcess, config: Mapping[str, Any]) -> None:
+        """Describe the engine; nothing runs yet.
+
+        Args:
+            spec: What was asked for.
+            process: The child that `start` starts.
+            config: What the child is told as JSON, besides the `api_key` that callers must present.
+        """
+        self.spec = spec
+        self.context_tokens = spec.context_tokens or 0
+        self._process = process
+        self._config = config
+        self._pool: Pool | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the child is up and answered its health check since it was last started."""
+        return self._pool is not None and self._process.alive
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, None while there is none."""
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start the child and return when it can answer; EngineFailed with the tail of its log otherwise."""
+        await self.stop()
+        api_key = secrets.token_urlsafe(32)
+        config = msgspec.json.encode({**self._config, "api_key": api_key})
+        ready = msgspec.json.decode(await self._process.start(config), type=Ready)
+        self.context_tokens = ready.context_tokens
+        pool = Pool("127.0.0.1", ready.port, api_key)
+        self._pool = pool
+        try:
+            await self._control("/health", None, msgspec.Raw)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def wait_died(self) -> None:
+        """Return when the child that is running now has ended, however it ended."""
+        await self._process.wait_died()
+
+    async def stop(self) -> None:
+        """End the child: politely, then by force. Never raises; a second call does nothing."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        await self._process.stop()
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """Generate and return whole answers."""
+        if request.n > 1:
+            # A whole reply of llama.cpp counts the tokens of its first answer only; a stream counts all.
+            async with aclosing(ChildEngine.chat_stream(self, request)) as deltas:
+                return await gather_reply(deltas, request.n)
+        body = encode_request(self.spec.model, request, stream=False)
+        status, reply = await self._connected().post(_CHAT_PATH, body)
+        if status != 200:
+            raise refusal(status, reply)
+        return decode_reply(reply)
+
+    def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
+        body = encode_request(self.spec.model, request, stream=True)
+        return read_deltas(self._connected().stream(_CHAT_PATH, body), request.n)
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt that `messages` become under the model's own chat template."""
+        template = TemplateBody(encode_messages(messages))
+        prompt = await self._control("/apply-template", template, Prompt)
+        return len((await self._control("/tokenize", TokenizeBody(prompt.prompt), Tokens)).tokens)
+
+    async def slots(self) -> Slots:
+        """How busy the child is now."""
+        states = await self._control("/slots", None, list[SlotState])
+        return Slots(busy=sum(state.is_processing for state in states), total=len(states))
+
+    def _connected(self) -> Pool:
+        if self._pool is None:
+            raise EngineFailed("the engine is not running; start it first")
+        return self._pool
+
+    async def _control(self, path: str, body: msgspec.Struct | None, reply_type: type[_T]) -> _T:
+        pool = self._connected()
+        try:
+            async with asyncio.timeout(CONTROL_TIMEOUT_SECONDS):
+                status, reply = (
+                    await pool.get(path)
+                    if body is None
+                    else await pool.post(path, msgspec.json.encode(body))
+                )
+        except TimeoutError:
+            raise EngineFailed(
+                f"the engine did not answer {path} within {CONTROL_TIMEOUT_SECONDS:g} s"
+            ) from None
+        if status != 200:
+            raise refusal(status, reply)
+        try:
+            return msgspec.json.decode(reply, type=reply_type)
+        except msgspec.DecodeError as error:
+            raise EngineFailed(f"the engine's answer to {path} makes no sense: {error}") from error
