@@ -49,18 +49,26 @@ class Ready(msgspec.Struct):
 class ChildEngine:
     """`yangfan.engines.base.Engine` over a child that answers /health, /slots, /tokenize, /apply-template and chat."""
 
-    def __init__(self, spec: EngineSpec, process: ChildProcess, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        spec: EngineSpec,
+        process: ChildProcess,
+        config: Mapping[str, Any],
+        ready_type: type[Ready] = Ready,
+    ) -> None:
         """Describe the engine; nothing runs yet.
 
         Args:
             spec: What was asked for.
             process: The child that `start` starts.
             config: What the child is told as JSON, besides the `api_key` that callers must present.
+            ready_type: What its ready line holds.
         """
         self.spec = spec
         self.context_tokens = spec.context_tokens or 0
         self._process = process
         self._config = config
+        self._ready_type = ready_type
         self._pool: Pool | None = None
 
     @property
@@ -78,10 +86,9 @@ class ChildEngine:
         await self.stop()
         api_key = secrets.token_urlsafe(32)
         config = msgspec.json.encode({**self._config, "api_key": api_key})
-        ready = msgspec.json.decode(await self._process.start(config), type=Ready)
-        self.context_tokens = ready.context_tokens
-        pool = Pool("127.0.0.1", ready.port, api_key)
-        self._pool = pool
+        ready = msgspec.json.decode(await self._process.start(config), type=self._ready_type)
+        self._became_ready(ready)
+        self._pool = Pool("127.0.0.1", ready.port, api_key)
         try:
             await self._control("/health", None, msgspec.Raw)
         except BaseException:
@@ -126,6 +133,10 @@ class ChildEngine:
         """How busy the child is now."""
         states = await self._control("/slots", None, list[SlotState])
         return Slots(busy=sum(state.is_processing for state in states), total=len(states))
+
+    def _became_ready(self, ready: Ready) -> None:
+        """Take over what only the started child knows."""
+        self.context_tokens = ready.context_tokens
 
     def _connected(self) -> Pool:
         if self._pool is None:

@@ -1,0 +1,241 @@
+"""llama.cpp, through the xllamacpp wheel: any GGUF model, on CPU or GPU, with continuous batching.
+
+The child process runs llama.cpp's own HTTP server on loopback behind a random key. Memory for attention (KV) is one pool that all slots
+share, and each request reserves the most it may use before it starts, so a batch never fails for lack of room; who does not fit
+waits, first come, first served.
+
+What a request leaves open is llama.cpp's default: temperature 0.8, top_p 0.95, top_k 40, min_p 0.05, no penalties (they look at the last
+64 tokens). A seed gives the same text again on an idle engine; beside other requests the batch changes the last bits of the logits.
+`min_output_tokens` is not supported by llama.cpp and has no effect.
+
+Options (`EngineSpec.options`):
+    kv_tokens: Most tokens in the KV pool (default 32768; SmolLM2-135M needs 23 KB for each).
+    default_output_tokens: Limit of an answer whose request sets none (default 1024, as on Qianfan).
+    gpu_layers: Layers to put on the GPU: 0 none (default), -1 all.
+    prompt_cache_mib: Memory for prompts of earlier requests that left the pool (default 256, 0 for none).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import threading
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from yangfan.engines._admission import Admission
+from yangfan.engines._gguf import NotGGUFError, read_context_tokens
+from yangfan.engines.process import ChildProcess, ParentLink
+from yangfan.engines.wire.engine import ChildEngine, Ready
+from yangfan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from contextlib import AbstractAsyncContextManager
+
+    from yangfan.engines.base import ChatReply, ChatRequest, Delta, Engine, EngineSpec, Message
+
+TEMPLATE_TOKENS = 256
+"""More than a chat template adds to a conversation: a default system text, the instructions for tools."""
+
+TEMPLATE_TOKENS_PER_MESSAGE = 16
+CONTROL_THREADS = 16
+"""HTTP threads of the child besides one for each slot: an idle kept-alive connection occupies one, too."""
+
+START_SECONDS = 60.0
+START_SECONDS_PER_GIB = 20.0
+
+
+class LlamaOptions(msgspec.Struct, forbid_unknown_fields=True):
+    """What `EngineSpec.options` may hold; the module's docstring explains each."""
+
+    kv_tokens: int = 32768
+    default_output_tokens: int = 1024
+    gpu_layers: int = 0
+    prompt_cache_mib: int = 256
+
+
+class LlamaConfig(msgspec.Struct):
+    """The line that the child reads."""
+
+    api_key: str
+    path: str
+    context_tokens: int | None
+    slots: int
+    threads: int
+    kv_tokens: int
+    gpu_layers: int
+    prompt_cache_mib: int
+
+
+class LlamaReady(Ready):
+    """The child's ready line, with the size of the pool."""
+
+    kv_tokens: int
+
+
+def create(spec: EngineSpec, workdir: Path) -> Engine:
+    """Make the (not yet started) engine.
+
+    Raises:
+        ConfigurationError: There is no path, or an option is unknown or has the wrong type.
+    """
+    if spec.path is None:
+        raise ConfigurationError(
+            f"the llama_cpp engine needs the path of a GGUF file for {spec.model!r}"
+        )
+    try:
+        options = msgspec.convert(dict(spec.options), LlamaOptions)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"options of the llama_cpp engine: {error}") from error
+    return LlamaEngine(spec, options, Path(spec.path), workdir)
+
+
+def missing() -> str | None:
+    """None if xllamacpp is installed, otherwise how to install it."""
+    if importlib.util.find_spec("xllamacpp") is None:
+        return 'pip install "yangfan[llama]"'
+    return None
+
+
+class LlamaEngine(ChildEngine):
+    """llama.cpp's server in a child process, with admission in front of it."""
+
+    def __init__(self, spec: EngineSpec, options: LlamaOptions, path: Path, workdir: Path) -> None:
+        """Describe the engine; nothing runs yet."""
+        size_bytes = path.stat().st_size if path.is_file() else 0
+        process = ChildProcess(
+            f"the llama.cpp engine of {spec.model!r}",
+            [sys.executable, "-m", __spec__.name],
+            workdir,
+            start_timeout_seconds=START_SECONDS + START_SECONDS_PER_GIB * size_bytes / 2**30,
+        )
+        config = LlamaConfig(
+            api_key="",
+            path=str(path.absolute()),
+            context_tokens=spec.context_tokens,
+            slots=spec.slots,
+            threads=spec.threads or _usable_cpus(),
+            kv_tokens=options.kv_tokens,
+            gpu_layers=options.gpu_layers,
+            prompt_cache_mib=options.prompt_cache_mib,
+        )
+        super().__init__(spec, process, msgspec.structs.asdict(config), LlamaReady)
+        self._default_output_tokens = options.default_output_tokens
+        self._admission = Admission(tokens=0, slots=spec.slots)
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """Generate and return whole answers."""
+        request = self._limit_output(request)
+        async with self._admit(request):
+            return await super().chat(request)
+
+    async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
+        request = self._limit_output(request)
+        async with self._admit(request), aclosing(super().chat_stream(request)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    def _became_ready(self, ready: Ready) -> None:
+        super()._became_ready(ready)
+        assert isinstance(ready, LlamaReady)
+        self._admission = Admission(tokens=ready.kv_tokens, slots=self.spec.slots)
+
+    def _limit_output(self, request: ChatRequest) -> ChatRequest:
+        if request.sampling.max_output_tokens is not None:
+            return request
+        sampling = msgspec.structs.replace(
+            request.sampling, max_output_tokens=self._default_output_tokens
+        )
+        return msgspec.structs.replace(request, sampling=sampling)
+
+    def _admit(self, request: ChatRequest) -> AbstractAsyncContextManager[None]:
+        """Reserve the most tokens that `request` can come to hold: its prompt once, each answer in full."""
+        answer_tokens = request.sampling.max_output_tokens or self._default_output_tokens
+        prompt_tokens = min(_most_prompt_tokens(request), self.context_tokens)
+        answer_tokens = min(answer_tokens, self.context_tokens)
+        tokens = min(prompt_tokens + request.n * answer_tokens, request.n * self.context_tokens)
+        return self._admission.hold(tokens=tokens, slots=request.n)
+
+
+def _most_prompt_tokens(request: ChatRequest) -> int:
+    """An upper bound that needs no tokenizer: no token is shorter than a byte."""
+    size = TEMPLATE_TOKENS + sum(map(_most_message_tokens, request.messages))
+    if request.tools:
+        size += len(msgspec.json.encode(request.tools))
+    return size
+
+
+def _most_message_tokens(message: Message) -> int:
+    size = TEMPLATE_TOKENS_PER_MESSAGE
+    if isinstance(message.content, str):
+        size += len(message.content.encode("utf-8", "replace"))
+    elif message.content is not None:
+        size += sum(len((part.text or "").encode("utf-8", "replace")) for part in message.content)
+    for call in message.function_calls:
+        size += len((call.name + call.arguments).encode("utf-8", "replace"))
+    return size
+
+
+def _usable_cpus() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def main() -> None:
+    """Run the child until its parent closes stdin."""
+    link = ParentLink()
+    config = msgspec.json.decode(link.config, type=LlamaConfig)
+    try:
+        trained_tokens = read_context_tokens(Path(config.path))
+    except (NotGGUFError, OSError) as error:
+        raise SystemExit(str(error)) from None
+    known = [tokens for tokens in (config.context_tokens, trained_tokens) if tokens is not None]
+    context_tokens = min(known, default=config.kv_tokens)
+    kv_tokens = min(config.slots * context_tokens, config.kv_tokens)
+    server = _start_server(config, context_tokens=context_tokens, kv_tokens=kv_tokens)
+    port = int(server.listening_address.rpartition(":")[2])
+    context_tokens = min(context_tokens, kv_tokens)
+    ready = LlamaReady(port=port, context_tokens=context_tokens, kv_tokens=kv_tokens)
+    link.ready(msgspec.json.encode(ready))
+    threading.Event().wait()
+
+
+def _start_server(config: LlamaConfig, *, context_tokens: int, kv_tokens: int) -> Any:
+    xllamacpp = importlib.import_module("xllamacpp")  # it has no type stubs
+    params = xllamacpp.CommonParams()
+    params.model.path = config.path
+    params.n_parallel = config.slots
+    params.n_ctx = kv_tokens
+    params.kv_unified = True
+    params.kv_unified_per_slot = context_tokens
+    params.cpuparams.n_threads = config.threads
+    params.cpuparams_batch.n_threads = config.threads
+    params.n_gpu_layers = config.gpu_layers
+    params.fit_params = config.gpu_layers != 0  # it loads the file twice
+    params.cache_ram_mib = config.prompt_cache_mib
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.api_keys = [config.api_key]
+    params.n_threads_http = config.slots + CONTROL_THREADS
+    params.endpoint_slots = True
+    params.ui = False
+    params.verbosity = 1  # errors
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError:
+        raise SystemExit(
+            f"llama.cpp could not load {config.path}: the lines above say why. If the file is incomplete, get it again; if there "
+            "is not enough memory, lower kv_tokens or slots, or take a smaller model."
+        ) from None
+
+
+if __name__ == "__main__":
+    main()
