@@ -8,7 +8,7 @@ immutable msgspec Structs rather than dataclasses: one is made per token on the 
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -209,7 +209,7 @@ class Engine(Protocol):
         """Generate and return whole answers."""
         ...
 
-    def chat_stream(self, request: ChatRequest) -> AsyncIterator[Delta]:
+    def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
         ...
 

@@ -136,7 +136,9 @@ def sign(
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     stamp = timestamp_of(now)
-    covered = [(n, v) for n, v in headers if n.lower() not in {"host", "x-bce-date", "authorization"}]
+    covered = [
+        (n, v) for n, v in headers if n.lower() not in {"host", "x-bce-date", "authorization"}
+    ]
     covered += [("host", host), ("x-bce-date", stamp)]
     names = tuple(sorted({name.lower() for name, _ in covered}))
     unsigned = Authorization(access_key, stamp, expiration_seconds, names, "")
@@ -167,11 +169,13 @@ def parse(header: str) -> Authorization:
     _, access_key, stamp, seconds, names, signature = pieces
     if not _TIMESTAMP.fullmatch(stamp):
         raise SignatureInvalid(
-            "the timestamp in Authorization must be UTC like 2026-08-31T00:00:00Z", reason="InvalidAuthorization"
+            "the timestamp in Authorization must be UTC like 2026-08-31T00:00:00Z",
+            reason="InvalidAuthorization",
         )
     if not (seconds.isascii() and seconds.isdigit() and len(seconds) <= 9):
         raise SignatureInvalid(
-            "the expiration in Authorization must be a number of seconds", reason="InvalidAuthorization"
+            "the expiration in Authorization must be a number of seconds",
+            reason="InvalidAuthorization",
         )
     signed = tuple(name for name in names.split(";") if name)
     return Authorization(access_key, stamp, int(seconds), signed, signature.strip().lower())
@@ -214,17 +218,23 @@ def verify(
     """
     _check_window(authorization, now, skew_seconds)
     if authorization.signed_headers and "host" not in authorization.signed_headers:
-        raise SignatureInvalid("the Host header must be among the signed headers", reason="MissingAuthenticationHeader")
+        raise SignatureInvalid(
+            "the Host header must be among the signed headers", reason="MissingAuthenticationHeader"
+        )
     for canonical in _candidates(request, authorization, hosts):
         expected = signature_of(secret_access_key, authorization.prefix, canonical)
-        if hmac.compare_digest(expected.encode(), authorization.signature.encode("utf-8", "surrogateescape")):
+        if hmac.compare_digest(
+            expected.encode(), authorization.signature.encode("utf-8", "surrogateescape")
+        ):
             return
     raise SignatureInvalid("Signature does not match")
 
 
 def _check_window(authorization: Authorization, now: datetime, skew_seconds: int) -> None:
     try:
-        signed_at = datetime.strptime(authorization.timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        signed_at = datetime.strptime(authorization.timestamp, "%Y-%m-%dT%H:%M:%SZ").replace(
+            tzinfo=UTC
+        )
     except ValueError:
         raise SignatureInvalid(
             "the timestamp in Authorization is not a date", reason="InvalidAuthorization"
@@ -232,7 +242,8 @@ def _check_window(authorization: Authorization, now: datetime, skew_seconds: int
     age_seconds = (now - signed_at).total_seconds()
     if age_seconds < -skew_seconds:
         raise SignatureInvalid(
-            f"signed {-age_seconds:.0f} s in the future; set this machine's clock", reason="RequestExpired"
+            f"signed {-age_seconds:.0f} s in the future; set this machine's clock",
+            reason="RequestExpired",
         )
     if age_seconds > authorization.expiration_seconds:
         raise SignatureInvalid(
@@ -241,7 +252,9 @@ def _check_window(authorization: Authorization, now: datetime, skew_seconds: int
         )
 
 
-def _candidates(request: SignedRequest, authorization: Authorization, hosts: Sequence[str]) -> Iterator[str]:
+def _candidates(
+    request: SignedRequest, authorization: Authorization, hosts: Sequence[str]
+) -> Iterator[str]:
     whole = request.path + ("?" + request.query if request.query else "")
     spellings = [
         (encode(unquote_to_bytes(request.path), keep_slash=True), canonical_query(request.query)),

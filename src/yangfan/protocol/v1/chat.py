@@ -78,38 +78,58 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     messages: Annotated[
         list[Message] | None,
-        Meta(description="Conversation: odd count, roles alternate, the last is user or function. Required."),
+        Meta(
+            description="Conversation: odd count, roles alternate, the last is user or function. Required."
+        ),
     ] = None
-    stream: Annotated[bool | None, Meta(description="Answer as server-sent events. Default false.")] = None
+    stream: Annotated[
+        bool | None, Meta(description="Answer as server-sent events. Default false.")
+    ] = None
     temperature: Annotated[
         Annotated[float, Meta(gt=0, le=1)] | None,
         Meta(description="(0, 1.0]; higher is more random. Default 0.95 or 0.8 by model family."),
     ] = None
     top_p: Annotated[
-        Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="[0, 1.0]. Default 0.7 or 0.8 by family.")
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="[0, 1.0]. Default 0.7 or 0.8 by family."),
     ] = None
-    top_k: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="Positive; open-source models.")] = None
+    top_k: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="Positive; open-source models.")
+    ] = None
     penalty_score: Annotated[
-        Annotated[float, Meta(ge=1, le=2)] | None, Meta(description="[1.0, 2.0] against repetition. Default 1.0.")
+        Annotated[float, Meta(ge=1, le=2)] | None,
+        Meta(description="[1.0, 2.0] against repetition. Default 1.0."),
     ] = None
-    frequency_penalty: Annotated[Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")] = None
-    presence_penalty: Annotated[Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")] = None
-    system: Annotated[str | None, Meta(description="Persona; counts towards the input limits.")] = None
+    frequency_penalty: Annotated[
+        Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")
+    ] = None
+    presence_penalty: Annotated[
+        Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")
+    ] = None
+    system: Annotated[str | None, Meta(description="Persona; counts towards the input limits.")] = (
+        None
+    )
     stop: Annotated[
-        Annotated[list[Annotated[str, Meta(min_length=1, max_length=20)]], Meta(max_length=4)] | None,
+        Annotated[list[Annotated[str, Meta(min_length=1, max_length=20)]], Meta(max_length=4)]
+        | None,
         Meta(description="Up to 4 strings of 1 to 20 characters that end the answer."),
     ] = None
     max_output_tokens: Annotated[
         Annotated[int, Meta(ge=2)] | None,
         Meta(description="At least 2; at most 2048, or 4096 for 128K models. Default 1024 (4096)."),
     ] = None
-    min_output_tokens: Annotated[Annotated[int, Meta(ge=2, le=1024)] | None, Meta(description="[2, 1024].")] = None
+    min_output_tokens: Annotated[
+        Annotated[int, Meta(ge=2, le=1024)] | None, Meta(description="[2, 1024].")
+    ] = None
     response_format: Annotated[
-        Literal["text", "json_object"] | None, Meta(description="text (default) or json_object; a string in v1.")
+        Literal["text", "json_object"] | None,
+        Meta(description="text (default) or json_object; a string in v1."),
     ] = None
     seed: Annotated[
         Annotated[int, Meta(ge=0, le=2147483647)] | None,
-        Meta(description="[0, 2147483647]; equal seeds give equal answers on one engine. An extension of ours."),
+        Meta(
+            description="[0, 2147483647]; equal seeds give equal answers on one engine. An extension of ours."
+        ),
     ] = None
     disable_search: bool | None = None
     enable_citation: bool | None = None

@@ -103,9 +103,22 @@ def row_of(kind: type[errors.RefusedError]) -> Row:
     return Row(336000, errors.InternalError, "Internal error")
 
 
+def _kind_of(error: errors.RefusedError) -> type[errors.RefusedError]:
+    """The class that decides the code: wrong types in some fields have codes of their own."""
+    param = error.param or ""
+    if isinstance(error, errors.MalformedArgument):
+        if param == "system":
+            return errors.InvalidSystem
+        if param == "user_setting":
+            return errors.InvalidUserSetting
+        if param.startswith("messages["):
+            return errors.InvalidMessages
+    return type(error)
+
+
 def to_body(error: errors.RefusedError, request_id: str) -> ErrorBody:
     """Encode: the documented text first, then ours."""
-    row = row_of(type(error))
+    row = row_of(_kind_of(error))
     if row.text and error.message and not error.message.startswith(row.text):
         text = f"{row.text}: {error.message}"
     else:

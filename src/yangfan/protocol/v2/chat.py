@@ -99,24 +99,39 @@ class ResponseFormat(msgspec.Struct, omit_defaults=True):
 class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Body of a v2 chat call. Unknown and null fields are ignored."""
 
-    model: Annotated[str | None, Meta(description="Service name, preset name or endpoint suffix. Required.")] = None
-    messages: Annotated[list[Message] | None, Meta(description="Conversation, not empty. Required.")] = None
-    stream: Annotated[bool | None, Meta(description="Answer as server-sent events. Default false.")] = None
+    model: Annotated[
+        str | None, Meta(description="Service name, preset name or endpoint suffix. Required.")
+    ] = None
+    messages: Annotated[
+        list[Message] | None, Meta(description="Conversation, not empty. Required.")
+    ] = None
+    stream: Annotated[
+        bool | None, Meta(description="Answer as server-sent events. Default false.")
+    ] = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[
         Annotated[float, Meta(ge=0, le=2)] | None,
         Meta(description="(0, 1.0] for ernie models, [0, 2] for others; 0 is greedy."),
     ] = None
-    top_p: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="[0, 1.0].")] = None
-    top_k: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="Positive; an extension.")] = None
-    penalty_score: Annotated[Annotated[float, Meta(ge=1, le=2)] | None, Meta(description="[1.0, 2.0].")] = None
+    top_p: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="[0, 1.0].")] = (
+        None
+    )
+    top_k: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="Positive; an extension.")
+    ] = None
+    penalty_score: Annotated[
+        Annotated[float, Meta(ge=1, le=2)] | None, Meta(description="[1.0, 2.0].")
+    ] = None
     max_completion_tokens: Annotated[
         Annotated[int, Meta(ge=1)] | None, Meta(description="At least 1 (2 for ernie models).")
     ] = None
     max_tokens: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="OpenAI's older name of max_completion_tokens.")
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="OpenAI's older name of max_completion_tokens."),
     ] = None
-    seed: Annotated[Annotated[int, Meta(ge=0, le=2147483647)] | None, Meta(description="[0, 2147483647].")] = None
+    seed: Annotated[
+        Annotated[int, Meta(ge=0, le=2147483647)] | None, Meta(description="[0, 2147483647].")
+    ] = None
     stop: Annotated[
         Annotated[str, Meta(min_length=1, max_length=20)]
         | Annotated[list[Annotated[str, Meta(min_length=1, max_length=20)]], Meta(max_length=4)]
@@ -124,13 +139,23 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         Meta(description="One string, or up to 4, of 1 to 20 characters each."),
     ] = None
     user: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
-    frequency_penalty: Annotated[Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")] = None
-    presence_penalty: Annotated[Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")] = None
-    repetition_penalty: Annotated[Annotated[float, Meta(gt=0, le=2)] | None, Meta(description="(0, 2.0].")] = None
+    frequency_penalty: Annotated[
+        Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")
+    ] = None
+    presence_penalty: Annotated[
+        Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")
+    ] = None
+    repetition_penalty: Annotated[
+        Annotated[float, Meta(gt=0, le=2)] | None, Meta(description="(0, 2.0].")
+    ] = None
     logit_bias: dict[str, float] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[Annotated[int, Meta(ge=0, le=20)] | None, Meta(description="[0, 20].")] = None
-    n: Annotated[Annotated[int, Meta(ge=1, le=8)] | None, Meta(description="Answers to generate, [1, 8].")] = None
+    top_logprobs: Annotated[
+        Annotated[int, Meta(ge=0, le=20)] | None, Meta(description="[0, 20].")
+    ] = None
+    n: Annotated[
+        Annotated[int, Meta(ge=1, le=8)] | None, Meta(description="Answers to generate, [1, 8].")
+    ] = None
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None

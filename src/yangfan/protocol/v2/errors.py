@@ -47,7 +47,13 @@ TABLE: tuple[Row, ...] = (
     Row(400, "invalid_model", _BAD, errors.MalformedArgument, "model is empty"),
     Row(413, "characters_too_long", _BAD, errors.BodyTooLarge),
     Row(431, "invalid_argument", _BAD, errors.HeadersTooLarge),
-    Row(401, "invalid_model", _BAD, errors.ModelNotFound, "The model does not exist or you do not have access to it."),
+    Row(
+        401,
+        "invalid_model",
+        _BAD,
+        errors.ModelNotFound,
+        "The model does not exist or you do not have access to it.",
+    ),
     Row(401, "invalid_appid", _BAD, errors.AppForbidden, "No permission to use the appid"),
     Row(401, "invalid_iam_token", _BAD, errors.BearerInvalid, "IAM Certification failed"),
     Row(401, "invalid_iam_token", _BAD, errors.Unauthenticated, "IAM Certification failed"),
@@ -55,18 +61,44 @@ TABLE: tuple[Row, ...] = (
     Row(403, "system_unsafe", _UNSAFE, errors.Forbidden),
     Row(403, "user_setting_unsafe", _UNSAFE, errors.Forbidden),
     Row(403, "functions_unsafe", _UNSAFE, errors.Forbidden),
-    Row(403, "account_overdue", _DENIED, errors.QuotaExceeded, "Access denied due to overdue account"),
+    Row(
+        403,
+        "account_overdue",
+        _DENIED,
+        errors.QuotaExceeded,
+        "Access denied due to overdue account",
+    ),
     Row(403, "model_offline", _DENIED, errors.Forbidden, "The model is offline"),
     Row(404, "path_not_found", _BAD, errors.EndpointNotFound),
     Row(405, "method_not_supported", _BAD, errors.MethodNotAllowed),
-    Row(429, "rpm_rate_limit_exceeded", _RATE, errors.RequestRateLimited, "Rate limit reached for RPM"),
-    Row(429, "tpm_rate_limit_exceeded", _RATE, errors.TokenRateLimited, "Rate limit reached for TPM"),
+    Row(
+        429,
+        "rpm_rate_limit_exceeded",
+        _RATE,
+        errors.RequestRateLimited,
+        "Rate limit reached for RPM",
+    ),
+    Row(
+        429, "tpm_rate_limit_exceeded", _RATE, errors.TokenRateLimited, "Rate limit reached for TPM"
+    ),
     Row(429, "input_tpm_rate_limit_exceeded", _RATE, errors.TokenRateLimited),
     Row(429, "output_tpm_rate_limit_exceeded", _RATE, errors.TokenRateLimited),
     Row(429, "Offline_batch_reasoning_refused", _RATE, errors.RateLimited),
     Row(429, "preemptible_rate_limit_exceeded", _RATE, errors.RateLimited),
-    Row(429, "user_rate_limit_exceeded", _RATE, errors.RateLimited, "qps request limit by APP ID reached"),
-    Row(429, "cluster_rate_limit_exceeded", _RATE, errors.Overloaded, "request limit by resouce cluster reached"),
+    Row(
+        429,
+        "user_rate_limit_exceeded",
+        _RATE,
+        errors.RateLimited,
+        "qps request limit by APP ID reached",
+    ),
+    Row(
+        429,
+        "cluster_rate_limit_exceeded",
+        _RATE,
+        errors.Overloaded,
+        "request limit by resouce cluster reached",
+    ),
     Row(429, "cluster_rpm_rate_limit_exceeded", _RATE, errors.RequestRateLimited),
     Row(429, "cluster_tpm_rate_limit_exceeded", _RATE, errors.TokenRateLimited),
     Row(500, "internal_error", _INTERNAL, errors.InternalError, "Internal error"),
@@ -105,8 +137,12 @@ def row_of(kind: type[errors.RefusedError]) -> Row:
 def to_body(error: errors.RefusedError, request_id: str) -> tuple[int, ErrorBody]:
     """Encode: status and body, the documented text first, then ours."""
     row = row_of(type(error))
-    if isinstance(error, errors.MalformedArgument) and error.param == "model":
-        row = next(row for row in TABLE if row.code == "invalid_model" and row.status == 400)
+    if isinstance(error, errors.MalformedArgument):
+        param = error.param or ""
+        if param == "model":
+            row = next(row for row in TABLE if row.code == "invalid_model" and row.status == 400)
+        elif param.startswith("messages"):
+            row = row_of(errors.InvalidMessages)
     if row.text and error.message and not error.message.startswith(row.text):
         text = f"{row.text}: {error.message}"
     else:

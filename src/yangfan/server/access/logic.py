@@ -1,0 +1,282 @@
+"""Who is this? Keys, tokens and signatures, checked in memory; changes go to the database first."""
+
+from __future__ import annotations
+
+import hmac
+import string
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from yangfan import errors
+from yangfan.protocol import signing
+from yangfan.protocol.v1.oauth import TOKEN_LIFETIME_SECONDS
+from yangfan.server.access.secrets import Vault, random_text
+from yangfan.server.access.tokens import Statement, TokenMint
+from yangfan.server.access.types import Credentials, Key, Kind
+from yangfan.server.http import Principal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from yangfan.protocol.endpoint import Auth
+    from yangfan.server.access.store import KeyStore
+
+_BEARER_ID_LENGTH = 21
+_HEX = "0123456789abcdef"
+_LOWER = string.ascii_lowercase + string.digits
+
+
+class Access:
+    """All keys, and the checks that every request goes through.
+
+    Args:
+        store: Where keys live.
+        vault: Hashing, sealing, signing keys.
+        required: Whether credentials are asked for at all.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore,
+        vault: Vault,
+        *,
+        required: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Start empty; `load` reads the keys."""
+        self._store = store
+        self._vault = vault
+        self._mint = TokenMint(vault.token_key)
+        self._required = required
+        self._clock = clock
+        self._by_id: dict[str, Key] = {}
+        self._by_number: dict[int, Key] = {}
+        self._decoy = vault.hash("decoy")
+
+    async def load(self) -> Credentials:
+        """Read every key, make the built-in ones at the first start, and return those for their owner."""
+        for key in await self._store.all():
+            self._remember(key)
+        if not any(key.builtin for key in self._by_id.values()):
+            await self._create_builtin()
+        return self._builtin()
+
+    # Checks on every request
+
+    def authenticate(self, scope: Mapping[str, Any], needs: Auth) -> Principal:
+        """Who sends this request, from its raw head.
+
+        Raises:
+            Unauthenticated: Nobody we know; the subclass tells which kind of credential was wrong.
+            AppForbidden: The `appid` header names an application that is not here.
+        """
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        authorization = _header(headers, b"authorization")
+        if needs == "signature":
+            principal = self._signed(scope, authorization)
+        elif not self._required:
+            return Principal("anonymous", "", "none")
+        else:
+            principal = self._inference(scope, authorization)
+        app_id = _header(headers, b"appid")
+        if app_id and not any(key.app_id == app_id for key in self._by_id.values()):
+            raise errors.AppForbidden(
+                f"the appid header names {app_id[:64]!r}, which is not an application here"
+            )
+        return principal
+
+    def _inference(self, scope: Mapping[str, Any], authorization: str) -> Principal:
+        query: bytes = scope["query_string"]
+        if b"access_token=" in query:
+            values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(
+                "access_token", [""]
+            )
+            return self._access_token(values[-1])
+        scheme, _, rest = authorization.partition(" ")
+        if scheme.lower() in {"bearer", "accesscode"}:
+            return self._bearer(rest.strip())
+        if authorization.startswith(signing.VERSION):
+            return self._signed(scope, authorization)
+        if scope["path"].startswith("/rpc/"):
+            raise errors.TokenInvalid(
+                "Access token invalid or no longer valid; add ?access_token= from /oauth/2.0/token, or sign the request"
+            )
+        raise errors.BearerInvalid(
+            "send Authorization: Bearer <key>; `yangfan keys create` makes one"
+        )
+
+    def _access_token(self, token: str) -> Principal:
+        statement = self._mint.read_access_token(token)
+        key = self._key_of(statement)
+        if statement is None or key is None:
+            raise errors.TokenInvalid("Access token invalid or no longer valid")
+        if statement.expires_seconds <= self._clock():
+            raise errors.TokenExpired("Access token expired; get a new one from /oauth/2.0/token")
+        return _principal(key)
+
+    def _bearer(self, token: str) -> Principal:
+        refusal = errors.BearerInvalid(
+            "the bearer key is unknown, expired or revoked; see `yangfan keys list`"
+        )
+        pieces = token.split("/")
+        key_id = pieces[1] if len(pieces) == 3 else ""
+        key = self._by_id.get(key_id)
+        expected = key.secret_hash if key is not None and key.kind == "bearer" else self._decoy
+        # The same work for a known and an unknown id, so that time tells nothing.
+        genuine = hmac.compare_digest(self._vault.hash(token), expected)
+        if key is not None and genuine and key.status(self._now_ms()) == "enable":
+            return _principal(key)
+        statement = self._mint.read_bearer(token)
+        issuer = self._key_of(statement)
+        if statement is None or issuer is None or statement.expires_seconds <= self._clock():
+            raise refusal
+        return _principal(issuer)
+
+    def _signed(self, scope: Mapping[str, Any], authorization: str) -> Principal:
+        if not authorization:
+            raise errors.SignatureInvalid(
+                "sign the request with bce-auth-v1; `yangfan sign METHOD URL` prints the headers",
+                reason="MissingAuthenticationHeader",
+            )
+        parsed = signing.parse(authorization)
+        key = self._by_id.get(parsed.access_key)
+        if key is None or key.kind != "signature" or key.status(self._now_ms()) != "enable":
+            raise errors.SignatureInvalid("Could not find credential.", reason="InvalidAccessKeyId")
+        assert key.secret_sealed is not None
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        request = signing.SignedRequest(
+            method=scope["method"],
+            path=raw_path.decode("latin-1"),
+            query=scope["query_string"].decode("latin-1"),
+            headers=[(name.decode("latin-1"), _text(value)) for name, value in scope["headers"]],
+        )
+        forwarded = _header(scope["headers"], b"x-forwarded-host")
+        signing.verify(
+            request,
+            parsed,
+            self._vault.open(key.secret_sealed, key.id),
+            now=datetime.fromtimestamp(self._clock(), UTC),
+            hosts=(forwarded,) if forwarded else (),
+        )
+        return _principal(key)
+
+    # Issuing
+
+    def issue_access_token(self, api_key: str | None, secret_key: str | None) -> str:
+        """A new access token for an application's pair.
+
+        Raises:
+            BadClientCredentials: With the words that the official SDKs compare (specification A.1).
+        """
+        key = self._by_id.get(api_key or "")
+        usable = key is not None and key.kind == "oauth" and key.status(self._now_ms()) == "enable"
+        expected = key.secret_hash if key is not None and usable else self._decoy
+        genuine = hmac.compare_digest(self._vault.hash(secret_key or ""), expected)
+        if key is None or not usable:
+            raise errors.BadClientCredentials("unknown client id")
+        if not genuine:
+            raise errors.BadClientCredentials("Client authentication failed")
+        return self._mint.access_token(
+            key.number, now_seconds=int(self._clock()), lifetime_seconds=TOKEN_LIFETIME_SECONDS
+        )
+
+    def issue_bearer(self, principal: Principal, *, expires_seconds: int) -> str:
+        """A new short-lived bearer token for who signed the request."""
+        return self._mint.bearer(
+            self._by_id[principal.key_id].number, expires_seconds=expires_seconds
+        )
+
+    @property
+    def account_id(self) -> str:
+        """Id of this installation's account, 32 hex digits."""
+        return self._vault.account_id
+
+    # Managing keys
+
+    def all(self) -> list[Key]:
+        """Every key, oldest first."""
+        return sorted(self._by_id.values(), key=lambda key: key.number)
+
+    async def create(self, kind: Kind, name: str, lifetime_seconds: int | None) -> tuple[Key, str]:
+        """Make a key; the key and its secret, which is not kept readable unless signatures need it."""
+        now_ms = self._now_ms()
+        key, secret = self._draft(
+            kind, name=name, app_id=f"app-{random_text(8, _LOWER)}", now_ms=now_ms
+        )
+        if lifetime_seconds is not None:
+            key = replace(key, expires_ms=now_ms + lifetime_seconds * 1000)
+        if kind != "signature":
+            key = replace(key, secret_sealed=None)
+        (stored,) = await self._store.add([key])
+        self._remember(stored)
+        return stored, secret
+
+    async def revoke(self, key_id: str) -> bool:
+        """End a key for good; False if there is none of that id."""
+        key = await self._store.revoke(key_id, self._now_ms())
+        if key is None:
+            return False
+        self._remember(key)
+        return True
+
+    async def _create_builtin(self) -> None:
+        now_ms, app_id = self._now_ms(), f"app-{random_text(8, _LOWER)}"
+        kinds: tuple[Kind, ...] = ("oauth", "signature", "bearer")
+        drafts = [
+            replace(
+                self._draft(kind, name="built-in", app_id=app_id, now_ms=now_ms)[0], builtin=True
+            )
+            for kind in kinds
+        ]
+        for key in await self._store.add(drafts):
+            self._remember(key)
+
+    def _builtin(self) -> Credentials:
+        found: dict[str, tuple[str, str]] = {}
+        for key in self.all():
+            if key.builtin and key.secret_sealed is not None:
+                found[key.kind] = (key.id, self._vault.open(key.secret_sealed, key.id))
+        return Credentials(*found["oauth"], *found["signature"], bearer=found["bearer"][1])
+
+    def _draft(self, kind: Kind, *, name: str, app_id: str, now_ms: int) -> tuple[Key, str]:
+        if kind == "oauth":
+            key_id, secret = random_text(24), random_text(32)
+        elif kind == "signature":
+            key_id, secret = f"ALTAK{random_text(_BEARER_ID_LENGTH)}", random_text(32)
+        else:
+            key_id = f"ALTAK-{random_text(_BEARER_ID_LENGTH)}"
+            secret = f"bce-v3/{key_id}/{random_text(40, _HEX)}"
+        hashed, sealed = self._vault.hash(secret), self._vault.seal(secret, key_id)
+        return Key(
+            0, key_id, kind, name, app_id, hashed, sealed, builtin=False, created_ms=now_ms
+        ), secret
+
+    def _remember(self, key: Key) -> None:
+        self._by_id[key.id] = key
+        self._by_number[key.number] = key
+
+    def _key_of(self, statement: Statement | None) -> Key | None:
+        key = self._by_number.get(statement.key_number) if statement is not None else None
+        return key if key is not None and key.status(self._now_ms()) == "enable" else None
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _principal(key: Key) -> Principal:
+    return Principal(key.id, key.app_id, key.kind)
+
+
+def _header(headers: list[tuple[bytes, bytes]], wanted: bytes) -> str:
+    for name, value in headers:
+        if name == wanted:
+            return value.decode("latin-1")
+    return ""
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")

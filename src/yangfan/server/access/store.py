@@ -1,0 +1,61 @@
+"""Keys in the database: SQL in, types out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from yangfan.server.access.tables import KEYS
+from yangfan.server.access.types import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yangfan.server.db import Database
+
+
+class KeyStore:
+    """The rows of `keys`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> list[Key]:
+        """Every key, oldest first."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(sa.select(KEYS).order_by(KEYS.c.number))
+            return [_key(row) for row in rows]
+
+    async def add(self, keys: Sequence[Key]) -> list[Key]:
+        """Insert keys in one transaction; their `number` is replaced by the database's."""
+        stored: list[Key] = []
+        async with self._database.write() as connection:
+            for key in keys:
+                values = asdict(key)
+                del values["number"]
+                values["builtin"] = int(key.builtin)
+                row = (
+                    await connection.execute(sa.insert(KEYS).values(values).returning(KEYS))
+                ).one()
+                stored.append(_key(row))
+        return stored
+
+    async def revoke(self, key_id: str, now_ms: int) -> Key | None:
+        """Mark a key revoked, once and for good; the key as it is now, or None if there is none."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                sa.update(KEYS)
+                .where(KEYS.c.id == key_id, KEYS.c.revoked_ms.is_(None))
+                .values(revoked_ms=now_ms)
+            )
+            row = (
+                await connection.execute(sa.select(KEYS).where(KEYS.c.id == key_id))
+            ).one_or_none()
+            return None if row is None else _key(row)
+
+
+def _key(row: sa.Row[Any]) -> Key:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented way to a dictionary
+    return Key(**values | {"builtin": bool(values["builtin"])})

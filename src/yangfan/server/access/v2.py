@@ -1,0 +1,111 @@
+"""v2: short-lived bearer tokens (specification A.4) and the platform's own key Actions."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from yangfan.errors import Invalid, NotFound
+from yangfan.protocol.v2.bearer import (
+    BEARER_TOKEN,
+    DEFAULT_LIFETIME_SECONDS,
+    MAX_LIFETIME_SECONDS,
+    BearerToken,
+)
+from yangfan.protocol.v2.keys import (
+    CREATE_KEY,
+    LIST_KEYS,
+    REVOKE_KEY,
+    ActionReply,
+    CreateKey,
+    Key,
+    KeyList,
+    ListKeys,
+    NewKey,
+    RevokeKey,
+)
+from yangfan.server.http import Call, Reply, Route
+
+if TYPE_CHECKING:
+    from yangfan.server.access import types
+    from yangfan.server.access.logic import Access
+
+
+def routes(access: Access) -> list[Route]:
+    """What this file answers."""
+
+    async def bearer_token(call: Call[None]) -> Reply:
+        lifetime_seconds = _lifetime(call.query.get("expireInSeconds"))
+        created = datetime.now(UTC)
+        expires = created + timedelta(seconds=lifetime_seconds)
+        token = access.issue_bearer(call.principal, expires_seconds=int(expires.timestamp()))
+        return Reply(
+            BearerToken(
+                userId=access.account_id,
+                token=token,
+                status="enable",
+                createTime=_milliseconds(created),
+                expireTime=_milliseconds(expires),
+            )
+        )
+
+    async def create(call: Call[CreateKey]) -> Reply:
+        request = call.request
+        key, secret = await access.create(request.kind, request.name, request.expireInSeconds)
+        return _success(NewKey(keyId=key.id, kind=key.kind, secret=secret, name=key.name))
+
+    async def list_keys(call: Call[ListKeys]) -> Reply:
+        del call
+        now_ms = int(datetime.now(UTC).timestamp() * 1000)
+        return _success(KeyList([_wire(key, now_ms) for key in access.all()]))
+
+    async def revoke(call: Call[RevokeKey]) -> Reply:
+        if not await access.revoke(call.request.keyId):
+            raise NotFound(
+                f"no key {call.request.keyId[:64]!r}; `yangfan keys list` shows the keys"
+            )
+        return _success(True)  # noqa: FBT003 - the result of the Action
+
+    return [
+        Route(BEARER_TOKEN, bearer_token),
+        Route(CREATE_KEY, create),
+        Route(LIST_KEYS, list_keys),
+        Route(REVOKE_KEY, revoke),
+    ]
+
+
+def _success(result: object) -> Reply:
+    return Reply(ActionReply(str(uuid.uuid4()), result))
+
+
+def _lifetime(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIFETIME_SECONDS
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_LIFETIME_SECONDS):
+        raise Invalid(
+            f"expireInSeconds must be a whole number in [1, {MAX_LIFETIME_SECONDS}], got {text[:32]!r}",
+            param="expireInSeconds",
+        )
+    return int(text)
+
+
+def _wire(key: types.Key, now_ms: int) -> Key:
+    return Key(
+        keyId=key.id,
+        kind=key.kind,
+        name=key.name,
+        status=key.status(now_ms),
+        createTime=_seconds(key.created_ms),
+        expireTime=UNSET if key.expires_ms is None else _seconds(key.expires_ms),
+    )
+
+
+def _milliseconds(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def _seconds(epoch_ms: int) -> str:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

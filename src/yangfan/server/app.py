@@ -1,0 +1,134 @@
+"""The composition root: builds everything from settings and mounts it. The only file that knows every slice."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+
+from yangfan.egress import Egress
+from yangfan.hub.store import ModelStore
+from yangfan.protocol import presets
+from yangfan.server.access import Access, Credentials
+from yangfan.server.access import v1 as access_v1
+from yangfan.server.access import v2 as access_v2
+from yangfan.server.access.secrets import Vault, load_or_create_master_key
+from yangfan.server.access.store import KeyStore
+from yangfan.server.chat import Chat
+from yangfan.server.chat import v1 as chat_v1
+from yangfan.server.chat import v2 as chat_v2
+from yangfan.server.db import Database
+from yangfan.server.health import Health
+from yangfan.server.http import Gateway, Limits, Route
+from yangfan.server.models import Models
+from yangfan.server.reference import Reference
+from yangfan.server.services import Service, Services
+from yangfan.server.services import v2 as services_v2
+from yangfan.server.services.replica import Replica
+from yangfan.server.services.service import ServicePolicy
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from yangfan.hub.pull import Progress
+    from yangfan.protocol.endpoint import Endpoint
+    from yangfan.server.home import Home
+    from yangfan.server.settings import Settings
+
+GENEROUS_REQUESTS_PER_MINUTE = 1_000_000
+GENEROUS_TOKENS_PER_MINUTE = 1_000_000_000
+"""What the rate-limit headers say while nothing is limited: official clients throttle themselves to 90 % of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Everything that runs: the ASGI application, the built-in credentials, and what is served."""
+
+    app: Gateway
+    credentials: Credentials
+    services: Services
+    endpoints: tuple[Endpoint[Any, Any], ...]
+
+
+@asynccontextmanager
+async def build(
+    settings: Settings, home: Home, *, progress: Callable[[Progress], None] | None = None
+) -> AsyncGenerator[Platform]:
+    """Open the home folder's database, start the engines, mount the routes; undo it all at the end of the block.
+
+    Raises:
+        ConfigurationError: A setting, the home folder or an engine is not right.
+        FetchError: A model is not here and could not be fetched.
+        EngineFailed: An engine does not start.
+    """
+    async with AsyncExitStack() as stack:
+        database = Database(home.database)
+        stack.push_async_callback(database.close)
+        await database.migrate()
+        access = Access(
+            KeyStore(database),
+            Vault(load_or_create_master_key(home.master_key)),
+            required=settings.auth,
+        )
+        credentials = await access.load()
+        models = Models(ModelStore(home.models), Egress(allow=settings.egress_allow), settings)
+        services = await _services(settings, models, home, progress)
+        stack.push_async_callback(services.stop)
+        await services.start()
+        chat = Chat(services)
+        yield _mount(settings, access, credentials, services, chat)
+
+
+def routes(access: Access, services: Services, chat: Chat) -> list[Route]:
+    """Every route of every slice."""
+    return [
+        *chat_v1.routes(chat),
+        *chat_v2.routes(chat),
+        *services_v2.routes(services),
+        *access_v1.routes(access),
+        *access_v2.routes(access),
+    ]
+
+
+def _mount(
+    settings: Settings, access: Access, credentials: Credentials, services: Services, chat: Chat
+) -> Platform:
+    listed = routes(access, services, chat)
+    endpoints = tuple(route.endpoint for route in listed)
+    pages = Starlette(routes=[*Reference(endpoints, importlib.metadata.version("yangfan")).routes, *Health(services).routes])
+    gateway = Gateway(
+        listed,
+        authenticate=access.authenticate,
+        limits=Limits(settings.max_body_bytes, settings.read_timeout_seconds),
+        inference_headers=_rate_limit_headers(),
+        fallback=pages,
+    )
+    return Platform(gateway, credentials, services, endpoints)
+
+
+async def _services(
+    settings: Settings, models: Models, home: Home, progress: Callable[[Progress], None] | None
+) -> Services:
+    policy = ServicePolicy(settings.first_byte_timeout_seconds, settings.max_waiting)
+    created, services = int(time.time()), list[Service]()
+    for reference in settings.models:
+        plan = await models.plan(reference, progress)
+        engine = await asyncio.to_thread(models.engine, plan, home.engine(plan.name))
+        services.append(Service(plan.name, Replica(engine), policy, created=created))
+    return Services(services, presets.load(), settings.presets)
+
+
+def _rate_limit_headers() -> Sequence[tuple[bytes, bytes]]:
+    requests = str(GENEROUS_REQUESTS_PER_MINUTE).encode()
+    tokens = str(GENEROUS_TOKENS_PER_MINUTE).encode()
+    return (
+        (b"X-Ratelimit-Limit-Requests", requests),
+        (b"X-Ratelimit-Limit-Tokens", tokens),
+        (b"X-Ratelimit-Remaining-Requests", requests),
+        (b"X-Ratelimit-Remaining-Tokens", tokens),
+    )

@@ -1,0 +1,304 @@
+"""v1 chat (specification B.3 to B.5): its rules on the way in, its shapes on the way out."""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET
+
+from yangfan.engines import base
+from yangfan.engines.base import Finish
+from yangfan.errors import Invalid, InvalidMessages, InvalidUserSetting
+from yangfan.protocol.v1.chat import (
+    CHAT,
+    ChatEvent,
+    ChatReply,
+    ChatRequest,
+    ContentPart,
+    Function,
+    FunctionCall,
+    Message,
+    Usage,
+)
+from yangfan.server.chat.logic import Chat, answered_by, pieces, sampling_without_nones
+from yangfan.server.http import Call, Reply, Route, Stream
+from yangfan.server.http.call import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from yangfan.server.services import Target
+
+_ASKING = ("user", "function")
+_FINISH = {
+    Finish.NATURAL: "normal",
+    Finish.STOP_STRING: "stop",
+    Finish.LENGTH: "length",
+    Finish.FUNCTION_CALL: "function_call",
+    Finish.CONTENT_FILTER: "content_filter",
+}
+
+
+def routes(chat: Chat) -> list[Route]:
+    """What this file answers."""
+
+    async def answer(call: Call[ChatRequest]) -> Reply | Stream:
+        target = chat.target(call.params["endpoint"])
+        request = to_engine(call.request, target)
+        if call.request.stream:
+            return Stream(_events(chat, target, request), answered_by(target))
+        return Reply(_reply(await chat.answer(target, request)), answered_by(target))
+
+    return [Route(CHAT, answer)]
+
+
+# In
+
+
+def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
+    """Check v1's rules, in the documented order, and translate.
+
+    Raises:
+        Invalid: A rule is broken; the subclass decides the code.
+    """
+    messages = wire.messages
+    if not messages:
+        raise Invalid(
+            "messages can not be empty; send at least one {role: user, content: …}",
+            param="messages",
+        )
+    check_messages(messages)
+    _check_fields(wire, target)
+    system = wire.system or wire.user_setting
+    translated = [base.Message("system", system)] if system else []
+    for position, message in enumerate(messages):
+        translated.append(_message(message, position))
+    return base.ChatRequest(
+        messages=tuple(translated),
+        sampling=sampling_without_nones(
+            temperature=wire.temperature,
+            top_p=wire.top_p,
+            top_k=wire.top_k,
+            repetition_penalty=wire.penalty_score,
+            frequency_penalty=wire.frequency_penalty,
+            presence_penalty=wire.presence_penalty,
+            max_output_tokens=wire.max_output_tokens,
+            min_output_tokens=wire.min_output_tokens,
+            seed=wire.seed,
+            stop=tuple(wire.stop) if wire.stop else None,
+        ),
+        tools=tuple(_tool(function) for function in wire.functions or ()),
+        tool_choice=_tool_choice(wire),
+        response_format={"type": "json_object"} if wire.response_format == "json_object" else None,
+    )
+
+
+def check_messages(messages: Sequence[Message]) -> None:
+    """Count, roles, contents (B.3).
+
+    Raises:
+        InvalidMessages: With the official text, and what to change.
+        Invalid: A function call or result without its name.
+    """
+    last = messages[-1].role
+    if len(messages) % 2 == 0 or last not in _ASKING:
+        raise InvalidMessages(
+            "the length of messages must be an odd number, and the last role user or function;"
+            f" here {len(messages)} messages end with {last[:32]!r} (a system prompt goes into the `system` field)",
+            param="messages",
+        )
+    for position, message in enumerate(messages):
+        where = f"messages[{position}]"
+        if position % 2 == 0 and message.role not in _ASKING:
+            raise InvalidMessages(
+                "the role of message with even index in the messages must be user or function;"
+                f" {where} has {message.role[:32]!r} (a system prompt goes into the `system` field)",
+                param=where,
+            )
+        if position % 2 == 1 and message.role != "assistant":
+            raise InvalidMessages(
+                "the role of message with odd index in the messages must be assistant;"
+                f" {where} has {message.role[:32]!r}",
+                param=where,
+            )
+        _check_message(message, where)
+
+
+def _check_message(message: Message, where: str) -> None:
+    call = message.function_call
+    if call is not None and not call.name:
+        raise Invalid(
+            f"function_call's name can't be blank; {where}.function_call.name is", param=where
+        )
+    if not message.content and call is None:
+        raise InvalidMessages(f"message content can not be empty; {where}.content is", param=where)
+    if message.role == "function" and not message.name:
+        raise Invalid(
+            f"{where}.name can't be blank for role function; give the function's name", param=where
+        )
+    for part in message.content if isinstance(message.content, list) else ():
+        known = (part.type == "text" and part.text is not None) or (
+            part.type == "image_url" and part.image_url is not None
+        )
+        if not known:
+            raise InvalidMessages(
+                f"{where}.content: a part must be {{type: text, text}} or {{type: image_url, image_url: {{url}}}}",
+                param=where,
+            )
+
+
+def _check_fields(wire: ChatRequest, target: Target) -> None:
+    preset = target.preset
+    highest = preset.max_output_tokens if preset is not None else target.service.context_tokens
+    if wire.max_output_tokens is not None and wire.max_output_tokens > highest:
+        raise Invalid(
+            f"max_output_tokens must be in [2, {highest}], got {wire.max_output_tokens}",
+            param="max_output_tokens",
+        )
+    if wire.min_output_tokens is not None and wire.min_output_tokens > (
+        wire.max_output_tokens or highest
+    ):
+        raise Invalid(
+            "min_output_tokens must not be above max_output_tokens", param="min_output_tokens"
+        )
+    if wire.user_setting is not None and (not wire.user_setting.strip() or wire.system):
+        raise InvalidUserSetting(
+            "Invalid Argument, user_setting must not be blank nor stand beside system; use system instead"
+        )
+    if wire.enable_system_memory:
+        if not wire.system_memory_id:
+            raise Invalid(
+                "system_memory_id is required when enable_system_memory is true",
+                param="system_memory_id",
+            )
+        raise Invalid(
+            f"system_memory_id {wire.system_memory_id[:64]!r} does not exist; leave enable_system_memory out",
+            param="system_memory_id",
+        )
+    for position, function in enumerate(wire.functions or ()):
+        if not function.name:
+            raise Invalid(
+                f"functions name can't be blank; functions[{position}].name is", param="functions"
+            )
+        if not function.description:
+            raise Invalid(
+                f"functions description can't be blank; functions[{position}].description is",
+                param="functions",
+            )
+    name = _forced_function(wire)
+    if name is not None and name not in {function.name for function in wire.functions or ()}:
+        raise Invalid(
+            f"tool_choice names {name[:64]!r}, which is not among functions", param="tool_choice"
+        )
+
+
+def _message(message: Message, position: int) -> base.Message:
+    calls: tuple[base.FunctionCall, ...] = ()
+    if message.function_call is not None:
+        call = message.function_call
+        calls = (
+            base.FunctionCall(
+                call.name or "", call.arguments or "{}", f"call_{position}", call.thoughts or ""
+            ),
+        )
+    is_result = message.role == "function"
+    content = message.content
+    return base.Message(
+        role="tool" if is_result else message.role,
+        content=tuple(_part(part) for part in content)
+        if isinstance(content, list)
+        else content or None,
+        name=message.name,
+        function_calls=calls,
+        tool_call_id=f"call_{position - 1}" if is_result else None,
+    )
+
+
+def _part(part: ContentPart) -> base.Part:
+    if part.image_url is None:
+        return base.Part(text=part.text)
+    return base.Part(image_url=part.image_url.url, detail=part.image_url.detail)
+
+
+def _tool(function: Function) -> base.Tool:
+    return base.Tool(
+        name=function.name or "",
+        description=function.description or "",
+        parameters=function.parameters or {},
+    )
+
+
+def _forced_function(wire: ChatRequest) -> str | None:
+    choice = wire.tool_choice
+    if choice is None:
+        return None
+    return choice.function.name if choice.function is not None else choice.name
+
+
+def _tool_choice(wire: ChatRequest) -> str | None:
+    name = _forced_function(wire)
+    return f"function:{name}" if name is not None else None
+
+
+# Out
+
+
+def _reply(reply: base.ChatReply) -> ChatReply:
+    answer = reply.answers[0]
+    return ChatReply(
+        id=new_id(),
+        created=int(time.time()),
+        result=answer.text,
+        is_truncated=answer.finish is Finish.LENGTH,
+        finish_reason=_FINISH[answer.finish],
+        function_call=_function_call(answer.function_calls),
+        usage=_usage(reply.usage),
+    )
+
+
+async def _events(
+    chat: Chat, target: Target, request: base.ChatRequest
+) -> AsyncGenerator[ChatEvent]:
+    answer_id, created, sentence_id, usage = new_id(), int(time.time()), 0, Usage()
+    async with aclosing(chat.stream(target, request)) as deltas:
+        async for delta in deltas:
+            if delta.usage is not None:
+                usage = _usage(delta.usage)
+            *early, last = pieces(delta.text)
+            for text in early:
+                yield ChatEvent(
+                    id=answer_id,
+                    created=created,
+                    sentence_id=sentence_id,
+                    is_end=False,
+                    result=text,
+                    usage=usage,
+                )
+                sentence_id += 1
+            finish = delta.finish
+            yield ChatEvent(
+                id=answer_id,
+                created=created,
+                sentence_id=sentence_id,
+                is_end=finish is not None,
+                is_truncated=finish is Finish.LENGTH,
+                result=last,
+                finish_reason=_FINISH[finish] if finish is not None else UNSET,
+                function_call=_function_call(delta.function_calls),
+                usage=usage,
+            )
+            sentence_id += 1
+
+
+def _function_call(calls: Sequence[base.FunctionCall]) -> FunctionCall | msgspec.UnsetType:
+    if not calls:
+        return UNSET
+    call = calls[0]
+    return FunctionCall(name=call.name, arguments=call.arguments, thoughts=call.thoughts)
+
+
+def _usage(usage: base.Usage) -> Usage:
+    return Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)

@@ -1,0 +1,367 @@
+"""v2 chat (specification C.2, C.3): OpenAI's shape with Qianfan's rules.
+
+Names of the ERNIE family keep Qianfan's ranges and put system first; every other name follows OpenAI, because the programs
+that use those names do.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, UnsetType
+
+from yangfan.engines import base
+from yangfan.engines.base import Finish
+from yangfan.errors import Invalid, InvalidMessages, MalformedArgument
+from yangfan.protocol.v2.chat import (
+    CHAT,
+    AnswerMessage,
+    ChatChunk,
+    ChatReply,
+    ChatRequest,
+    Choice,
+    ChunkChoice,
+    ContentPart,
+    DeltaMessage,
+    FunctionCall,
+    Message,
+    NamedToolChoice,
+    PromptTokensDetails,
+    StreamOptions,
+    ToolCall,
+    Usage,
+)
+from yangfan.server.chat.logic import Chat, answered_by, pieces, sampling_without_nones
+from yangfan.server.http import Call, Reply, Route, Stream
+from yangfan.server.http.call import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from yangfan.server.services import Target
+
+_ROLES = ("system", "developer", "user", "assistant", "tool")
+_FINISH = {
+    Finish.NATURAL: "stop",
+    Finish.STOP_STRING: "stop",
+    Finish.LENGTH: "length",
+    Finish.FUNCTION_CALL: "tool_calls",
+    Finish.CONTENT_FILTER: "content_filter",
+}
+
+
+def routes(chat: Chat) -> list[Route]:
+    """What this file answers."""
+
+    async def answer(call: Call[ChatRequest]) -> Reply | Stream:
+        wire = call.request
+        if not wire.model:
+            raise MalformedArgument(
+                "model is empty; name one, GET /v2/models lists them", param="model"
+            )
+        target = chat.target(wire.model)
+        request = to_engine(wire, target)
+        if wire.stream:
+            chunks = _chunks(chat, target, request, wire.stream_options or StreamOptions())
+            return Stream(chunks, answered_by(target))
+        return Reply(_reply(wire.model, await chat.answer(target, request)), answered_by(target))
+
+    return [Route(CHAT, answer)]
+
+
+# In
+
+
+def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
+    """Check v2's rules and translate.
+
+    Raises:
+        Invalid: A rule is broken; the subclass decides the code.
+    """
+    ernie = target.preset is not None and target.preset.family == "ernie"
+    if not wire.messages:
+        raise InvalidMessages(
+            "messages must not be empty; send at least one {role: user, content: …}",
+            param="messages",
+        )
+    _check_messages(wire.messages, system_first=ernie)
+    if ernie:
+        _check_ernie_ranges(wire, target)
+    _check_tools(wire)
+    stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
+    format_ = wire.response_format
+    if (
+        format_ is not None
+        and format_.type == "json_schema"
+        and not _schema_of(format_.json_schema)
+    ):
+        raise Invalid(
+            "response_format.json_schema.schema must be a JSON Schema object",
+            param="response_format",
+        )
+    return base.ChatRequest(
+        messages=tuple(_message(message) for message in wire.messages),
+        sampling=sampling_without_nones(
+            temperature=wire.temperature,
+            top_p=wire.top_p,
+            top_k=wire.top_k,
+            repetition_penalty=wire.repetition_penalty or wire.penalty_score,
+            frequency_penalty=wire.frequency_penalty,
+            presence_penalty=wire.presence_penalty,
+            max_output_tokens=wire.max_completion_tokens or wire.max_tokens,
+            seed=wire.seed,
+            stop=stop or None,
+            logit_bias=wire.logit_bias,
+        ),
+        n=wire.n or 1,
+        tools=tuple(
+            base.Tool(
+                tool.function.name, tool.function.description or "", tool.function.parameters or {}
+            )
+            for tool in wire.tools or ()
+            if tool.function is not None
+        ),
+        tool_choice=_tool_choice(wire),
+        parallel_tool_calls=wire.parallel_tool_calls,
+        response_format=_response_format(wire),
+        logprobs=bool(wire.logprobs),
+        top_logprobs=wire.top_logprobs,
+    )
+
+
+def _check_messages(messages: Sequence[Message], *, system_first: bool) -> None:
+    leading = True
+    for position, message in enumerate(messages):
+        where = f"messages[{position}]"
+        if message.role not in _ROLES:
+            raise InvalidMessages(
+                f"{where}.role must be one of {', '.join(_ROLES)}; got {message.role[:32]!r}",
+                param=where,
+            )
+        is_system = message.role in {"system", "developer"}
+        if is_system and system_first and not leading:
+            raise InvalidMessages(
+                f"{where}: a system message must come first for this model", param=where
+            )
+        leading = leading and is_system
+        if message.role == "tool" and not message.tool_call_id:
+            raise InvalidMessages(f"{where}.tool_call_id is required for role tool", param=where)
+        if message.content is None and not message.tool_calls and message.role != "assistant":
+            raise InvalidMessages(
+                f"{where}.content must not be null for role {message.role}", param=where
+            )
+        for part in message.content if isinstance(message.content, list) else ():
+            _check_part(part, where)
+    last = messages[-1]
+    if last.role != "tool" and not last.tool_calls and not _has_content(last):
+        raise InvalidMessages(
+            "the content of the last message must not be blank",
+            param=f"messages[{len(messages) - 1}]",
+        )
+
+
+def _check_part(part: ContentPart, where: str) -> None:
+    if part.type == "text" and part.text is not None:
+        return
+    if part.type == "image_url" and part.image_url is not None:
+        return
+    if part.type == "video_url":
+        raise Invalid(
+            f"{where}.content: no model here takes video; leave video_url parts out", param=where
+        )
+    raise InvalidMessages(
+        f"{where}.content: a part must be {{type: text, text}} or {{type: image_url, image_url: {{url}}}}",
+        param=where,
+    )
+
+
+def _has_content(message: Message) -> bool:
+    content = message.content
+    if isinstance(content, list):
+        return any(part.image_url is not None or (part.text or "").strip() for part in content)
+    return bool(content and content.strip())
+
+
+def _check_ernie_ranges(wire: ChatRequest, target: Target) -> None:
+    if wire.temperature is not None and not 0 < wire.temperature <= 1:
+        raise Invalid(
+            f"temperature must be in (0, 1.0] for {target.asked}, got {wire.temperature:g}",
+            param="temperature",
+        )
+    assert target.preset is not None
+    highest = target.preset.max_output_tokens
+    for name in ("max_completion_tokens", "max_tokens"):
+        value: int | None = getattr(wire, name)
+        if value is not None and not 2 <= value <= highest:
+            raise Invalid(
+                f"{name} must be in [2, {highest}] for {target.asked}, got {value}", param=name
+            )
+
+
+def _check_tools(wire: ChatRequest) -> None:
+    names: set[str] = set()
+    for position, tool in enumerate(wire.tools or ()):
+        if tool.type != "function" or tool.function is None or not tool.function.name:
+            raise Invalid(
+                f"tools[{position}] must be {{type: function, function: {{name, …}}}}",
+                param="tools",
+            )
+        names.add(tool.function.name)
+    choice = wire.tool_choice
+    if isinstance(choice, NamedToolChoice) and choice.function.name not in names:
+        raise Invalid(
+            f"tool_choice names {choice.function.name[:64]!r}, which is not among tools",
+            param="tool_choice",
+        )
+    if choice == "required" and not names:
+        raise Invalid("tool_choice required needs at least one tool in tools", param="tool_choice")
+
+
+def _tool_choice(wire: ChatRequest) -> str | None:
+    choice = wire.tool_choice
+    return f"function:{choice.function.name}" if isinstance(choice, NamedToolChoice) else choice
+
+
+def _schema_of(json_schema: dict[str, Any] | None) -> dict[str, Any] | None:
+    schema = (json_schema or {}).get("schema")
+    return schema if isinstance(schema, dict) else None  # pyright: ignore[reportUnknownVariableType] - JSON object
+
+
+def _response_format(wire: ChatRequest) -> dict[str, Any] | None:
+    wanted = wire.response_format
+    if wanted is None or wanted.type == "text":
+        return None
+    if wanted.type == "json_object":
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": wanted.json_schema}
+
+
+def _message(message: Message) -> base.Message:
+    content = message.content
+    return base.Message(
+        role="system" if message.role == "developer" else message.role,
+        content=tuple(_part(part) for part in content) if isinstance(content, list) else content,
+        name=message.name,
+        function_calls=tuple(
+            base.FunctionCall(call.function.name, call.function.arguments, call.id)
+            for call in message.tool_calls or ()
+        ),
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _part(part: ContentPart) -> base.Part:
+    if part.image_url is None:
+        return base.Part(text=part.text)
+    return base.Part(image_url=part.image_url.url, detail=part.image_url.detail)
+
+
+# Out
+
+
+def _reply(model: str, reply: base.ChatReply) -> ChatReply:
+    return ChatReply(
+        id=new_id(),
+        created=int(time.time()),
+        model=model,
+        choices=[_choice(answer) for answer in reply.answers],
+        usage=_usage(reply.usage),
+    )
+
+
+def _choice(answer: base.Answer) -> Choice:
+    return Choice(
+        index=answer.index,
+        message=AnswerMessage(
+            content=answer.text if answer.text or not answer.function_calls else None,
+            reasoning_content=answer.reasoning or UNSET,
+            tool_calls=_tool_calls(answer.function_calls, indexed=False),
+        ),
+        finish_reason=_FINISH[answer.finish],
+        logprobs=_plain(answer.logprobs),
+    )
+
+
+async def _chunks(
+    chat: Chat, target: Target, request: base.ChatRequest, options: StreamOptions
+) -> AsyncGenerator[ChatChunk]:
+    answer_id, created, model = new_id(), int(time.time()), target.asked
+    usage: Usage | UnsetType = UNSET
+    begun: set[int] = set()
+
+    def chunk(choice: ChunkChoice) -> ChatChunk:
+        return ChatChunk(
+            id=answer_id,
+            created=created,
+            model=model,
+            choices=[choice],
+            usage=usage if options.chunk_include_usage else UNSET,
+        )
+
+    def role(index: int) -> str | UnsetType:
+        if index in begun:
+            return UNSET
+        begun.add(index)
+        return "assistant"
+
+    async with aclosing(chat.stream(target, request)) as deltas:
+        async for delta in deltas:
+            index = delta.index
+            if delta.usage is not None:
+                usage = _usage(delta.usage)
+            if delta.reasoning:
+                yield chunk(
+                    ChunkChoice(
+                        index=index,
+                        delta=DeltaMessage(role=role(index), reasoning_content=delta.reasoning),
+                    )
+                )
+            for text in pieces(delta.text) if delta.text else ():
+                yield chunk(
+                    ChunkChoice(
+                        index=index,
+                        delta=DeltaMessage(role=role(index), content=text),
+                        logprobs=_plain(delta.logprobs),
+                    )
+                )
+            if delta.function_calls:
+                calls = _tool_calls(delta.function_calls, indexed=True)
+                yield chunk(
+                    ChunkChoice(index=index, delta=DeltaMessage(role=role(index), tool_calls=calls))
+                )
+            if delta.finish is not None:
+                yield chunk(
+                    ChunkChoice(
+                        index=index, delta=DeltaMessage(), finish_reason=_FINISH[delta.finish]
+                    )
+                )
+    if options.include_usage:
+        yield ChatChunk(id=answer_id, created=created, model=model, choices=[], usage=usage)
+
+
+def _tool_calls(calls: Sequence[base.FunctionCall], *, indexed: bool) -> list[ToolCall] | UnsetType:
+    if not calls:
+        return UNSET
+    return [
+        ToolCall(
+            index=position if indexed else UNSET,
+            id=call.id or new_id("call_", 16),
+            function=FunctionCall(name=call.name, arguments=call.arguments),
+        )
+        for position, call in enumerate(calls)
+    ]
+
+
+def _plain(logprobs: Any) -> dict[str, Any] | UnsetType:
+    return UNSET if logprobs is None else dict(logprobs)
+
+
+def _usage(usage: base.Usage) -> Usage:
+    return Usage(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        PromptTokensDetails(usage.cached_tokens) if usage.cached_tokens else UNSET,
+    )

@@ -1,0 +1,101 @@
+"""The home folder: where everything that lasts is kept, and the lock that keeps a second server out."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from yangfan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+MIN_FREE_BYTES = 64 * 1024 * 1024
+"""Below this a start is refused: a database that cannot commit helps nobody."""
+
+
+class Home:
+    """Paths inside the home folder.
+
+    Args:
+        path: The folder; `prepare` makes it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.path / "yangfan.db"
+
+    @property
+    def master_key(self) -> Path:
+        """The key under which secrets are hashed and sealed; keep it with the database."""
+        return self.path / "secret.key"
+
+    @property
+    def models(self) -> Path:
+        """Root of the model store."""
+        return self.path
+
+    @property
+    def server_file(self) -> Path:
+        """Address and credentials of the server that runs now, for the command line on this machine."""
+        return self.path / "server.json"
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self.path / "logs" / "server.log"
+
+    def engine(self, name: str) -> Path:
+        """Working folder of an engine."""
+        return self.path / "engines" / name
+
+    def prepare(self) -> None:
+        """Make the folder, private to its owner, and check that there is room.
+
+        Raises:
+            ConfigurationError: It cannot be made or written, or the disk is full.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.log.parent.mkdir(exist_ok=True)
+            probe = self.path / ".writable"
+            probe.write_bytes(b"1")
+            probe.unlink()
+            free_bytes = shutil.disk_usage(self.path).free
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot write to the home folder {self.path}: {error.strerror}; choose another with --home DIR"
+            ) from None
+        if free_bytes < MIN_FREE_BYTES:
+            raise ConfigurationError(
+                f"only {free_bytes // 2**20} MiB free at {self.path}, {MIN_FREE_BYTES // 2**20} needed;"
+                " free some space or choose another disk with --home DIR"
+            )
+
+    @contextmanager
+    def locked(self) -> Generator[None]:
+        """Hold the folder for this process; the lock ends with the process, however that ends.
+
+        Raises:
+            ConfigurationError: Another server holds it.
+        """
+        with (self.path / "lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise ConfigurationError(
+                    f"another server (pid {file.read().strip() or 'unknown'}) uses {self.path}; stop it or choose another --home"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield

@@ -1,0 +1,85 @@
+"""What a handler gets and what it gives back."""
+
+from __future__ import annotations
+
+import random
+import string
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+RequestT = TypeVar("RequestT")
+
+_ALPHABET = string.ascii_lowercase + string.digits
+
+
+def new_id(prefix: str = "as-", length: int = 10) -> str:
+    """An id as the wire shows them: ``as-`` and ten lower-case alphanumerics. Not a secret."""
+    return prefix + "".join(random.choices(_ALPHABET, k=length))  # noqa: S311 - an identifier, not a secret
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who calls: the key that was presented and the application that it belongs to."""
+
+    key_id: str
+    app_id: str
+    kind: str
+
+
+class Call(Generic[RequestT]):
+    """One call on its way to a handler.
+
+    Attributes:
+        request: The decoded body.
+        principal: Who calls.
+        params: Path parameters.
+        request_id: Echoed as X-Baidu-Request-Id, the caller's own or one of ours.
+        scope: The ASGI scope, for the rare handler that needs more.
+    """
+
+    __slots__ = ("params", "principal", "request", "request_id", "scope")
+
+    def __init__(
+        self,
+        scope: Mapping[str, Any],
+        request: RequestT,
+        principal: Principal,
+        params: Mapping[str, str],
+        request_id: str,
+    ) -> None:
+        self.scope = scope
+        self.request = request
+        self.principal = principal
+        self.params = params
+        self.request_id = request_id
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Query parameters, decoded; the last of several wins."""
+        return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+
+class Reply:
+    """A whole answer: a Struct that becomes the JSON body, and further headers."""
+
+    __slots__ = ("body", "headers")
+
+    def __init__(self, body: msgspec.Struct, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        self.body = body
+        self.headers = headers
+
+
+class Stream:
+    """An answer in events; each is a Struct. The iterator is closed whatever happens."""
+
+    __slots__ = ("events", "headers")
+
+    def __init__(
+        self, events: AsyncIterator[msgspec.Struct], headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        self.events = events
+        self.headers = headers

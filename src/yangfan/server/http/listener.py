@@ -1,0 +1,174 @@
+"""The listening side: uvicorn with httptools and uvloop, hardened against slow and oversized request heads."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import uvicorn
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from yangfan.errors import ConfigurationError, HeadersTooLarge
+from yangfan.protocol.v2 import errors as v2_errors
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Generator
+
+    from uvicorn.server import ServerState
+
+BACKLOG = 2048
+
+
+class HeadLimits:
+    """How large a request head may be and how long it may take to arrive."""
+
+    def __init__(self, max_bytes: int, timeout_seconds: float) -> None:
+        self.max_bytes = max_bytes
+        self.timeout_seconds = timeout_seconds
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which by itself collects a head of any size for any time."""
+
+    limits: HeadLimits
+
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any], **more: Any
+    ) -> None:
+        super().__init__(config=config, server_state=server_state, app_state=app_state, **more)
+        self._in_head = True
+        self._refused = False
+        self._unparsed_bytes = 0
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's own
+        super().connection_made(transport)
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().data_received(data)
+        if self._in_head:
+            # The parser reports a header only when its line is complete, so an endless line has to be counted here.
+            self._unparsed_bytes += len(data)
+            if self._unparsed_bytes > self.limits.max_bytes:
+                self._refuse_head()
+            elif self._head_timer is None:
+                self._start_head_timer()
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._head_bytes, self._unparsed_bytes = True, 0, 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._head_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_head_timer()
+        if self._head_bytes > self.limits.max_bytes:
+            self._refuse_head()
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._refused:
+            super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self._refused:
+            self._refuse(400, b"Bad Request", f"{msg} Speak HTTP/1.1, and percent-encode the URL.")
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self.limits.timeout_seconds, self.transport.close)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse_head(self) -> None:
+        self._refuse(
+            431,
+            b"Request Header Fields Too Large",
+            f"the request head is larger than {self.limits.max_bytes} bytes; send fewer or shorter headers",
+        )
+
+    def _refuse(self, status: int, reason: bytes, message: str) -> None:
+        self._refused = True
+        _, refusal = v2_errors.to_body(HeadersTooLarge(message), "")
+        body = msgspec.json.encode(refusal)
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+            % (status, reason, len(body), body)
+        )
+        self.transport.close()
+
+
+class Listener(uvicorn.Server):
+    """uvicorn's server without its signal handling: the program that starts it decides when it ends."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the process's signal handlers alone."""
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Open the listening socket.
+
+    Raises:
+        ConfigurationError: The port is taken, the address is not this machine's, or a low port needs more rights.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port N (0 picks a free one)"
+        ) from None
+    listener.listen(BACKLOG)
+    listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return listener
+
+
+def listener_for(app: Any, limits: HeadLimits) -> Listener:
+    """A listener for `app` that leaves signals and logs to its caller."""
+    protocol = type("Protocol", (BoundedProtocol,), {"limits": limits})
+    config = Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+        backlog=BACKLOG,
+    )
+    return Listener(config)

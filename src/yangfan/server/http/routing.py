@@ -1,0 +1,113 @@
+"""From method, path and Action to a handler, by dictionary: the last of many routes costs as much as the first."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from yangfan.errors import EndpointNotFound, Invalid, MethodNotAllowed
+from yangfan.server.http.call import Call, Reply, Stream
+
+if TYPE_CHECKING:
+    from yangfan.protocol.endpoint import Dialect, Endpoint
+
+Handler = Callable[[Call[Any]], Awaitable[Reply | Stream]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An Endpoint and the function that answers it."""
+
+    endpoint: Endpoint[Any, Any]
+    handler: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The route that a request is for, and its path parameters."""
+
+    route: Route
+    params: Mapping[str, str]
+
+
+_NO_PARAMS: dict[str, str] = {}
+
+Routes = dict[tuple[str, str | None], Route]
+"""Routes of one path by method and Action."""
+
+
+class RoutingTable:
+    """All routes, looked up by exact path, then by path without its last segment."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        """Index the routes.
+
+        Raises:
+            ValueError: Two routes answer the same method, path and Action.
+        """
+        self._exact: dict[str, Routes] = {}
+        self._parent: dict[str, tuple[str, Routes]] = {}
+        for route in routes:
+            for path in (route.endpoint.path, *route.endpoint.aliases):
+                table = self._table_for(path)
+                key = (route.endpoint.method, route.endpoint.action)
+                if key in table:
+                    raise ValueError(f"{key} {path} is answered twice")
+                table[key] = route
+
+    def _table_for(self, path: str) -> Routes:
+        head, _, last = path.rpartition("/")
+        if last.startswith("{"):
+            return self._parent.setdefault(head, (last.strip("{}"), {}))[1]
+        return self._exact.setdefault(path, {})
+
+    def find(self, method: str, path: str, query: bytes) -> Match | None:
+        """The route for a request; None when no route knows the path.
+
+        Raises:
+            MethodNotAllowed: The path takes another method.
+            Invalid: The path takes Actions and the request names none, or an unknown one.
+        """
+        table, params = self._exact.get(path), _NO_PARAMS
+        if table is None:
+            head, _, last = path.rpartition("/")
+            parent = self._parent.get(head)
+            if parent is None or not last:
+                return None
+            table, params = parent[1], {parent[0]: last}
+        route = table.get((method, None))
+        if route is not None:
+            return Match(route, params)
+        methods = sorted({known for known, _ in table})
+        if method not in methods:
+            raise MethodNotAllowed(
+                f"Only {' and '.join(methods)} requests are accepted, got {method}"
+            )
+        action = dict(parse_qsl(query.decode("latin-1"))).get("Action")
+        route = table.get((method, action))
+        if route is None:
+            known = ", ".join(sorted(name for _, name in table if name))
+            raise Invalid(
+                f"query parameter Action must be one of {known}; got {action!r}", param="Action"
+            )
+        return Match(route, params)
+
+
+def dialect_of(path: str) -> Dialect:
+    """How to speak about a path that no route knows, or that refused before a route was found."""
+    if path.startswith(("/rpc/", "/wenxinworkshop/", "/rest/")):
+        return "v1"
+    if path.startswith("/oauth/"):
+        return "oauth"
+    if path.startswith("/v1/BCE-BEARER/"):
+        return "iam"
+    if path == "/v2/apikey":
+        return "action"
+    return "v2"
+
+
+def unknown_path(method: str, path: str) -> EndpointNotFound:
+    """What to say about it."""
+    return EndpointNotFound(f"{method} {path[:200]} does not exist here; /docs lists every path")

@@ -1,0 +1,1 @@
+"""Alembic's hook for its command line; the server runs migrations itself (`yangfan.server.db`)."""

@@ -1,0 +1,5 @@
+"""Models on this machine: from a name or a path to something that an engine can load."""
+
+from yangfan.server.models.logic import Models
+
+__all__ = ["Models"]

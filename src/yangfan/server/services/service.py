@@ -1,0 +1,140 @@
+"""A served model: where a call waits, which engine takes it, and what happens when that engine dies."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from yangfan.errors import EngineFailed, Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from yangfan.engines.base import ChatReply, ChatRequest, Delta, Engine, Message, Slots
+    from yangfan.protocol.presets import Preset
+    from yangfan.server.services.replica import Replica
+
+ATTEMPTS = 4
+"""Starts of one call on engines that die under it before anything was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePolicy:
+    """How long a call may wait for a running engine, and how many calls may wait for a slot."""
+
+    first_byte_timeout_seconds: float
+    max_waiting: int
+
+
+class Service:
+    """One model under one name.
+
+    Args:
+        name: Name in calls.
+        replica: Its engine process.
+        policy: Waiting and overload.
+        created: When it was published, seconds since the epoch.
+    """
+
+    def __init__(self, name: str, replica: Replica, policy: ServicePolicy, *, created: int) -> None:
+        self.name = name
+        self.created = created
+        self.replica = replica
+        self._policy = policy
+        self._in_flight = 0
+
+    @property
+    def context_tokens(self) -> int:
+        """Prompt and answer together, at most."""
+        return self.replica.engine.context_tokens
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """Whole answers. An engine that dies is waited for and asked again: nothing was sent yet.
+
+        Raises:
+            Overloaded: Too many calls wait, or no engine came up in time.
+            EngineFailed: Engines died under the call again and again.
+        """
+        self._admit()
+        try:
+            deadline = self._deadline()
+            for attempt in range(ATTEMPTS):
+                engine = await self._engine(deadline)
+                try:
+                    return await engine.chat(request)
+                except EngineFailed as error:
+                    self._died(error, attempt, deadline)
+        finally:
+            self._in_flight -= 1
+        raise AssertionError("the last attempt raises")
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
+        """Answers as they come. Before the first delta a dead engine is replaced; after it, EngineFailed ends the stream.
+
+        Raises:
+            Overloaded: Too many calls wait, or no engine came up in time.
+            EngineFailed: The engine died after the first delta, or again and again before it.
+        """
+        self._admit()
+        try:
+            deadline, started = self._deadline(), False
+            for attempt in range(ATTEMPTS):
+                engine = await self._engine(deadline)
+                try:
+                    async with aclosing(engine.chat_stream(request)) as deltas:  # pyright: ignore[reportArgumentType] - the interface promises a generator
+                        async for delta in deltas:
+                            started = True
+                            yield delta
+                except EngineFailed as error:
+                    self._died(error, ATTEMPTS if started else attempt, deadline)
+                else:
+                    return
+        finally:
+            self._in_flight -= 1
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt under the model's own template."""
+        engine = await self._engine(self._deadline())
+        return await engine.count_tokens(messages)
+
+    async def slots(self) -> Slots:
+        """How busy the engine is."""
+        return await self.replica.engine.slots()
+
+    def _admit(self) -> None:
+        room = self.replica.engine.spec.slots + self._policy.max_waiting
+        if self._in_flight >= room:
+            raise Overloaded(
+                f"{self.name} already has {self._in_flight} calls running or waiting; try again in a moment",
+                retry_after_seconds=1,
+            )
+        self._in_flight += 1
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._policy.first_byte_timeout_seconds
+
+    async def _engine(self, deadline: float) -> Engine:
+        if not await self.replica.wait_ready(deadline):
+            reason = f": {self.replica.last_error}" if self.replica.last_error else ""
+            raise Overloaded(
+                f"the engine of {self.name} is not running; try again later{reason}",
+                retry_after_seconds=5,
+            )
+        return self.replica.engine
+
+    def _died(self, error: EngineFailed, attempt: int, deadline: float) -> None:
+        """Return if the call may be tried again; raise the error if this was the last chance."""
+        self.replica.suspect()
+        if attempt + 1 >= ATTEMPTS or asyncio.get_running_loop().time() >= deadline:
+            raise error
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a name in a call means here: the service that answers, and the preset whose rules apply, if it names one."""
+
+    asked: str
+    service: Service
+    preset: Preset | None

@@ -1,0 +1,165 @@
+"""All settings of the server: frozen, layered, validated once. The only server file that reads the environment.
+
+Layers, later ones win: the defaults below, `yangfan.toml` in the home folder (or the file given), variables `YANGFAN_*`, flags.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from yangfan.errors import ConfigurationError
+
+EMBEDDED_MODEL = "smollm2-135m-instruct"
+"""What is served when nothing else is asked for."""
+
+_PREFIX = "YANGFAN_"
+_LISTS = frozenset({"models", "egress_allow"})
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything about one server that can be chosen.
+
+    Each name is a key of `yangfan.toml` and, in capitals behind `YANGFAN_`, an environment variable; lists are
+    comma-separated there.
+    """
+
+    home: Annotated[str, Meta(description="Folder of the database, keys, models and logs.")] = (
+        "~/.yangfan"
+    )
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    ] = 8000
+    models: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Models to serve: catalogue names, paths of .gguf files, or echo. The first one answers presets."
+        ),
+    ] = (EMBEDDED_MODEL,)
+    presets: Annotated[
+        Mapping[str, str],
+        Meta(
+            description='Which served model answers a preset name: `"ernie-4.0-8k" = "qwen3-8b"`.'
+        ),
+    ] = msgspec.field(default_factory=dict[str, str])
+    auth: Annotated[
+        bool, Meta(description="Ask for credentials. False only on a loopback address.")
+    ] = True
+    slots: Annotated[
+        int, Meta(ge=1, le=1024, description="Generations side by side, per model.")
+    ] = 16
+    context_tokens: Annotated[
+        Annotated[int, Meta(ge=64)] | None,
+        Meta(description="Context window per request; the model's own if unset."),
+    ] = None
+    threads: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="CPU threads per model; all cores if unset."),
+    ] = None
+    max_waiting: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Calls that may wait for a slot, per model; more are refused as overload.",
+        ),
+    ] = 512
+    first_byte_timeout_seconds: Annotated[
+        float,
+        Meta(
+            gt=0, description="How long a call may wait for a running engine before it is refused."
+        ),
+    ] = 60.0
+    max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = (
+        16 * 1024 * 1024
+    )
+    max_header_bytes: Annotated[int, Meta(ge=1024, description="Largest request head.")] = 64 * 1024
+    read_timeout_seconds: Annotated[
+        float, Meta(gt=0, description="How long a client may take to send a request.")
+    ] = 60.0
+    egress_allow: Annotated[
+        tuple[str, ...],
+        Meta(description="Private hosts and networks that outbound fetches may reach."),
+    ] = ()
+    echo_delay_seconds: Annotated[
+        float,
+        Meta(ge=0, description="Pause of the echo model before each token, for demonstrations."),
+    ] = 0.0
+    log_level: Annotated[str, Meta(description="debug, info, warning or error.")] = "info"
+
+    @property
+    def home_path(self) -> Path:
+        """The home folder, absolute."""
+        return Path(self.home).expanduser().absolute()
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+
+
+def load(
+    flags: Mapping[str, Any], environ: Mapping[str, str], *, file: Path | None = None
+) -> Settings:
+    """Merge the layers and validate.
+
+    Args:
+        flags: Settings given on the command line; None values count as not given.
+        environ: The process's environment.
+        file: A settings file that must exist; otherwise `yangfan.toml` in the home folder, if it is there.
+
+    Raises:
+        ConfigurationError: A setting is unknown or has a value that is not allowed; the message names it.
+    """
+    given = {key: value for key, value in flags.items() if value is not None}
+    from_environment = _from_environment(environ)
+    home = given.get("home") or from_environment.get("home") or Settings().home
+    path = file or Path(str(home)).expanduser() / "yangfan.toml"
+    merged: dict[str, Any] = {}
+    if file is not None or path.is_file():
+        merged.update(_from_file(path))
+    merged.update(from_environment)
+    merged.update(given)
+    try:
+        settings = msgspec.convert(merged, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(
+            f"settings: {error}; see `yangfan serve --help` and {path}"
+        ) from None
+    if not settings.models:
+        raise ConfigurationError(
+            "settings: `models` names no model; give at least one, such as echo"
+        )
+    if not settings.auth and not settings.loopback:
+        raise ConfigurationError(
+            f"settings: auth = false lets anybody in, so it needs a loopback host, not {settings.host}"
+        )
+    return settings
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read the settings file {path}: {error.strerror}"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in Settings.__struct_fields__:
+        text = environ.get(_PREFIX + name.upper())
+        if text is None or text == "" or name == "presets":
+            continue
+        found[name] = (
+            [item.strip() for item in text.split(",") if item.strip()] if name in _LISTS else text
+        )
+    return found
