@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from yangfan.hub.pull import Progress
     from yangfan.server.running import Ready
 
@@ -17,26 +18,42 @@ _INSTALL = 'the server is not installed here; type: pip install "yangfan[server,
 
 
 def serve(  # noqa: PLR0913 - one parameter per option
-    home: Annotated[Path | None, typer.Option(help="Data folder, default ~/.yangfan / 数据目录")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on, default 127.0.0.1 / 监听地址")] = None,
-    port: Annotated[int | None, typer.Option(help="Port, default 8000; 0 picks a free one / 端口")] = None,
+    home: Annotated[
+        Path | None, typer.Option(help="Data folder, default ~/.yangfan / 数据目录")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on, default 127.0.0.1 / 监听地址")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port, default 8000; 0 picks a free one / 端口")
+    ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Model to serve: catalogue name, .gguf file, or echo; repeatable / 要提供的模型，可重复"),
+        typer.Option(
+            help="Model to serve: catalogue name, .gguf file, or echo; repeatable / 要提供的模型，可重复"
+        ),
     ] = None,
     ready_file: Annotated[
-        Path | None, typer.Option(help="Write address and credentials here, as JSON, once ready / 就绪文件")
+        Path | None,
+        typer.Option(help="Write address and credentials here, as JSON, once ready / 就绪文件"),
     ] = None,
-    slots: Annotated[int | None, typer.Option(help="Generations side by side, default 16 / 并发槽位")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads per model / 每个模型的线程数")] = None,
+    slots: Annotated[
+        int | None, typer.Option(help="Generations side by side, default 16 / 并发槽位")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads per model / 每个模型的线程数")
+    ] = None,
     context_tokens: Annotated[int | None, typer.Option(help="Context window / 上下文长度")] = None,
     auth: Annotated[
-        bool | None, typer.Option("--auth/--no-auth", help="Ask for credentials (default yes) / 是否需要鉴权")
+        bool | None,
+        typer.Option("--auth/--no-auth", help="Ask for credentials (default yes) / 是否需要鉴权"),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings file, default HOME/yangfan.toml / 配置文件")
     ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning, error / 日志级别")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning, error / 日志级别")
+    ] = None,
 ) -> None:
     """Start the platform; Ctrl-C stops it. / 启动平台，按 Ctrl-C 停止。"""
     try:
@@ -59,7 +76,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
     try:
         chosen = settings.load(flags, os.environ, file=config)
         with _ProgressBar() as bar:
-            running.run(chosen, ready_file=ready_file, progress=bar.update, announce=bar.then(announce))
+            running.run(chosen, ready_file=ready_file, progress=bar.update, announce=bar.announce)
     except YangfanError as error:
         raise typer.Exit(_fail(error.message)) from None
 
@@ -96,23 +113,23 @@ class _ProgressBar:
         if not self._tasks:
             self._bar.start()
         if progress.file not in self._tasks:
-            self._tasks[progress.file] = self._bar.add_task(progress.file, total=progress.total_bytes)
+            self._tasks[progress.file] = self._bar.add_task(
+                progress.file, total=progress.total_bytes
+            )
         task = self._tasks[progress.file]
         self._bar.update(task, completed=progress.done_bytes, total=progress.total_bytes)  # pyright: ignore[reportArgumentType] - a TaskID is an int
 
-    def then(self, announce_ready: object) -> object:
-        """Take the bar away before the announcement."""
-
-        def announced(ready: Ready) -> None:
-            self._bar.stop()
-            announce_ready(ready)  # pyright: ignore[reportCallIssue]
-
-        return announced
+    def announce(self, ready: Ready) -> None:
+        """Take the bar away, then announce."""
+        self._bar.stop()
+        announce(ready)
 
 
 def announce(ready: Ready) -> None:
     """Print address, credentials and three calls to paste, once."""
-    typer.echo(_ANNOUNCEMENT.format(**{name: getattr(ready, name) for name in ready.__struct_fields__}))
+    typer.echo(
+        _ANNOUNCEMENT.format(**{name: getattr(ready, name) for name in ready.__struct_fields__})
+    )
 
 
 _ANNOUNCEMENT = """

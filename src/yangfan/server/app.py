@@ -100,7 +100,12 @@ def _mount(
 ) -> Platform:
     listed = routes(access, services, chat)
     endpoints = tuple(route.endpoint for route in listed)
-    pages = Starlette(routes=[*Reference(endpoints, importlib.metadata.version("yangfan")).routes, *Health(services).routes])
+    pages = Starlette(
+        routes=[
+            *Reference(endpoints, importlib.metadata.version("yangfan")).routes,
+            *Health(services).routes,
+        ]
+    )
     gateway = Gateway(
         listed,
         authenticate=access.authenticate,

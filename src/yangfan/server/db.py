@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.event import listens_for
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from yangfan.errors import ConfigurationError
@@ -60,8 +62,8 @@ class Database:
             async with self._writer.connect() as connection:
                 await connection.run_sync(_upgrade)
                 await connection.commit()
-        except (sa.exc.DBAPIError, OSError) as error:
-            reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        except (DBAPIError, OSError) as error:
+            reason = error.orig if isinstance(error, DBAPIError) else error
             raise ConfigurationError(f"cannot use the database {self.path}: {reason}") from None
 
     @asynccontextmanager
@@ -91,7 +93,7 @@ def _engine(path: Path, *, writer: bool) -> AsyncEngine:
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000},
     )
 
-    @sa.event.listens_for(engine.sync_engine, "connect")
+    @listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _record: object) -> None:  # pyright: ignore[reportUnusedFunction] - registered by the decorator
         # SQLAlchemy's driver begins transactions lazily and deferred; take that over.
         connection.isolation_level = None
@@ -105,7 +107,7 @@ def _engine(path: Path, *, writer: bool) -> AsyncEngine:
             cursor.execute("PRAGMA query_only=ON")
         cursor.close()
 
-    @sa.event.listens_for(engine.sync_engine, "begin")
+    @listens_for(engine.sync_engine, "begin")
     def begin(connection: sa.Connection) -> None:  # pyright: ignore[reportUnusedFunction] - registered by the decorator
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN DEFERRED")
 

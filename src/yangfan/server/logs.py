@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import MutableMapping
 from logging.handlers import RotatingFileHandler
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+    from pathlib import Path
 
 MAX_LOG_BYTES = 16 * 1024 * 1024
 KEPT_FILES = 4
@@ -22,7 +24,9 @@ _SECRET = re.compile(
 
 def configure(path: Path, level: str) -> None:
     """Send every log record of this process to `path`. A log that cannot be written never stops the server."""
-    handler = RotatingFileHandler(path, maxBytes=MAX_LOG_BYTES, backupCount=KEPT_FILES, encoding="utf-8")
+    handler = RotatingFileHandler(
+        path, maxBytes=MAX_LOG_BYTES, backupCount=KEPT_FILES, encoding="utf-8"
+    )
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -51,7 +55,9 @@ def configure(path: Path, level: str) -> None:
     )
 
 
-def mask_secrets(_logger: object, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def mask_secrets(
+    _logger: object, _name: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     """Replace whatever looks like one of our secrets in any text of a record."""
     for key, value in event.items():
         if isinstance(value, str):

@@ -7,19 +7,23 @@ import contextlib
 import os
 import signal
 import tempfile
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
 from yangfan.errors import ConfigurationError
-from yangfan.hub.pull import Progress
 from yangfan.server import app, logs
 from yangfan.server.home import Home
 from yangfan.server.http.listener import HeadLimits, bind, listener_for
-from yangfan.server.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from yangfan.hub.pull import Progress
+    from yangfan.server.settings import Settings
 
 _log = structlog.get_logger("yangfan.server")
 
@@ -96,8 +100,7 @@ async def _serve(
                 platform.app, HeadLimits(settings.max_header_bytes, settings.read_timeout_seconds)
             )
             listening = asyncio.create_task(listener.serve(sockets=[socket]))
-            while not listener.started and not listening.done():
-                await asyncio.sleep(0.002)
+            await listener.listening.wait()
             started = True
             ready = Ready(
                 base_url=_base_url(settings.host, socket.getsockname()[1]),
@@ -113,7 +116,8 @@ async def _serve(
                 if announce is not None:
                     announce(ready)
                 await asyncio.wait(
-                    [asyncio.ensure_future(ending.wait()), listening], return_when=asyncio.FIRST_COMPLETED
+                    [asyncio.ensure_future(ending.wait()), listening],
+                    return_when=asyncio.FIRST_COMPLETED,
                 )
             finally:
                 for file in files:

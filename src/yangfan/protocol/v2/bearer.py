@@ -20,7 +20,7 @@ class BearerToken(msgspec.Struct):
     expireTime: str  # noqa: N815 - the wire's spelling
 
 
-BEARER_TOKEN = Endpoint(
+BEARER_TOKEN: Endpoint[None, BearerToken] = Endpoint(
     name="iam.bearer_token",
     dialect="iam",
     method="GET",

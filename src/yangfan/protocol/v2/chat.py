@@ -229,7 +229,7 @@ class DeltaMessage(msgspec.Struct, kw_only=True):
     """What is new; `{}` on the last chunk."""
 
     role: str | UnsetType = UNSET
-    content: str | None | UnsetType = UNSET
+    content: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET
 

@@ -26,7 +26,7 @@ class ModelList(msgspec.Struct, kw_only=True):
     data: list[Model]
 
 
-MODELS = Endpoint(
+MODELS: Endpoint[None, ModelList] = Endpoint(
     name="v2.models",
     dialect="v2",
     method="GET",
@@ -39,7 +39,7 @@ MODELS = Endpoint(
     spec="C.4",
 )
 
-MODEL = Endpoint(
+MODEL: Endpoint[None, Model] = Endpoint(
     name="v2.model",
     dialect="v2",
     method="GET",

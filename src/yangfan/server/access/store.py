@@ -57,5 +57,6 @@ class KeyStore:
 
 
 def _key(row: sa.Row[Any]) -> Key:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented way to a dictionary
-    return Key(**values | {"builtin": bool(values["builtin"])})
+    values: dict[str, Any] = dict(zip(KEYS.columns.keys(), row, strict=True))
+    values["builtin"] = bool(values["builtin"])
+    return Key(**values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from yangfan.errors import ConfigurationError, HeadersTooLarge
 from yangfan.protocol.v2 import errors as v2_errors
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Generator
 
     from uvicorn.server import ServerState
@@ -126,6 +126,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
 class Listener(uvicorn.Server):
     """uvicorn's server without its signal handling: the program that starts it decides when it ends."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

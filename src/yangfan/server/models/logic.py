@@ -61,12 +61,7 @@ class Models:
                 ECHO, ECHO, None, {"delay_seconds": self._settings.echo_delay_seconds}
             )
         if "/" in reference or reference.endswith(".gguf"):
-            path = Path(reference).expanduser().absolute()
-            if not path.is_file():
-                raise errors.ConfigurationError(
-                    f"no model file {path}; give a .gguf file, a catalogue name, or echo"
-                )
-            return self._plan(path.stem.lower(), ENGINE_OF_FORMAT["gguf"], path)
+            return self._plan_of_file(Path(reference))
         stored = self._store.get(reference)
         if stored is None:
             if catalogue.load().find(reference) is None:
@@ -99,6 +94,14 @@ class Models:
         workdir.mkdir(parents=True, exist_ok=True)
         engine: Engine = module.create(plan.spec, workdir)
         return engine
+
+    def _plan_of_file(self, file: Path) -> Plan:
+        path = file.expanduser().absolute()
+        if not path.is_file():
+            raise errors.ConfigurationError(
+                f"no model file {path}; give a .gguf file, a catalogue name, or echo"
+            )
+        return self._plan(path.stem.lower(), ENGINE_OF_FORMAT["gguf"], path)
 
     def _plan(
         self, name: str, engine: str, path: Path | None, options: dict[str, object] | None = None

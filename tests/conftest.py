@@ -1,0 +1,122 @@
+"""The real server as a process, for every test that needs one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+START_SECONDS = 120.0
+STOP_SECONDS = 20.0
+MODEL = "smollm2-135m-instruct"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server: where it is and how to get in."""
+
+    base_url: str
+    api_key: str
+    secret_key: str
+    access_key: str
+    secret_access_key: str
+    bearer: str
+    pid: int
+    home: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def v1(self) -> str:
+        """Base of v1 inference."""
+        return f"{self.base_url}/rpc/2.0/ai_custom/v1/wenxinworkshop"
+
+
+@contextmanager
+def serving(
+    home: Path,
+    *,
+    models: Sequence[str] = ("echo",),
+    options: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Generator[Server]:
+    """Start `yangfan serve` on a free port, wait until it says that it is ready, and stop it at the end."""
+    home.mkdir(parents=True, exist_ok=True)
+    ready = home / f"ready-{time.monotonic_ns()}.json"
+    command = [sys.executable, "-m", "yangfan", "serve", "--home", str(home), "--port", "0"]
+    command += ["--ready-file", str(ready), *options]
+    for model in models:
+        command += ["--model", model]
+    output = (home / "output.log").open("ab")
+    with output, subprocess.Popen(
+        command, stdout=output, stderr=output, env={**os.environ, **(environ or {})}
+    ) as process:
+        try:
+            wait_until(
+                lambda: ready.exists() or process.poll() is not None,
+                f"the server to be ready; its output is in {output.name}",
+                START_SECONDS,
+            )
+            assert ready.exists(), (home / "output.log").read_text()
+            facts = json.loads(ready.read_text())
+            facts.pop("models")
+            yield Server(**facts, home=home, process=process)
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(STOP_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    raise
+
+
+def wait_until(condition: object, what: str, seconds: float = 10.0) -> None:
+    """Poll a condition, at most `seconds` long."""
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def model_cache() -> Path:
+    """A folder that keeps the embedded model between runs of the suite."""
+    return Path(os.environ.get("YANGFAN_TEST_CACHE", "~/.cache/yangfan-tests")).expanduser()
+
+
+@pytest.fixture(scope="session")
+def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    """A server with the echo model only."""
+    with serving(tmp_path_factory.mktemp("echo-home")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def model_server(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Generator[Server]:
+    """A server with the real embedded model first and echo beside it."""
+    home = tmp_path_factory.mktemp("model-home")
+    with serving(home, models=(str(model_path), "echo")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def model_path(model_cache: Path) -> Path:
+    """The embedded model's file, fetched once through the same code that users run."""
+    import asyncio
+
+    from yangfan.egress import Egress
+    from yangfan.hub.pull import pull
+    from yangfan.hub.store import ModelStore
+
+    store = ModelStore(model_cache)
+    return asyncio.run(pull(MODEL, store=store, egress=Egress())).path
