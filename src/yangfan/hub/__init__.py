@@ -1,0 +1,1 @@
+"""Getting models onto this machine: a catalogue, sources to fetch from, and a content-addressed store."""
