@@ -1,0 +1,118 @@
+# Generated from _async by scripts/unasync.py; edit there.
+"""`client.chat(…)`: talk with a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, overload
+
+from yangfan.client import replies
+from yangfan.client._sync.stream import ChatStream
+from yangfan.client.streaming import StreamReader
+from yangfan.client.v1 import V1
+from yangfan.client.v2 import V2
+from yangfan.protocol.v1.chat import CHAT as V1_CHAT
+from yangfan.protocol.v2.chat import CHAT as V2_CHAT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Unpack
+
+    from yangfan.client._sync.session import Session
+    from yangfan.client.call import Call
+    from yangfan.client.exchange import Request
+    from yangfan.client.options import ChatOptions, Messages
+    from yangfan.client.types import ChatResult
+
+
+class Chat:
+    """Chat with a model, in the dialect of the client."""
+
+    def __init__(self, session: Session) -> None:
+        """Made by the client."""
+        self._session = session
+        self._version = session.settings.version
+        self._dialect = V1() if self._version == 1 else V2()
+
+    @overload
+    def __call__(
+        self,
+        messages: Messages,
+        *,
+        model: str,
+        stream: Literal[False] = False,
+        request_id: str | None = None,
+        timeout_seconds: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatResult: ...
+
+    @overload
+    def __call__(
+        self,
+        messages: Messages,
+        *,
+        model: str,
+        stream: Literal[True],
+        request_id: str | None = None,
+        timeout_seconds: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatStream: ...
+
+    def __call__(
+        self,
+        messages: Messages,
+        *,
+        model: str,
+        stream: bool = False,
+        request_id: str | None = None,
+        timeout_seconds: float | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> ChatResult | ChatStream:
+        """Ask `model` for an answer.
+
+        Args:
+            messages: What the user says, or the turns so far.
+            model: A name such as ``ernie_speed`` or ``ERNIE-4.0-8K``; `models.list()` has all.
+            stream: Return the answer piece by piece, as soon as its first piece has come.
+            request_id: Value of the Request_id header, for finding this call in logs; a new one by default.
+            timeout_seconds: Longest silence of the server, above 0; the client's by default.
+            extra_headers: Further headers.
+            **options: Every field of the request, see `yangfan.client.options.ChatOptions`: system, temperature, top_p, top_k,
+                penalty_score, stop, max_output_tokens, response_format, seed, tools and so on.
+
+        Returns:
+            The answer, or with `stream=True` the pieces of it.
+
+        Raises:
+            RefusedError: The platform said no; its subclasses say why, such as ModelNotFound or RateLimited.
+            UnreachableError: No usable answer came: ConnectionFailed, DeadlineExceeded, BadReply.
+            ConfigurationError: An option that this dialect does not have.
+        """
+        call = self._session.inference_call(
+            V1_CHAT if self._version == 1 else V2_CHAT,
+            self._version,
+            path=self._dialect.path(model),
+            body=self._dialect.body(model, messages, options, stream=stream),
+            request_id=request_id,
+            timeout_seconds=timeout_seconds,
+            headers=extra_headers,
+        )
+        if stream:
+            return self._stream(call, model)
+        answer = self._session.send(call)
+        return self._dialect.result(
+            answer.document, model=model, info=replies.info_of(answer.headers)
+        )
+
+    def _stream(self, call: Call, model: str) -> ChatStream:
+        def once(request: Request) -> ChatStream:
+            incoming = self._session.transport.open(
+                request, timeout_seconds=call.timeout_seconds
+            )
+            stream = ChatStream(incoming, StreamReader(self._dialect, model=model))
+            stream.start()
+            return stream
+
+        return self._session.persist(call, once)

@@ -1,0 +1,133 @@
+# Generated from _async by scripts/unasync.py; edit there.
+"""`Client`: the way in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yangfan.client._sync.chat import Chat
+from yangfan.client._sync.keys import Keys
+from yangfan.client._sync.models import Models
+from yangfan.client._sync.session import Session
+from yangfan.client._sync.tokens import Tokens
+from yangfan.client.settings import Given, load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+    from yangfan.client.settings import Version
+
+
+class Client:
+    """Talks to a Yangfan server, or to Baidu's cloud in v2.
+
+    What is not passed comes from `YANGFAN_*` variables, then from the `QIANFAN_*` variables of the official SDK. Credentials
+    of the first of these three that has any are used; the others' are not looked at.
+
+    Args:
+        base_url: Address of the server. Default ``http://127.0.0.1:8000``.
+        api_key: An application's key for OAuth, with `secret_key`.
+        secret_key: Its secret.
+        access_token: A ready-made OAuth token instead of that pair.
+        access_key: An access key id for bce-auth-v1 signatures, with `secret_access_key`. v2 inference uses it to fetch bearer
+            tokens; `keys` needs it.
+        secret_access_key: Its secret.
+        bearer: A bearer key for v2, such as ``bce-v3/ALTAK-…``.
+        version: Dialect of inference calls, 1 or 2. Default 2, but 1 when an OAuth pair or token is all there is.
+        app_id: Application to call as, sent as the `appid` header in v2.
+        timeout_seconds: Longest silence of the server, above 0 and at most 86400. Default 300. A connection must come within 5.
+        max_retries: How often to repeat a call after a passing failure, 0 to 100. Default 2.
+        proxy: Address of an HTTP proxy; by default HTTPS_PROXY or HTTP_PROXY, which never apply to this machine itself.
+        verify_tls: Check certificates. Default true.
+        headers: Sent with every call.
+
+    Raises:
+        ConfigurationError: An argument or a variable is not usable.
+
+    Attributes:
+        chat: Call it to talk with a model.
+        models: Which names there are.
+        keys: Make, list and revoke the platform's keys.
+        tokens: Short-lived tokens for other programs.
+    """
+
+    def __init__(  # noqa: PLR0913 - the client's settings, one argument each
+        self,
+        base_url: str | None = None,
+        *,
+        api_key: str | None = None,
+        secret_key: str | None = None,
+        access_token: str | None = None,
+        access_key: str | None = None,
+        secret_access_key: str | None = None,
+        bearer: str | None = None,
+        version: Version | None = None,
+        app_id: str | None = None,
+        timeout_seconds: float | None = None,
+        max_retries: int | None = None,
+        proxy: str | None = None,
+        verify_tls: bool | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Complete and check the settings; connect to nothing yet."""
+        # The HTTP library takes as long to import as everything else together; whoever only names the class need not wait.
+        from yangfan.client.transport import Transport
+
+        settings = load(
+            Given(
+                base_url=base_url,
+                api_key=api_key,
+                secret_key=secret_key,
+                access_token=access_token,
+                access_key=access_key,
+                secret_access_key=secret_access_key,
+                bearer=bearer,
+                version=version,
+                app_id=app_id,
+                timeout_seconds=timeout_seconds,
+                max_retries=max_retries,
+                proxy=proxy,
+                verify_tls=verify_tls,
+                headers=headers,
+            )
+        )
+        self._session = Session(settings, Transport(settings))
+        self.chat = Chat(self._session)
+        self.models = Models(self._session)
+        self.keys = Keys(self._session)
+        self.tokens = Tokens(self._session)
+
+    @property
+    def base_url(self) -> str:
+        """Where inference calls go."""
+        settings = self._session.settings
+        return settings.v1_url if settings.version == 1 else settings.v2_url
+
+    @property
+    def version(self) -> Version:
+        """Dialect of inference calls."""
+        return self._session.settings.version
+
+    def close(self) -> None:
+        """Close every connection; streams that are open end."""
+        self._session.transport.close()
+
+    def __enter__(self) -> Self:
+        """Close at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Address and credentials, the secrets masked."""
+        masked = self._session.settings.credentials.masked()
+        return f"Client({', '.join(filter(None, [repr(self.base_url), masked]))})"

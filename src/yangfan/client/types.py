@@ -1,0 +1,385 @@
+"""What calls return: one set of types for both dialects.
+
+A field that only one dialect has says so. Times are seconds since 1970 unless the type says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from yangfan.protocol.v2.keys import KeyKind
+
+JSON = dict[str, object]
+"""A decoded JSON object."""
+
+
+def _no_json() -> JSON:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUsage:
+    """Work that one built-in tool did (v1)."""
+
+    name: str
+    points: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, counted by the tokenizer of the model that answered.
+
+    Attributes:
+        prompt_tokens: Tokens of the input.
+        completion_tokens: Tokens of the answer.
+        total_tokens: Both.
+        cached_tokens: Tokens of the input that the engine had in its cache (v2).
+        reasoning_tokens: Tokens of the answer that are reasoning (v2).
+        tool_tokens: Tokens that built-in tools added (v1).
+        tool_usage: What those tools did (v1).
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    tool_tokens: int = 0
+    tool_usage: tuple[ToolUsage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """The limits that applied, from the X-Ratelimit-* headers; None where the server did not say.
+
+    Attributes:
+        limit_requests: Requests a minute.
+        limit_tokens: Tokens a minute, input and output together.
+        remaining_requests: Requests left now.
+        remaining_tokens: Tokens left now.
+    """
+
+    limit_requests: int | None = None
+    limit_tokens: int | None = None
+    remaining_requests: int | None = None
+    remaining_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A function that the model wants called.
+
+    Attributes:
+        name: Its name.
+        arguments: Its arguments, JSON text.
+        id: Name of this call, to answer it by (v2).
+        thoughts: Why the model wants it (v1).
+        index: Its place among the calls of the answer.
+    """
+
+    name: str = ""
+    arguments: str = ""
+    id: str = ""
+    thoughts: str = ""
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """A page that search found."""
+
+    index: int = 0
+    url: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One answer.
+
+    Attributes:
+        index: Its place, from 0.
+        text: What the model says; empty when it calls functions.
+        reasoning: What it thought first, where the model shows that (v2).
+        finish_reason: Why it ended: normal, stop, length, content_filter, function_call (v1) or tool_calls (v2). None if
+            the server did not say.
+        function_calls: Functions that the model wants called.
+        flag: How unsafe: 0 safe, 1 may continue, 2 show but end the chat, 3 do not show, 4 withdraw what was shown.
+        ban_round: Index of the unsafe turn, -1 for the current one; None when safe.
+        need_clear_history: The input is unsafe: drop the history.
+        logprobs: Log-probabilities as they came (v2, on request).
+    """
+
+    index: int = 0
+    text: str = ""
+    reasoning: str = ""
+    finish_reason: str | None = None
+    function_calls: tuple[FunctionCall, ...] = ()
+    flag: int = 0
+    ban_round: int | None = None
+    need_clear_history: bool = False
+    logprobs: JSON | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyInfo:
+    """What the headers of a reply say.
+
+    Attributes:
+        request_id: X-Baidu-Request-Id: quote it when you ask for help.
+        served_model: X-Yangfan-Model: the model that really answered.
+        rate_limit: The limits that applied; None when no such header came.
+    """
+
+    request_id: str | None = None
+    served_model: str | None = None
+    rate_limit: RateLimit | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatResult:
+    """A whole answer of a chat model; `str()` of it is the text.
+
+    Attributes:
+        id: Id of the answer, ``as-…``.
+        created: When, in seconds since 1970.
+        model: The name that was asked for.
+        choices: Every answer; one unless `n` asked for more.
+        usage: Tokens; None when the server did not say.
+        is_truncated: The answer hit the limit of output tokens.
+        is_safe: What the server says of safety; None when it does not (v1).
+        search_results: Pages that search found.
+        search_query: How search put the question (v1); None when it did not say.
+        info: What the headers say.
+        raw: The reply, decoded; of a stream, its last event.
+    """
+
+    id: str = ""
+    created: int = 0
+    model: str = ""
+    choices: tuple[Choice, ...] = (Choice(),)
+    usage: Usage | None = None
+    is_truncated: bool = False
+    is_safe: bool | None = None
+    search_results: tuple[SearchResult, ...] = ()
+    search_query: str | None = None
+    info: ReplyInfo = field(default_factory=ReplyInfo)
+    raw: JSON = field(default_factory=_no_json, repr=False)
+
+    def __str__(self) -> str:
+        """The text of the first answer."""
+        return self.text
+
+    @property
+    def text(self) -> str:
+        """Text of the first answer."""
+        return self.choices[0].text
+
+    @property
+    def reasoning(self) -> str:
+        """Reasoning of the first answer (v2)."""
+        return self.choices[0].reasoning
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the first answer ended; see `Choice`."""
+        return self.choices[0].finish_reason
+
+    @property
+    def function_calls(self) -> tuple[FunctionCall, ...]:
+        """Functions that the first answer wants called."""
+        return self.choices[0].function_calls
+
+    @property
+    def flag(self) -> int:
+        """How unsafe the first answer is; see `Choice`."""
+        return self.choices[0].flag
+
+    @property
+    def ban_round(self) -> int | None:
+        """The unsafe turn; see `Choice`."""
+        return self.choices[0].ban_round
+
+    @property
+    def need_clear_history(self) -> bool:
+        """The input is unsafe: drop the history."""
+        return self.choices[0].need_clear_history
+
+    @property
+    def request_id(self) -> str | None:
+        """X-Baidu-Request-Id of the reply."""
+        return self.info.request_id
+
+    @property
+    def served_model(self) -> str | None:
+        """The model that really answered, where the server says so."""
+        return self.info.served_model
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """The limits that applied; None when the server did not say."""
+        return self.info.rate_limit
+
+    @property
+    def message(self) -> JSON:
+        """The first answer as a turn to append to the messages of the next call; either dialect takes it."""
+        message: JSON = {"role": "assistant", "content": self.text}
+        if self.function_calls:
+            message["tool_calls"] = [
+                {
+                    "id": call.id or call.name,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for call in self.function_calls
+            ]
+        return message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatEvent:
+    """One event of a streamed answer; `str()` of it is what is new.
+
+    Attributes:
+        id: Id of the answer, the same in every event.
+        created: When, in seconds since 1970.
+        model: The name that was asked for; empty in v1.
+        choice: What is new of one answer: `text`, `reasoning` and `function_calls` hold only the new part.
+        usage: Tokens so far; final in the last event. None when the server does not say.
+        is_end: The last event of the answer (v1), or of this choice (v2).
+        is_truncated: The answer hit the limit of output tokens.
+        is_safe: What the server says of safety; None when it does not (v1).
+        search_results: Pages that search found.
+        search_query: How search put the question (v1).
+        raw: The event, decoded.
+    """
+
+    id: str = ""
+    created: int = 0
+    model: str = ""
+    choice: Choice = field(default_factory=Choice)
+    usage: Usage | None = None
+    is_end: bool = False
+    is_truncated: bool = False
+    is_safe: bool | None = None
+    search_results: tuple[SearchResult, ...] = ()
+    search_query: str | None = None
+    raw: JSON = field(default_factory=_no_json, repr=False)
+
+    def __str__(self) -> str:
+        """The new text."""
+        return self.text
+
+    @property
+    def text(self) -> str:
+        """The new text."""
+        return self.choice.text
+
+    @property
+    def reasoning(self) -> str:
+        """The new reasoning (v2)."""
+        return self.choice.reasoning
+
+    @property
+    def index(self) -> int:
+        """Which answer this belongs to; 0 unless `n` asked for more."""
+        return self.choice.index
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ended; None until then."""
+        return self.choice.finish_reason
+
+    @property
+    def function_calls(self) -> tuple[FunctionCall, ...]:
+        """New function calls, or new parts of them."""
+        return self.choice.function_calls
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A name that calls may use as `model`.
+
+    Attributes:
+        id: The name.
+        owned_by: Whose model it is.
+        created: When, in seconds since 1970; 0 if unknown.
+        type: What it does, such as chat or embeddings; None if the server does not say.
+        served_by: The model that answers under that name here (Yangfan servers); None if the server does not say.
+    """
+
+    id: str
+    owned_by: str = ""
+    created: int = 0
+    type: str | None = None
+    served_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of the platform without its secret.
+
+    Attributes:
+        id: Its id: the `api_key` of kind oauth, the `access_key` of kind signature.
+        kind: bearer, oauth or signature.
+        name: For people; not unique.
+        status: enable, revoked or expired.
+        created_at: When it was made; aware.
+        expires_at: When it ends; aware. None if never.
+    """
+
+    id: str
+    kind: KeyKind
+    name: str
+    status: str
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made: its secret is shown this once, and never in the repr.
+
+    Attributes:
+        id: Its id: the `api_key` of kind oauth, the `access_key` of kind signature.
+        kind: bearer, oauth or signature.
+        name: For people; not unique.
+        secret: The whole key of kind bearer, the `secret_key` of kind oauth, the `secret_access_key` of kind signature.
+    """
+
+    id: str
+    kind: KeyKind
+    name: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """An OAuth token for v1.
+
+    Attributes:
+        token: The token; never in the repr.
+        expires_in_seconds: How long it holds from now.
+    """
+
+    token: str = field(repr=False)
+    expires_in_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """A short-lived bearer token for v2.
+
+    Attributes:
+        token: The token; never in the repr.
+        created_at: When it was made; aware.
+        expires_at: When it ends; aware.
+    """
+
+    token: str = field(repr=False)
+    created_at: datetime
+    expires_at: datetime
