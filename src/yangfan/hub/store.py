@@ -122,17 +122,12 @@ class ModelStore:
         """Remember the folder; it is made when something is stored.
 
         Args:
-            root: Folder of the store, such as ``~/.yangfan/hub``.
+            root: Folder of the store; the platform's home folder, such as ``~/.yangfan``, is one.
         """
         self.root = root
         self._blobs = root / "blobs"
         self._models = root / "models"
         self._locks = root / "locks"
-
-    @classmethod
-    def at_home(cls, home: Path) -> ModelStore:
-        """Return the store of a platform's home folder, the one that `yangfan serve` and `yangfan pull` share."""
-        return cls(home / "hub")
 
     def get(self, name: str) -> StoredModel | None:
         """Return a model, or None if it is not here.

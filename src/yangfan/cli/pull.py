@@ -1,0 +1,184 @@
+"""`yangfan pull`: bring a model onto this machine before it is needed, or see which ones there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from yangfan.hub.progress import Progress
+    from yangfan.hub.store import ModelStore
+
+
+def pull(  # noqa: PLR0913 - each parameter is an option of the command
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME|URI]",
+            help="Name in the catalogue, or pypi: hf: modelscope: file: https: address / 目录中的名称或地址",
+        ),
+    ] = None,
+    *,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Show the catalogue / 列出模型目录")
+    ] = False,
+    home: Annotated[
+        Path,
+        typer.Option(envvar="YANGFAN_HOME", help="Folder of the platform / 平台数据目录"),
+    ] = Path("~/.yangfan"),
+    name: Annotated[
+        str | None, typer.Option(help="Name to keep it under / 保存时使用的名称")
+    ] = None,
+    kind: Annotated[
+        Literal["chat", "embeddings", "rerank"],
+        typer.Option(
+            help="chat, embeddings or rerank, for addresses / 模型类型，仅用于地址",
+        ),
+    ] = "chat",
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Read it all again and repair damage / 重新校验全部内容并修复"
+        ),
+    ] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="YANGFAN_EGRESS_ALLOW",
+            help="Private host or CIDR that may be fetched from / 允许访问的内网主机或网段",
+        ),
+    ] = None,
+    proxy: Annotated[
+        str | None, typer.Option(help="Proxy for hubs, http://host:port / 访问模型站的代理")
+    ] = None,
+    hf_endpoint: Annotated[
+        str,
+        typer.Option(envvar="HF_ENDPOINT", help="Hugging Face or a mirror / Hugging Face 镜像地址"),
+    ] = "https://huggingface.co",
+    hf_token: Annotated[
+        str | None,
+        typer.Option(envvar="HF_TOKEN", show_default=False, help="Hugging Face token / 访问令牌"),
+    ] = None,
+    modelscope_endpoint: Annotated[
+        str, typer.Option(envvar="MODELSCOPE_ENDPOINT", help="ModelScope address / 魔搭地址")
+    ] = "https://www.modelscope.cn",
+) -> None:
+    """Fetch a model / 下载模型."""
+    import asyncio
+
+    from yangfan.egress import Egress
+    from yangfan.errors import YangfanError
+    from yangfan.hub import pull as hub
+    from yangfan.hub.sources.base import HubSettings
+    from yangfan.hub.store import ModelStore
+
+    store = ModelStore(home.expanduser().absolute())
+    if listed:
+        _print_catalogue(store)
+        return
+    if model is None:
+        raise typer.Exit(
+            _fail(
+                "name a model, or see which there are with --list / 请给出模型名称，或用 --list 查看"
+            )
+        )
+    try:
+        with _Bars() as bars:
+            stored = asyncio.run(
+                hub.pull(
+                    model,
+                    store=store,
+                    egress=Egress(allow=_entries(allow), proxy=proxy),
+                    progress=bars.update,
+                    name=name,
+                    kind=kind,
+                    verify=verify,
+                    settings=HubSettings(hf_endpoint, hf_token, modelscope_endpoint),
+                )
+            )
+    except YangfanError as error:
+        raise typer.Exit(_fail(error.message)) from None
+    typer.echo(f"{stored.name}: {stored.path}")
+
+
+def _entries(allow: list[str] | None) -> list[str]:
+    """Split comma-separated entries, the form that the environment variable has."""
+    return [entry for text in allow or () for entry in text.split(",") if entry.strip()]
+
+
+def _fail(message: str) -> int:
+    typer.echo(f"yangfan: {message}", err=True)
+    return 1
+
+
+def _print_catalogue(store: ModelStore) -> None:
+    """Print the catalogue, and what is here without being in it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from yangfan.hub import catalogue
+
+    table = Table(box=None)
+    for heading in ("name", "kind", "format", "size", "licence", "present"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "size" else "left")
+    shelf = catalogue.load().models
+    here = {model.name: model for model in store.list()}
+    for model in shelf:
+        size = ("~" if model.approximate else "") + _megabytes(model.size_bytes)
+        present = "yes" if here.pop(model.name, None) else ""
+        table.add_row(model.name, model.kind, model.format, size, model.licence, present)
+    for stored in here.values():
+        size = _megabytes(stored.size_bytes)
+        licence = stored.manifest.licence or "?"
+        table.add_row(stored.name, stored.kind, stored.format, size, licence, "yes")
+    Console().print(table)
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:,.0f} MB"
+
+
+class _Bars:
+    """A bar for each file while it is fetched."""
+
+    def __enter__(self) -> _Bars:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        self._bars = Progress(
+            TextColumn("{task.fields[stage]:<11} {task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Move the bar of the file that progressed."""
+        if progress.file not in self._tasks:
+            self._tasks[progress.file] = self._bars.add_task(progress.file, stage=progress.stage)
+        self._bars.update(
+            self._tasks[progress.file],
+            completed=progress.done_bytes,
+            total=progress.total_bytes,
+            stage=progress.stage,
+        )
