@@ -31,6 +31,7 @@ import msgspec
 from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import NotGGUFError, read_context_tokens
 from yangfan.engines.process import ChildProcess, ParentLink
+from yangfan.engines.wire.chat import gather_reply
 from yangfan.engines.wire.engine import ChildEngine, Ready
 from yangfan.errors import ConfigurationError
 
@@ -130,12 +131,15 @@ class LlamaEngine(ChildEngine):
         self._admission = Admission(tokens=0, slots=spec.slots)
 
     async def chat(self, request: ChatRequest) -> ChatReply:
-        """Generate and return whole answers."""
-        request = self._limit_output(request)
-        async with self._admit(request):
-            return await super().chat(request)
+        """Generate and return whole answers.
 
-    async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+        They are gathered from a stream: for a whole reply the child would go on generating after its caller has left, and count
+        the tokens of the first answer only.
+        """
+        async with aclosing(self.chat_stream(request)) as deltas:
+            return await gather_reply(deltas, request.n)
+
+    async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
         request = self._limit_output(request)
         async with self._admit(request), aclosing(super().chat_stream(request)) as deltas:

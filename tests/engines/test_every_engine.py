@@ -1,0 +1,399 @@
+"""What every file in `yangfan.engines` must do, asked of each over its real child process."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yangfan import extensions
+from yangfan.engines.base import (
+    ChatReply,
+    ChatRequest,
+    Delta,
+    Engine,
+    EngineSpec,
+    Finish,
+    Message,
+    Sampling,
+    Usage,
+)
+from yangfan.errors import ContextTooLong, EngineFailed, Invalid
+
+PACKAGE = "yangfan.engines"
+SLOTS = 2
+CONTEXT_TOKENS = 512
+SLOW_OPTIONS: dict[str, dict[str, Any]] = {"echo": {"delay_seconds": 0.01}}
+"""Options under which a long answer takes long enough to be interrupted."""
+
+WaitUntil = Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]
+
+STORY = (Message("user", "Tell me a long story about the sea. " * 10),)
+MIXED = (Message("user", "请重复：你好，世界！😀🚀👩‍💻 naïve café 扬帆起航🌊"),)
+
+
+def spec_of(name: str, request: pytest.FixtureRequest, *, slow: bool = False) -> EngineSpec:
+    module = extensions.load(PACKAGE, name)
+    lacking = module.missing()
+    if lacking:
+        pytest.skip(f"{name}: {lacking}")
+    needs_model = name != "echo"
+    return EngineSpec(
+        model="tested",
+        path=str(request.getfixturevalue("smollm2_path")) if needs_model else None,
+        context_tokens=CONTEXT_TOKENS,
+        slots=SLOTS,
+        options=SLOW_OPTIONS.get(name, {}) if slow else {},
+    )
+
+
+@pytest.fixture(params=extensions.names(PACKAGE), scope="session")
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def spec(name: str, request: pytest.FixtureRequest) -> EngineSpec:
+    return spec_of(name, request)
+
+
+@pytest.fixture
+async def engine(name: str, spec: EngineSpec, tmp_path: Path) -> AsyncGenerator[Engine]:
+    """A started engine."""
+    engine: Engine = extensions.load(PACKAGE, name).create(spec, tmp_path)
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+@pytest.fixture
+async def slow_engine(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncGenerator[Engine]:
+    """A started engine whose answer to STORY takes long enough to be interrupted."""
+    spec = spec_of(name, request, slow=True)
+    engine: Engine = extensions.load(PACKAGE, name).create(spec, tmp_path)
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+def ask(messages: tuple[Message, ...] = STORY, *, n: int = 1, **sampling: Any) -> ChatRequest:
+    sampling.setdefault("max_output_tokens", 12)
+    return ChatRequest(messages, Sampling(**sampling), n=n)
+
+
+async def collect(engine: Engine, request: ChatRequest) -> list[Delta]:
+    async with aclosing(engine.chat_stream(request)) as stream:
+        return [delta async for delta in stream]
+
+
+def text_of(deltas: list[Delta], index: int = 0) -> str:
+    return "".join(delta.text for delta in deltas if delta.index == index)
+
+
+async def assert_works(engine: Engine) -> None:
+    assert (await engine.chat(ask())).answers[0].text
+
+
+# Life ---------------------------------------------------------------------------------------------
+
+
+async def test_an_engine_runs_between_start_and_stop(
+    name: str, spec: EngineSpec, tmp_path: Path, is_running: Callable[[int], bool]
+) -> None:
+    engine: Engine = extensions.load(PACKAGE, name).create(spec, tmp_path)
+    assert not engine.running
+    assert engine.pid is None
+    await engine.start()
+    pid = engine.pid
+    assert engine.running
+    assert pid is not None
+    assert is_running(pid)
+    assert engine.context_tokens == CONTEXT_TOKENS
+    assert (await engine.slots()).total == SLOTS
+    await engine.stop()
+    await engine.stop()
+    assert not engine.running
+    assert engine.pid is None
+    assert not is_running(pid)
+    with pytest.raises(EngineFailed):
+        await engine.chat(ask())
+    with pytest.raises(EngineFailed):
+        await collect(engine, ask())
+    await engine.start()
+    await assert_works(engine)
+    await engine.stop()
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_killing_the_child_fails_what_runs_and_what_waits_at_once(
+    slow_engine: Engine, streaming: bool, wait_until: WaitUntil
+) -> None:
+    request = ask(max_output_tokens=400)
+    calls = [
+        asyncio.ensure_future(
+            collect(slow_engine, request) if streaming else slow_engine.chat(request)
+        )
+        for _ in range(SLOTS + 3)
+    ]
+
+    async def busy() -> bool:
+        return (await slow_engine.slots()).busy == SLOTS
+
+    await wait_until(busy, "busy slots")
+    died = asyncio.create_task(slow_engine.wait_died())
+    assert slow_engine.pid is not None
+    os.kill(slow_engine.pid, signal.SIGKILL)
+    async with asyncio.timeout(5):
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        await died
+    assert [type(outcome) for outcome in outcomes] == [EngineFailed] * len(calls)
+    assert not slow_engine.running
+    await slow_engine.start()
+    await assert_works(slow_engine)
+
+
+async def test_no_child_outlives_a_parent_that_is_killed(
+    name: str, spec: EngineSpec, tmp_path: Path, is_running: Callable[[int], bool], wait_until: WaitUntil
+) -> None:
+    program = (
+        "import asyncio, sys, pathlib, msgspec\n"
+        "from yangfan import extensions\n"
+        "from yangfan.engines.base import EngineSpec\n"
+        "async def main():\n"
+        "    spec = msgspec.json.decode(sys.argv[2], type=EngineSpec)\n"
+        "    engine = extensions.load('yangfan.engines', sys.argv[1]).create(spec, pathlib.Path(sys.argv[3]))\n"
+        "    await engine.start()\n"
+        "    print(engine.pid, flush=True)\n"
+        "    await engine.wait_died()\n"
+        "asyncio.run(main())\n"
+    )
+    argv = [sys.executable, "-c", program, name, msgspec_json(spec), str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child_pid = int(await asyncio.to_thread(parent.stdout.readline))
+        assert is_running(child_pid)
+        parent.kill()
+
+    async def gone() -> bool:
+        return not is_running(child_pid)
+
+    await wait_until(gone, "the child's end")
+
+
+# Answers ------------------------------------------------------------------------------------------
+
+
+async def test_a_reply_adds_up(engine: Engine) -> None:
+    reply = await engine.chat(ask(max_output_tokens=8))
+    (answer,) = reply.answers
+    assert answer.text
+    assert answer.index == 0
+    assert answer.finish is Finish.LENGTH
+    assert reply.usage.completion_tokens == 8
+    assert reply.usage.prompt_tokens == await engine.count_tokens(STORY)
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens + 8
+
+
+async def test_a_stream_adds_up(engine: Engine) -> None:
+    deltas = await collect(engine, ask(max_output_tokens=8))
+    assert len(deltas) >= 8
+    assert text_of(deltas)
+    assert [delta.finish for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
+    last = deltas[-1]
+    assert last.finish is Finish.LENGTH
+    assert last.usage is not None
+    assert last.usage.completion_tokens == 8
+    assert last.usage.prompt_tokens == await engine.count_tokens(STORY)
+
+
+async def test_usage_grows_while_a_stream_runs(engine: Engine) -> None:
+    deltas = await collect(engine, ask(max_output_tokens=8))
+    counts = [delta.usage.completion_tokens for delta in deltas if delta.usage is not None]
+    assert len(counts) == len(deltas)
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1] == 8
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5])
+async def test_an_answer_has_no_more_tokens_than_allowed(engine: Engine, limit: int) -> None:
+    reply = await engine.chat(ask(max_output_tokens=limit))
+    assert reply.usage.completion_tokens == limit
+    assert reply.answers[0].finish is Finish.LENGTH
+
+
+async def test_a_short_answer_ends_by_itself(engine: Engine) -> None:
+    request = ask((Message("user", "Say only: yes"),), max_output_tokens=200, temperature=0.0)
+    reply = await engine.chat(request)
+    assert reply.answers[0].finish is Finish.NATURAL
+    assert (await collect(engine, request))[-1].finish is Finish.NATURAL
+
+
+async def test_a_stop_string_ends_the_answer_before_it(engine: Engine) -> None:
+    whole = (await engine.chat(ask(max_output_tokens=20, seed=7))).answers[0].text
+    stop = whole[10:13]
+    request = ask(max_output_tokens=20, seed=7, stop=(stop, "never said 从不"))
+    answer = (await engine.chat(request)).answers[0]
+    assert answer.finish is Finish.STOP_STRING
+    assert answer.text == whole[: whole.index(stop)]
+    deltas = await collect(engine, request)
+    assert deltas[-1].finish is Finish.STOP_STRING
+    assert text_of(deltas) == answer.text
+
+
+async def test_stop_strings_that_never_come_change_nothing(engine: Engine) -> None:
+    request = ask(max_output_tokens=4, stop=("never said 从不",))
+    assert (await engine.chat(request)).answers[0].finish is Finish.LENGTH
+    assert (await collect(engine, request))[-1].finish is Finish.LENGTH
+
+
+async def test_two_answers_are_told_apart_and_both_counted(engine: Engine) -> None:
+    request = ask(n=2, max_output_tokens=6)
+    reply = await engine.chat(request)
+    assert [answer.index for answer in reply.answers] == [0, 1]
+    assert all(answer.text and answer.finish is Finish.LENGTH for answer in reply.answers)
+    assert reply.usage == Usage(
+        await engine.count_tokens(STORY), 12, reply.usage.cached_tokens
+    )
+    deltas = await collect(engine, request)
+    assert all(text_of(deltas, index) for index in (0, 1))
+    assert sorted(delta.index for delta in deltas if delta.finish) == [0, 1]
+    assert deltas[-1].finish is Finish.LENGTH
+    assert deltas[-1].usage is not None
+    assert deltas[-1].usage.completion_tokens == 12
+
+
+async def test_more_answers_than_slots_are_refused(engine: Engine) -> None:
+    with pytest.raises(Invalid):
+        await engine.chat(ask(n=SLOTS + 1))
+    await assert_works(engine)
+
+
+async def test_a_seed_repeats_an_answer_on_an_idle_engine(engine: Engine) -> None:
+    request = ask(max_output_tokens=16, seed=42, temperature=1.5)
+    first = (await engine.chat(request)).answers[0].text
+    await engine.chat(ask((Message("user", "Something else"),)))
+    assert (await engine.chat(request)).answers[0].text == first
+    assert text_of(await collect(engine, request)) == first
+
+
+async def test_chinese_and_emoji_stream_unbroken(engine: Engine) -> None:
+    for seed in range(4):
+        request = ask(MIXED, max_output_tokens=40, seed=seed, temperature=1.2)
+        whole = (await engine.chat(request)).answers[0].text
+        deltas = await collect(engine, request)
+        for delta in deltas:
+            delta.text.encode("utf-8")
+            assert "\ufffd" not in delta.text or "\ufffd" in whole
+        assert text_of(deltas) == whole
+
+
+async def test_log_probabilities_come_when_asked_for(engine: Engine) -> None:
+    request = ChatRequest(STORY, Sampling(max_output_tokens=3), logprobs=True, top_logprobs=1)
+    answer = (await engine.chat(request)).answers[0]
+    assert answer.logprobs is not None
+    assert [set(token) >= {"token", "logprob"} for token in answer.logprobs["content"]] == [True] * 3
+    deltas = await collect(engine, request)
+    streamed = [token for delta in deltas for token in (delta.logprobs or {}).get("content", [])]
+    assert len(streamed) == 3
+
+
+async def test_json_is_json_when_asked_for(engine: Engine) -> None:
+    import json
+
+    request = ChatRequest(
+        (Message("user", "Say hello"),),
+        Sampling(max_output_tokens=120, temperature=0.0),
+        response_format={"type": "json_object"},
+    )
+    answer = (await engine.chat(request)).answers[0]
+    assert answer.finish is Finish.LENGTH or isinstance(json.loads(answer.text), dict)
+    assert answer.text.lstrip().startswith("{")
+
+
+# Many at once -------------------------------------------------------------------------------------
+
+
+async def test_more_calls_than_slots_all_get_answers(engine: Engine) -> None:
+    async with asyncio.timeout(60):
+        replies: list[ChatReply] = await asyncio.gather(
+            *(engine.chat(ask(max_output_tokens=5)) for _ in range(4 * SLOTS))
+        )
+        streams = await asyncio.gather(
+            *(collect(engine, ask(max_output_tokens=5)) for _ in range(4 * SLOTS))
+        )
+    assert all(reply.usage.completion_tokens == 5 for reply in replies)
+    assert all(deltas[-1].finish is Finish.LENGTH for deltas in streams)
+
+
+async def test_busy_slots_are_counted_and_freed_when_callers_leave(
+    slow_engine: Engine, wait_until: WaitUntil
+) -> None:
+    request = ask(max_output_tokens=400)
+
+    async def leave_after_first_delta() -> None:
+        async with aclosing(slow_engine.chat_stream(request)) as stream:
+            await anext(stream)
+            assert (await slow_engine.slots()).busy >= 1
+
+    async def busy() -> bool:
+        return (await slow_engine.slots()).busy == SLOTS
+
+    async def idle() -> bool:
+        return (await slow_engine.slots()).busy == 0
+
+    await leave_after_first_delta()
+    await wait_until(idle, "a slot freed by closing the stream")
+    calls = [asyncio.create_task(slow_engine.chat(request)) for _ in range(SLOTS + 2)]
+    await wait_until(busy, "busy slots")
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    await wait_until(idle, "slots freed by cancelled calls")
+    await assert_works(slow_engine)
+
+
+# Refusals -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(
+    engine: Engine, streaming: bool
+) -> None:
+    messages = (Message("user", "word " * (2 * CONTEXT_TOKENS)),)
+    prompt_tokens = await engine.count_tokens(messages)
+    request = ask(messages)
+    with pytest.raises(ContextTooLong) as refused:
+        await (collect(engine, request) if streaming else engine.chat(request))
+    assert str(prompt_tokens) in refused.value.message
+    assert str(CONTEXT_TOKENS) in refused.value.message
+    await assert_works(engine)
+
+
+async def test_an_answer_ends_where_the_context_does(engine: Engine) -> None:
+    messages = (Message("user", "word " * (CONTEXT_TOKENS - 80)),)
+    reply = await engine.chat(ask(messages, max_output_tokens=4 * CONTEXT_TOKENS))
+    assert reply.usage.total_tokens <= CONTEXT_TOKENS
+
+
+async def test_options_that_do_not_exist_are_refused(name: str, spec: EngineSpec, tmp_path: Path) -> None:
+    import msgspec
+
+    from yangfan.errors import ConfigurationError
+
+    wrong = msgspec.structs.replace(spec, options={"speeed": 1})
+    with pytest.raises(ConfigurationError, match="speeed"):
+        extensions.load(PACKAGE, name).create(wrong, tmp_path)
+
+
+def msgspec_json(spec: EngineSpec) -> str:
+    import msgspec
+
+    return msgspec.json.encode(spec).decode()
