@@ -102,10 +102,14 @@ def echo_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
 
 
 @pytest.fixture(scope="session")
-def model_server(tmp_path_factory: pytest.TempPathFactory, model_path: Path) -> Generator[Server]:
+def model_server(
+    tmp_path_factory: pytest.TempPathFactory, model_cache: Path, model_path: Path
+) -> Generator[Server]:
     """A server with the real embedded model first and echo beside it."""
+    assert model_path.is_file()
     home = tmp_path_factory.mktemp("model-home")
-    with serving(home, models=(str(model_path), "echo")) as server:
+    shared = {"YANGFAN_MODEL_STORE": str(model_cache)}
+    with serving(home, models=(MODEL, "echo"), environ=shared) as server:
         yield server
 
 

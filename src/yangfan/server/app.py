@@ -76,7 +76,7 @@ async def build(
             required=settings.auth,
         )
         credentials = await access.load()
-        models = Models(ModelStore(home.models), Egress(allow=settings.egress_allow), settings)
+        models = Models(ModelStore(settings.model_store_path), Egress(allow=settings.egress_allow), settings)
         services = await _services(settings, models, home, progress)
         stack.push_async_callback(services.stop)
         await services.start()

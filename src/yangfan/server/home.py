@@ -39,11 +39,6 @@ class Home:
         return self.path / "secret.key"
 
     @property
-    def models(self) -> Path:
-        """Root of the model store."""
-        return self.path
-
-    @property
     def server_file(self) -> Path:
         """Address and credentials of the server that runs now, for the command line on this machine."""
         return self.path / "server.json"

@@ -32,6 +32,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     home: Annotated[str, Meta(description="Folder of the database, keys, models and logs.")] = (
         "~/.yangfan"
     )
+    model_store: Annotated[
+        str | None, Meta(description="Folder of the models, to share it; the home folder if unset.")
+    ] = None
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
         int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
@@ -96,6 +99,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def home_path(self) -> Path:
         """The home folder, absolute."""
         return Path(self.home).expanduser().absolute()
+
+    @property
+    def model_store_path(self) -> Path:
+        """Root of the model store, absolute."""
+        return self.home_path if self.model_store is None else Path(self.model_store).expanduser().absolute()
 
     @property
     def loopback(self) -> bool:

@@ -1,0 +1,5 @@
+"""`python -m yangfan`: the command line."""
+
+from yangfan.cli import main
+
+main()

@@ -1,0 +1,84 @@
+"""The published `qianfan` package, unchanged, against our server and the real model (specification E)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
+    from tests.conformance.conftest import Programs  # pyright: ignore[reportMissingImports]
+
+pytestmark = pytest.mark.model
+
+
+def _environ(server: Any, credentials: str) -> dict[str, str]:
+    base = {
+        "QIANFAN_BASE_URL": server.base_url,
+        "QIANFAN_CONSOLE_API_BASE_URL": server.base_url,
+        "QIANFAN_IAM_BASE_URL": server.base_url,
+        "QIANFAN_DISABLE_CACHE": "true",
+    }
+    given = {
+        "oauth": {"QIANFAN_AK": server.api_key, "QIANFAN_SK": server.secret_key},
+        "signature": {"QIANFAN_ACCESS_KEY": server.access_key, "QIANFAN_SECRET_KEY": server.secret_access_key},
+        "bearer": {"QIANFAN_BEARER_TOKEN": server.bearer},
+        "none": {"QIANFAN_NO_AUTH": "true"},
+    }
+    return base | given[credentials]
+
+
+@pytest.mark.parametrize("credentials", ["oauth", "signature"])
+def test_v1_chat_answers_whole_and_streamed(model_server: Server, programs: Programs, credentials: str) -> None:
+    found = programs.run("qianfan_chat", "1", environ=_environ(model_server, credentials))
+
+    whole = found["sync"]["body"]
+    assert found["sync"]["code"] == 200
+    assert whole["result"]
+    assert whole["object"] == "chat.completion"
+    assert whole["id"].startswith("as-")
+    assert whole["is_truncated"] in (True, False)
+    assert whole["need_clear_history"] is False
+    usage = whole["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert 0 < usage["completion_tokens"] <= 24
+    assert found["sync"]["headers"]["x-yangfan-model"].startswith("smollm2")
+    assert int(found["sync"]["headers"]["x-ratelimit-limit-requests"]) > 0
+    assert found["async"]["headers"]["x-baidu-request-id"] == "my-own-id"
+
+    for kind in ("stream", "async_stream"):
+        events = found[kind]
+        assert [event["sentence_id"] for event in events] == list(range(len(events)))
+        assert [event["is_end"] for event in events] == [False] * (len(events) - 1) + [True]
+        assert "".join(event["result"] for event in events)
+        assert events[-1]["finish_reason"] in {"normal", "length"}
+        assert events[-1]["usage"]["completion_tokens"] > 0
+        assert all(isinstance(event["is_truncated"], bool) for event in events)
+    assert found["turns"]["result"]
+    assert found["by_endpoint"]["result"]
+    assert found["truncated"]["is_truncated"] is True
+    assert found["error"]["code"] == 336003
+    assert "top_p" in found["error"]["text"]
+    assert found["stream_error"]["code"] == 336003
+
+
+@pytest.mark.parametrize("credentials", ["bearer", "signature"])
+def test_v2_chat_answers_whole_and_streamed(model_server: Server, programs: Programs, credentials: str) -> None:
+    found = programs.run("qianfan_chat", "2", environ=_environ(model_server, credentials))
+
+    whole = found["sync"]["body"]
+    assert whole["object"] == "chat.completion"
+    assert whole["model"] == "ernie-speed-8k"
+    assert whole["choices"][0]["message"]["content"]
+    assert whole["choices"][0]["finish_reason"] in {"stop", "length"}
+    for kind in ("stream", "async_stream"):
+        chunks = found[kind]
+        assert all(chunk["choices"] for chunk in chunks)
+        assert all("usage" not in chunk for chunk in chunks)
+        assert chunks[-1]["choices"][0]["delta"] == {}
+        assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks)
+        assert {chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]} == {None}
+    assert found["turns"]["choices"][0]["message"]["content"]
+    assert found["error"]["status"] == 400
+    assert found["stream_error"]["code"] == "invalid_argument"
