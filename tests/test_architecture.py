@@ -4,7 +4,6 @@ import ast
 import functools
 import importlib
 import inspect
-import os
 import pkgutil
 import re
 import subprocess
@@ -257,34 +256,3 @@ def _entries(folder: Path) -> set[str]:
         for path in folder.iterdir()
         if path.name != "__pycache__" and (path.is_file() or any(path.rglob("*.*")))
     }
-
-
-def test_the_readme_names_the_test_command_that_exists():
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert re.search(r"^make test$", readme, flags=re.MULTILINE)
-    assert re.search(r"^test:", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
-
-
-def test_every_english_page_has_its_chinese_twin():
-    pages = [ROOT / "README.md", ROOT / "docs/index.md"]
-    pages += [*(ROOT / "docs/tutorial").glob("*.md"), *(ROOT / "docs/how-to").glob("*.md")]
-    english = [page for page in pages if not page.name.endswith(".zh-CN.md")]
-    assert len(english) >= 5
-    for page in english:
-        twin = page.with_suffix(".zh-CN.md")
-        assert twin.exists(), twin
-        assert _code(page) == _code(twin), f"{twin.name} runs other commands than {page.name}"
-
-
-def _code(page: Path) -> list[str]:
-    """The code of a page without comments, which are translated; the annotated tree is prose."""
-    blocks = re.findall(r"```(?:sh|python|toml|json)\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
-    return [re.sub(r"\s*#.*$", "", block, flags=re.MULTILINE) for block in blocks]
-
-
-def test_links_between_pages_lead_somewhere():
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
-        text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
-            if "://" not in target:
-                assert os.path.lexists(page.parent / target), f"{page.name} links to {target}"
