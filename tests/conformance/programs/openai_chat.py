@@ -19,8 +19,7 @@ stream = client.chat.completions.create(
 )
 found["stream"] = [chunk.model_dump() for chunk in stream]
 with client.chat.completions.stream(model=MODEL, messages=MESSAGES, max_tokens=8) as helper:
-    helper.until_done()
-    found["helper"] = helper.get_final_completion().choices[0].message.content
+    found["helper"] = "".join(event.delta for event in helper if event.type == "content.delta")
 
 raw = client.chat.completions.with_raw_response.create(
     model="smollm2-135m-instruct", messages=MESSAGES, max_tokens=4, temperature=0, n=2
