@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _SIGNATURE_REASONS = frozenset(
     {
-        "AccessDenied",
         "InvalidAccessKeyId",
         "InvalidAuthorization",
         "MissingAuthenticationHeader",
@@ -32,6 +31,12 @@ _SIGNATURE_REASONS = frozenset(
         "SignatureDoesNotMatch",
     }
 )
+_ACTION_CODES: Mapping[str, type[errors.RefusedError]] = {
+    "MalformedJSON": errors.MalformedJSON,
+    "QuotaExceeded": errors.QuotaExceeded,
+}
+"""Codes of `?Action=` calls that say more than their status does."""
+
 _LIMITS = {
     "limit_requests": "x-ratelimit-limit-requests",
     "limit_tokens": "x-ratelimit-limit-tokens",
@@ -167,7 +172,10 @@ def _action_error(
         error = errors.SignatureInvalid(text or code, reason=code)
         error.code = code
         return error
-    return _of_code(code, text, str(document.get("requestId", "")), status, request_id)
+    request_id = request_id or str(document.get("requestId", ""))
+    if code in _ACTION_CODES:
+        return _ACTION_CODES[code](text or code, code=code)
+    return _of_code(code, text, request_id, status, request_id)
 
 
 def _of_code(
