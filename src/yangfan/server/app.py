@@ -24,7 +24,7 @@ from yangfan.server.chat import v1 as chat_v1
 from yangfan.server.chat import v2 as chat_v2
 from yangfan.server.db import Database
 from yangfan.server.health import Health
-from yangfan.server.http import Gateway, Limits, Route
+from yangfan.server.http import Gateway, Route
 from yangfan.server.models import Models
 from yangfan.server.reference import Reference
 from yangfan.server.services import Service, Services
@@ -76,7 +76,9 @@ async def build(
             required=settings.auth,
         )
         credentials = await access.load()
-        models = Models(ModelStore(settings.model_store_path), Egress(allow=settings.egress_allow), settings)
+        models = Models(
+            ModelStore(settings.model_store_path), Egress(allow=settings.egress_allow), settings
+        )
         services = await _services(settings, models, home, progress)
         stack.push_async_callback(services.stop)
         await services.start()
@@ -100,18 +102,17 @@ def _mount(
 ) -> Platform:
     listed = routes(access, services, chat)
     endpoints = tuple(route.endpoint for route in listed)
-    pages = Starlette(
-        routes=[
-            *Reference(endpoints, importlib.metadata.version("yangfan")).routes,
-            *Health(services).routes,
-        ]
-    )
+    page_routes = [
+        *Reference(endpoints, importlib.metadata.version("yangfan")).routes,
+        *Health(services).routes,
+    ]
     gateway = Gateway(
         listed,
         authenticate=access.authenticate,
-        limits=Limits(settings.max_body_bytes, settings.read_timeout_seconds),
+        max_body_bytes=settings.max_body_bytes,
         inference_headers=_rate_limit_headers(),
-        fallback=pages,
+        pages=Starlette(routes=page_routes),
+        page_paths=[route.path.partition("{")[0] for route in page_routes],
     )
     return Platform(gateway, credentials, services, endpoints)
 

@@ -17,7 +17,7 @@ import structlog
 from yangfan.errors import ConfigurationError
 from yangfan.server import app, logs
 from yangfan.server.home import Home
-from yangfan.server.http.listener import HeadLimits, bind, listener_for
+from yangfan.server.http.listener import ReadLimits, bind, listener_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ async def _serve(
     try:
         async with app.build(settings, home, progress=progress) as platform:
             listener = listener_for(
-                platform.app, HeadLimits(settings.max_header_bytes, settings.read_timeout_seconds)
+                platform.app, ReadLimits(settings.max_header_bytes, settings.read_timeout_seconds)
             )
             listening = asyncio.create_task(listener.serve(sockets=[socket]))
             await listener.listening.wait()

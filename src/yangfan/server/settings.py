@@ -103,7 +103,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def model_store_path(self) -> Path:
         """Root of the model store, absolute."""
-        return self.home_path if self.model_store is None else Path(self.model_store).expanduser().absolute()
+        return (
+            self.home_path
+            if self.model_store is None
+            else Path(self.model_store).expanduser().absolute()
+        )
 
     @property
     def loopback(self) -> bool:

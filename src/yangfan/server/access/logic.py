@@ -7,14 +7,14 @@ import string
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs
 
 from yangfan import errors
 from yangfan.protocol import signing
 from yangfan.protocol.v1.oauth import TOKEN_LIFETIME_SECONDS
 from yangfan.server.access.secrets import Vault, random_text
-from yangfan.server.access.tokens import Statement, TokenMint
+from yangfan.server.access.tokens import TokenMint
 from yangfan.server.access.types import Credentials, Key, Kind
 from yangfan.server.http import Principal
 
@@ -27,6 +27,20 @@ if TYPE_CHECKING:
 _BEARER_ID_LENGTH = 21
 _HEX = "0123456789abcdef"
 _LOWER = string.ascii_lowercase + string.digits
+
+
+MAX_SEEN_TOKENS = 4096
+"""Tokens whose signature is not computed again; each costs some 200 bytes."""
+
+_NEVER = float("inf")
+
+
+class _Seen(NamedTuple):
+    """A token that was once verified: its key, its end, and who that is."""
+
+    key: Key
+    expires_seconds: float
+    principal: Principal
 
 
 class Access:
@@ -55,6 +69,7 @@ class Access:
         self._clock = clock
         self._by_id: dict[str, Key] = {}
         self._by_number: dict[int, Key] = {}
+        self._seen: dict[str, _Seen] = {}
         self._decoy = vault.hash("decoy")
 
     async def load(self) -> Credentials:
@@ -110,31 +125,56 @@ class Access:
         )
 
     def _access_token(self, token: str) -> Principal:
+        seen = self._seen.get(token) or self._read_access_token(token)
+        if (
+            self._by_id.get(seen.key.id) is not seen.key
+            or seen.key.status(self._now_ms()) != "enable"
+        ):
+            raise errors.TokenInvalid("Access token invalid or no longer valid")
+        if seen.expires_seconds <= self._clock():
+            raise errors.TokenExpired("Access token expired; get a new one from /oauth/2.0/token")
+        return seen.principal
+
+    def _read_access_token(self, token: str) -> _Seen:
         statement = self._mint.read_access_token(token)
-        key = self._key_of(statement)
+        key = self._by_number.get(statement.key_number) if statement is not None else None
         if statement is None or key is None:
             raise errors.TokenInvalid("Access token invalid or no longer valid")
-        if statement.expires_seconds <= self._clock():
-            raise errors.TokenExpired("Access token expired; get a new one from /oauth/2.0/token")
-        return _principal(key)
+        return self._see(token, key, statement.expires_seconds)
 
     def _bearer(self, token: str) -> Principal:
-        refusal = errors.BearerInvalid(
-            "the bearer key is unknown, expired or revoked; see `yangfan keys list`"
-        )
+        seen = self._seen.get(token) or self._read_bearer(token)
+        if (
+            seen is None
+            or self._by_id.get(seen.key.id) is not seen.key
+            or seen.key.status(self._now_ms()) != "enable"
+            or seen.expires_seconds <= self._clock()
+        ):
+            raise errors.BearerInvalid(
+                "the bearer key is unknown, expired or revoked; see `yangfan keys list`"
+            )
+        return seen.principal
+
+    def _read_bearer(self, token: str) -> _Seen | None:
         pieces = token.split("/")
-        key_id = pieces[1] if len(pieces) == 3 else ""
-        key = self._by_id.get(key_id)
+        key = self._by_id.get(pieces[1] if len(pieces) == 3 else "")
         expected = key.secret_hash if key is not None and key.kind == "bearer" else self._decoy
         # The same work for a known and an unknown id, so that time tells nothing.
         genuine = hmac.compare_digest(self._vault.hash(token), expected)
-        if key is not None and genuine and key.status(self._now_ms()) == "enable":
-            return _principal(key)
+        if key is not None and genuine:
+            return self._see(token, key, _NEVER)
         statement = self._mint.read_bearer(token)
-        issuer = self._key_of(statement)
-        if statement is None or issuer is None or statement.expires_seconds <= self._clock():
-            raise refusal
-        return _principal(issuer)
+        issuer = self._by_number.get(statement.key_number) if statement is not None else None
+        if statement is None or issuer is None:
+            return None
+        return self._see(token, issuer, statement.expires_seconds)
+
+    def _see(self, token: str, key: Key, expires_seconds: float) -> _Seen:
+        """Remember a token whose signature was right; what may change since is checked on every use."""
+        if len(self._seen) >= MAX_SEEN_TOKENS:
+            self._seen.clear()
+        seen = self._seen[token] = _Seen(key, expires_seconds, _principal(key))
+        return seen
 
     def _signed(self, scope: Mapping[str, Any], authorization: str) -> Principal:
         if not authorization:
@@ -258,10 +298,6 @@ class Access:
     def _remember(self, key: Key) -> None:
         self._by_id[key.id] = key
         self._by_number[key.number] = key
-
-    def _key_of(self, statement: Statement | None) -> Key | None:
-        key = self._by_number.get(statement.key_number) if statement is not None else None
-        return key if key is not None and key.status(self._now_ms()) == "enable" else None
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import secrets
@@ -48,13 +47,11 @@ class Vault:
     @staticmethod
     def derive(master_key: bytes, label: bytes) -> bytes:
         """32 bytes for one use."""
-        return hmac.new(master_key, label, hashlib.sha256).digest()
+        return hmac.digest(master_key, label, "sha256")
 
     def hash(self, secret: str) -> bytes:
         """Keyed hash of a secret with 190 or more random bits, which needs no slow hash."""
-        return hmac.new(
-            self._hash_key, secret.encode("utf-8", "surrogateescape"), hashlib.sha256
-        ).digest()
+        return hmac.digest(self._hash_key, secret.encode("utf-8", "surrogateescape"), "sha256")
 
     def seal(self, secret: str, key_id: str) -> bytes:
         """Encrypt a secret that must be read again, bound to its key's id."""

@@ -6,7 +6,6 @@ Access tokens look like Baidu's (``24.<hex>.2592000.<expiry>.282335-<application
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import re
@@ -75,7 +74,7 @@ class TokenMint:
         return Statement(int.from_bytes(head[5:9], "big"), int.from_bytes(head[:5], "big"))
 
     def _mac(self, use: bytes, text: bytes) -> bytes:
-        return hmac.new(self._key, use + b"\0" + text, hashlib.sha256).digest()
+        return hmac.digest(self._key, use + b"\0" + text, "sha256")
 
 
 def _to_base62(data: bytes) -> str:

@@ -72,7 +72,7 @@ def routes(access: Access) -> list[Route]:
     return [
         Route(BEARER_TOKEN, bearer_token),
         Route(CREATE_KEY, create),
-        Route(LIST_KEYS, list_keys),
+        Route(LIST_KEYS, list_keys, body=lambda body, _scope: body or b"{}"),
         Route(REVOKE_KEY, revoke),
     ]
 

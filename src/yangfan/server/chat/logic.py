@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from yangfan.engines.base import ChatReply, ChatRequest, Delta, Message, Sampling
 from yangfan.errors import ContextTooLong, InvalidSystem, TooManyCharacters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from yangfan.engines.base import ChatReply, ChatRequest, Delta, Message
     from yangfan.server.services import Services, Target
 
 DEFAULT_OUTPUT_TOKENS = 2048
@@ -101,11 +101,6 @@ class Chat:
 def answered_by(target: Target) -> tuple[Header, ...]:
     """The header that names the model that really answers."""
     return ((b"X-Yangfan-Model", target.service.name.encode("ascii", "replace")),)
-
-
-def sampling_without_nones(**given: object) -> Sampling:
-    """A Sampling from what a request says."""
-    return Sampling(**{name: value for name, value in given.items() if value is not None})  # pyright: ignore[reportArgumentType] - the dialects' types guarantee the fields'
 
 
 def pieces(text: str, size_chars: int = 8192) -> list[str]:

@@ -23,7 +23,7 @@ from yangfan.protocol.v1.chat import (
     Message,
     Usage,
 )
-from yangfan.server.chat.logic import Chat, answered_by, pieces, sampling_without_nones
+from yangfan.server.chat.logic import Chat, answered_by, pieces
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
 
@@ -78,7 +78,7 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
         translated.append(_message(message, position))
     return base.ChatRequest(
         messages=tuple(translated),
-        sampling=sampling_without_nones(
+        sampling=base.Sampling(
             temperature=wire.temperature,
             top_p=wire.top_p,
             top_k=wire.top_k,
@@ -88,7 +88,7 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
             max_output_tokens=wire.max_output_tokens,
             min_output_tokens=wire.min_output_tokens,
             seed=wire.seed,
-            stop=tuple(wire.stop) if wire.stop else None,
+            stop=tuple(wire.stop or ()),
         ),
         tools=tuple(_tool(function) for function in wire.functions or ()),
         tool_choice=_tool_choice(wire),

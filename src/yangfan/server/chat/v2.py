@@ -33,7 +33,7 @@ from yangfan.protocol.v2.chat import (
     ToolCall,
     Usage,
 )
-from yangfan.server.chat.logic import Chat, answered_by, pieces, sampling_without_nones
+from yangfan.server.chat.logic import Chat, answered_by, pieces
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
 
@@ -103,7 +103,7 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
         )
     return base.ChatRequest(
         messages=tuple(_message(message) for message in wire.messages),
-        sampling=sampling_without_nones(
+        sampling=base.Sampling(
             temperature=wire.temperature,
             top_p=wire.top_p,
             top_k=wire.top_k,
@@ -112,7 +112,7 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
             presence_penalty=wire.presence_penalty,
             max_output_tokens=wire.max_completion_tokens or wire.max_tokens,
             seed=wire.seed,
-            stop=stop or None,
+            stop=stop,
             logit_bias=wire.logit_bias,
         ),
         n=wire.n or 1,

@@ -1,7 +1,7 @@
 """ASGI plumbing that knows no capability: routing, credentials hook, decoding, errors, streaming, limits."""
 
 from yangfan.server.http.call import Call, Principal, Reply, Stream
-from yangfan.server.http.gateway import Gateway, Limits
+from yangfan.server.http.gateway import Gateway
 from yangfan.server.http.routing import Handler, Route
 
-__all__ = ["Call", "Gateway", "Handler", "Limits", "Principal", "Reply", "Route", "Stream"]
+__all__ = ["Call", "Gateway", "Handler", "Principal", "Reply", "Route", "Stream"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import string
+import os
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -14,12 +13,10 @@ if TYPE_CHECKING:
 
 RequestT = TypeVar("RequestT")
 
-_ALPHABET = string.ascii_lowercase + string.digits
-
 
 def new_id(prefix: str = "as-", length: int = 10) -> str:
-    """An id as the wire shows them: ``as-`` and ten lower-case alphanumerics. Not a secret."""
-    return prefix + "".join(random.choices(_ALPHABET, k=length))  # noqa: S311 - an identifier, not a secret
+    """An id as the wire shows them: ``as-`` and ten lower-case alphanumerics, hexadecimal here; `length` is even."""
+    return prefix + os.urandom(length // 2).hex()
 
 
 class Principal(msgspec.Struct, frozen=True):

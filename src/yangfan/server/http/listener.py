@@ -14,44 +14,53 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from yangfan.errors import ConfigurationError, HeadersTooLarge
 from yangfan.protocol.v2 import errors as v2_errors
+from yangfan.server.http.answering import ON_DISCONNECT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from uvicorn.server import ServerState
 
 BACKLOG = 2048
 
 
-class HeadLimits:
-    """How large a request head may be and how long it may take to arrive."""
+class ReadLimits:
+    """How large a request head may be, and how long a client may be silent in the middle of a request."""
 
-    def __init__(self, max_bytes: int, timeout_seconds: float) -> None:
-        self.max_bytes = max_bytes
+    def __init__(self, max_head_bytes: int, timeout_seconds: float) -> None:
+        self.max_head_bytes = max_head_bytes
         self.timeout_seconds = timeout_seconds
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which by itself collects a head of any size for any time."""
+    """uvicorn's protocol, which by itself collects a head of any size for any time.
 
-    limits: HeadLimits
+    It also tells the application of a lost connection by the extension `ON_DISCONNECT`, without a task that waits for it.
+    """
+
+    limits: ReadLimits
 
     def __init__(
         self, config: Config, server_state: ServerState, app_state: dict[str, Any], **more: Any
     ) -> None:
         super().__init__(config=config, server_state=server_state, app_state=app_state, **more)
         self._in_head = True
+        self._in_request = False
         self._refused = False
         self._unparsed_bytes = 0
         self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._on_disconnect: Callable[[], object] | None = None
+        self._extensions = {ON_DISCONNECT: self._set_on_disconnect}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's own
         super().connection_made(transport)
-        self._start_head_timer()
+        self._start_timer(self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head_timer()
+        self._stop_timer()
+        if self._on_disconnect is not None:
+            self._on_disconnect()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -61,14 +70,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head:
             # The parser reports a header only when its line is complete, so an endless line has to be counted here.
             self._unparsed_bytes += len(data)
-            if self._unparsed_bytes > self.limits.max_bytes:
+            if self._unparsed_bytes > self.limits.max_head_bytes:
                 self._refuse_head()
-            elif self._head_timer is None:
-                self._start_head_timer()
+            elif self._timer is None:
+                # Not restarted by more data: a head has to be complete in time.
+                self._start_timer(self._refuse_slow)
+        elif self._in_request:
+            self._stop_timer()
+            self._start_timer(self._refuse_slow)
 
     def on_message_begin(self) -> None:
-        self._in_head, self._head_bytes, self._unparsed_bytes = True, 0, 0
+        self._in_head, self._in_request = True, True
+        self._head_bytes = self._unparsed_bytes = 0
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions  # pyright: ignore[reportGeneralTypeIssues] - any extension is allowed
 
     def on_url(self, url: bytes) -> None:
         self._head_bytes += len(url)
@@ -80,8 +95,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._stop_head_timer()
-        if self._head_bytes > self.limits.max_bytes:
+        self._stop_timer()
+        if self._head_bytes > self.limits.max_head_bytes:
             self._refuse_head()
         else:
             super().on_headers_complete()
@@ -91,6 +106,8 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._in_request = False
+        self._stop_timer()
         if not self._refused:
             super().on_message_complete()
 
@@ -98,19 +115,29 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._refused:
             self._refuse(400, b"Bad Request", f"{msg} Speak HTTP/1.1, and percent-encode the URL.")
 
-    def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(self.limits.timeout_seconds, self.transport.close)
+    def _set_on_disconnect(self, callback: Callable[[], object] | None) -> None:
+        self._on_disconnect = callback
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _start_timer(self, action: Callable[[], object]) -> None:
+        self._timer = self.loop.call_later(self.limits.timeout_seconds, action)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _refuse_head(self) -> None:
         self._refuse(
             431,
             b"Request Header Fields Too Large",
-            f"the request head is larger than {self.limits.max_bytes} bytes; send fewer or shorter headers",
+            f"the request head is larger than {self.limits.max_head_bytes} bytes; send fewer or shorter headers",
+        )
+
+    def _refuse_slow(self) -> None:
+        self._refuse(
+            408,
+            b"Request Timeout",
+            f"the request was not complete after {self.limits.timeout_seconds:g} s of silence; send it faster",
         )
 
     def _refuse(self, status: int, reason: bytes, message: str) -> None:
@@ -163,7 +190,7 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def listener_for(app: Any, limits: HeadLimits) -> Listener:
+def listener_for(app: Any, limits: ReadLimits) -> Listener:
     """A listener for `app` that leaves signals and logs to its caller."""
     protocol = type("Protocol", (BoundedProtocol,), {"limits": limits})
     config = Config(

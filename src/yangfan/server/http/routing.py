@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 Handler = Callable[[Call[Any]], Awaitable[Reply | Stream]]
 
 
+BodyReader = Callable[[bytes, Mapping[str, Any]], bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """An Endpoint and the function that answers it."""
+    """An Endpoint and the function that answers it.
+
+    `body` makes the JSON body where a dialect also takes its parameters in other places.
+    """
 
     endpoint: Endpoint[Any, Any]
     handler: Handler
+    body: BodyReader | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 CHAT = "chat"
 
+MAX_REMEMBERED_NAMES = 1024
+"""Spellings whose meaning is kept; callers choose spellings, so there has to be an end."""
+
 
 class Services:
     """Names to services.
@@ -38,6 +41,7 @@ class Services:
             raise ConfigurationError("settings: `models` names the same model twice")
         self._default = services[0]
         self._presets = presets
+        self._resolved: dict[str, Target] = {}
         self._mapping: dict[str, Service] = {}
         for preset_name, service_name in mapping.items():
             preset, service = presets.find(preset_name), self._services.get(service_name.casefold())
@@ -62,13 +66,19 @@ class Services:
         Raises:
             ModelNotFound: Nothing answers to it; the message lists what does.
         """
+        known = self._resolved.get(name)
+        if known is not None:
+            return known
         service = self._services.get(name.casefold())
         preset = self._presets.find(name)
         if service is None and preset is not None and preset.type == CHAT:
             service = self._mapping.get(preset.name, self._default)
         if service is None:
             raise self._unknown(name, preset)
-        return Target(name, service, preset)
+        target = Target(name, service, preset)
+        if len(self._resolved) < MAX_REMEMBERED_NAMES:
+            self._resolved[name] = target
+        return target
 
     def names(self) -> list[tuple[str, Service]]:
         """Every chat name to list: served models first, then presets in lower case, as v2 spells them."""
