@@ -1,5 +1,8 @@
-"""`python -m yangfan`: the command line."""
+"""`python -m yangfan` is the command `yangfan`."""
+
+from __future__ import annotations
 
 from yangfan.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

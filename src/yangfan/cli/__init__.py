@@ -1,0 +1,94 @@
+"""The command line: one file per command, imported only when it runs.
+
+`yangfan.cli.NAME` holds a function NAME. Where the command is a group, that function takes what the group itself takes
+(nothing) and `SUBCOMMANDS` beside it maps names to functions. A docstring is a command's help, and its first line stands
+in `COMMANDS` as well, so that `yangfan --help` imports none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import typer
+
+from yangfan.errors import YangfanError
+
+COMMANDS: Mapping[str, str] = {
+    "serve": "Start the platform; Ctrl-C stops it. / 启动平台，按 Ctrl-C 停止。",
+    "chat": "Talk with a model: a question, a pipe or a conversation. / 与模型对话：提问、管道或多轮。",
+    "pull": "Fetch a model / 下载模型.",
+    "models": "Which models answer, and which ones can be had. / 查看可用模型与模型目录。",
+    "keys": "Make, list and revoke keys of the platform. / 创建、列出、吊销平台密钥。",
+    "sign": "Sign a request with bce-auth-v1, for curl. / 为请求计算 bce-auth-v1 签名。",
+    "doctor": "Check this machine and say what to do. / 检查本机环境并给出建议。",
+    "version": "Show versions. / 显示版本。",
+}
+"""Every command with its help in one line."""
+
+Command = Callable[..., None]
+
+
+def main() -> None:
+    """Run the command that the arguments name, and end the process.
+
+    Exit status: 0 done; 1 failed, one line on stderr says why; 2 wrong usage; 130 interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without a character shows a question mark for it; that is no reason to stop.
+            stream.reconfigure(errors="replace")
+    try:
+        application(sys.argv[1:])()
+    except YangfanError as error:
+        typer.echo(f"yangfan: {error.message}", err=True)
+        sys.exit(1)
+
+
+def application(arguments: Sequence[str]) -> typer.Typer:
+    """The command line, with only the command imported that `arguments` name; the others are known by their help."""
+    app = _app()
+    app.callback()(yangfan)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        if name == wanted:
+            _add(app, name, summary)
+        else:
+            app.command(name, short_help=summary)(_not_called)
+    return app
+
+
+def yangfan() -> None:
+    """扬帆 Yangfan: the Qianfan platform on your own machines. / 运行在你自己机器上的千帆大模型平台。"""
+
+
+def _add(app: typer.Typer, name: str, summary: str) -> None:
+    module = importlib.import_module(f"yangfan.cli.{name}")
+    command: Command = getattr(module, name)
+    subcommands: Mapping[str, Command] = getattr(module, "SUBCOMMANDS", {})
+    if not subcommands:
+        app.command(name, short_help=summary)(command)
+        return
+    group = _app()
+    group.callback()(command)
+    for subname, subcommand in subcommands.items():
+        first_line = (subcommand.__doc__ or "").partition("\n")[0]
+        group.command(subname, short_help=first_line)(subcommand)
+    app.add_typer(group, name=name, short_help=summary)
+
+
+def _app() -> typer.Typer:
+    return typer.Typer(
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        # Typer's rich help costs the time of importing rich.
+        rich_markup_mode=None,
+    )
+
+
+def _not_called() -> None:
+    raise AssertionError("only the command that the arguments name runs")

@@ -1,0 +1,125 @@
+"""`yangfan chat`: ask one question, answer a pipe, or hold a conversation."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+import typer
+
+from yangfan.cli.connection import Connection, connected
+from yangfan.cli.conversation import Conversation, converse
+from yangfan.cli.terminal import show_json
+from yangfan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from yangfan.client.options import ChatOptions
+    from yangfan.client.types import ChatResult
+
+DEFAULT_MODEL = "ernie-speed-8k"
+
+
+@connected
+def chat(  # noqa: PLR0913 - one parameter per option
+    connection: Connection,
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PROMPT]", help="The question; stdin is appended / 问题，标准输入附在其后"
+        ),
+    ] = None,
+    *,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name of the model / 模型名")
+    ] = DEFAULT_MODEL,
+    system: Annotated[str | None, typer.Option(help="Persona / 人设")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="0 to 2, higher is more random / 随机性")
+    ] = None,
+    top_p: Annotated[float | None, typer.Option(help="0 to 1 / 核采样")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer, in tokens / 最大输出 token 数")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Equal seeds, equal answers / 随机种子")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole result as JSON / 以 JSON 输出完整结果")
+    ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream/--no-stream", help="Print as it comes / 流式输出")
+    ] = True,
+    version: Annotated[
+        str | None,
+        typer.Option(metavar="1|2", help="Dialect of the API, default by credentials / 接口版本"),
+    ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Tell on stderr which model answered / 显示实际应答模型"
+        ),
+    ] = False,
+) -> None:
+    """Talk with a model: a question, a pipe or a conversation. / 与模型对话：提问、管道或多轮。
+
+    Without PROMPT in a terminal a conversation starts; /help lists its commands.
+    """
+    options: ChatOptions = {
+        "system": system,
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_output_tokens": max_tokens,
+        "seed": seed,
+    }
+    interactive = prompt is None and sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive and as_json:
+        raise typer.BadParameter("--json needs a PROMPT")
+    question = "" if interactive else _question(prompt)
+    with connection.client(version=_dialect(version)) as client:
+        conversation = Conversation(client, model, options, stream=stream, verbose=verbose)
+        if interactive:
+            converse(conversation)
+        elif as_json:
+            show_json(document(client.chat(question, model=model, **options)))
+        else:
+            conversation.say(question)
+
+
+def document(result: ChatResult) -> dict[str, object]:
+    """A whole answer for `--json`: its text, then every field but the undecoded reply."""
+    fields: dict[str, object] = msgspec.to_builtins(result)
+    fields.pop("raw", None)
+    return {"text": result.text, **fields}
+
+
+def _dialect(version: str | None) -> Literal[1, 2] | None:
+    match version:
+        case None:
+            return None
+        case "1":
+            return 1
+        case "2":
+            return 2
+        case _:
+            raise typer.BadParameter(f"--version is 1 or 2, not {version!r}")
+
+
+def _question(prompt: str | None) -> str:
+    """The prompt, and what stdin holds if it is no terminal.
+
+    Raises:
+        ConfigurationError: One of them is not UTF-8.
+    """
+    try:
+        parts = [(prompt or "").encode("utf-8").decode()]
+        if prompt is None or not sys.stdin.isatty():
+            parts.append(sys.stdin.buffer.read().decode("utf-8"))
+    except UnicodeError:
+        raise ConfigurationError(
+            "the question is not UTF-8 text; convert it first, such as with iconv"
+        ) from None
+    question = "\n\n".join(part.strip("\n") for part in parts if part.strip())
+    if not question:
+        raise typer.BadParameter(
+            'nothing to ask; write yangfan chat "question", or pipe a text into it'
+        )
+    return question

@@ -1,0 +1,235 @@
+"""`yangfan models`: what a server answers to, and what the catalogue and the store of this machine hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from yangfan import extensions
+from yangfan.cli.connection import Connection, connected
+from yangfan.cli.terminal import human_size, show_json, show_table
+from yangfan.errors import ModelNotFound
+
+if TYPE_CHECKING:
+    from yangfan.hub.catalogue import CatalogueModel
+    from yangfan.hub.store import StoredModel
+
+ENGINE_OF_FORMAT = {"gguf": "llama_cpp"}
+"""Which engine file runs a model format."""
+
+AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")]
+Store = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar=["YANGFAN_MODEL_STORE", "YANGFAN_HOME"],
+        metavar="DIR",
+        help="Folder of the platform / 平台数据目录",
+    ),
+]
+DEFAULT_STORE = Path("~/.yangfan")
+
+
+def models() -> None:
+    """Which models answer, and which ones can be had. / 查看可用模型与模型目录。"""
+
+
+@connected
+def list_models(
+    connection: Connection,
+    *,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also Qianfan's own names / 包括全部千帆模型名")
+    ] = False,
+    as_json: AsJSON = False,
+) -> None:
+    """List the names that a server answers to. / 列出服务可用的模型名。"""
+    with connection.client() as client:
+        found = client.models.list()
+    own = [model for model in found if model.served_by in {None, model.id}]
+    others = [model for model in found if model not in own]
+    if as_json:
+        show_json([*own, *others])
+        return
+    # The names that another model answers to are many and seldom what one looks for.
+    shown = [*own, *others] if every else own
+    show_table(("name", "served by"), [(model.id, model.served_by or "") for model in shown])
+    if not every:
+        for served_by, count in Counter(model.served_by for model in others).items():
+            typer.echo(
+                f"{served_by} also answers to {count} of Qianfan's names; --all lists them.",
+                err=True,
+            )
+
+
+def catalogue(*, store: Store = DEFAULT_STORE, as_json: AsJSON = False) -> None:
+    """List the models that `yangfan pull` knows, and which are here. / 列出模型目录及本地状态。"""
+    cards = _cards(store)
+    if as_json:
+        show_json(cards)
+        return
+    show_table(
+        ("name", "kind", "format", "size", "licence", "here"),
+        [
+            (
+                card.name,
+                card.kind,
+                card.format,
+                human_size(card.size_bytes),
+                card.licence,
+                "no" if card.path is None else "yes",
+            )
+            for card in cards
+        ],
+        {"yes": "green"},
+    )
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name in the catalogue / 模型名")],
+    *,
+    store: Store = DEFAULT_STORE,
+    as_json: AsJSON = False,
+) -> None:
+    """Show a model: licence, files, and which engine runs it here. / 查看模型的许可、文件与引擎。"""
+    cards = {card.name: card for card in _cards(store)}
+    if name not in cards:
+        raise ModelNotFound(f"no model named {name!r}; there are: {', '.join(cards)}")
+    if as_json:
+        show_json(cards[name])
+        return
+    show_table(("", name), cards[name].rows())
+
+
+SUBCOMMANDS = {"list": list_models, "catalogue": catalogue, "show": show}
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file of a model."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known here of a model: what the store holds, or else what the catalogue promises.
+
+    Attributes:
+        name: Name to pull and serve it by.
+        title: What to call it in front of people; empty if it is not in the catalogue.
+        kind: chat, embeddings or rerank.
+        format: How its weights are kept.
+        licence: SPDX identifier, empty if unknown.
+        size_bytes: All its files together.
+        parameters: Number of weights; None if it is not in the catalogue.
+        context_tokens: Longest input, prompt and answer together; None if it is not in the catalogue.
+        sources: Where it came from, or can come from.
+        files: Files with known content.
+        path: What an engine opens; None if it is not here.
+        engine: The engine file that runs it here; None if none can.
+        engine_reason: Why that one, or why none.
+    """
+
+    name: str
+    title: str = ""
+    kind: str
+    format: str
+    licence: str
+    size_bytes: int
+    parameters: int | None = None
+    context_tokens: int | None = None
+    sources: tuple[str, ...]
+    files: tuple[File, ...]
+    path: str | None = None
+    engine: str | None
+    engine_reason: str
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Label and text of everything that is known, for a table."""
+        rows = [
+            ("title", self.title),
+            ("kind", self.kind),
+            ("format", self.format),
+            ("licence", self.licence),
+            ("size", human_size(self.size_bytes)),
+            ("parameters", f"{self.parameters:,}" if self.parameters else ""),
+            ("context tokens", f"{self.context_tokens:,}" if self.context_tokens else ""),
+            *(("source", source) for source in self.sources),
+            *(("sha256", f"{file.sha256} {file.path}") for file in self.files),
+            ("path", self.path or "not here; `yangfan pull` fetches it"),
+            ("engine", f"{self.engine or 'none'}: {self.engine_reason}"),
+        ]
+        return [row for row in rows if row[1]]
+
+
+def engine_for(model_format: str) -> tuple[str | None, str]:
+    """Which engine file runs a format here, None if none can; and why."""
+    name = ENGINE_OF_FORMAT.get(model_format)
+    if name is None:
+        known = ", ".join(extensions.names("yangfan.engines"))
+        return None, f"no engine runs {model_format} models yet; there are: {known}"
+    try:
+        missing: str | None = extensions.load("yangfan.engines", name).missing()
+    except ImportError:
+        missing = 'pip install "yangfan[server]"'
+    if missing is not None:
+        return None, f"{name} runs {model_format} models but cannot run here: {missing}"
+    return name, f"it runs {model_format} models, and its library is installed"
+
+
+def _cards(store: Path) -> list[Card]:
+    """Every model of the catalogue, then those that are only in the store."""
+    from yangfan.hub import catalogue as known
+    from yangfan.hub.store import ModelStore
+
+    stored = {model.name: model for model in ModelStore(store.expanduser().absolute()).list()}
+    listed = {model.name: model for model in known.load().models}
+    cards = [_card_of_listed(entry, stored.get(name)) for name, entry in listed.items()]
+    return cards + [_card_of_stored(here) for name, here in stored.items() if name not in listed]
+
+
+def _card_of_listed(entry: CatalogueModel, here: StoredModel | None) -> Card:
+    engine, reason = engine_for(entry.format)
+    promised = Card(
+        name=entry.name,
+        title=f"{entry.title.en} / {entry.title.zh}",
+        kind=entry.kind,
+        format=entry.format,
+        licence=entry.licence,
+        size_bytes=entry.size_bytes,
+        parameters=entry.parameters,
+        context_tokens=entry.context_tokens,
+        sources=entry.sources,
+        files=tuple(File(file.path, file.sha256, file.size_bytes) for file in entry.files),
+        engine=engine,
+        engine_reason=reason,
+    )
+    if here is None:
+        return promised
+    return msgspec.structs.replace(
+        _card_of_stored(here),
+        title=promised.title,
+        parameters=entry.parameters,
+        context_tokens=entry.context_tokens,
+    )
+
+
+def _card_of_stored(here: StoredModel) -> Card:
+    engine, reason = engine_for(here.format)
+    return Card(
+        name=here.name,
+        kind=here.kind,
+        format=here.format,
+        licence=here.manifest.licence,
+        size_bytes=here.size_bytes,
+        sources=(here.manifest.source,),
+        files=tuple(File(file.path, file.sha256, file.size_bytes) for file in here.manifest.files),
+        path=str(here.path),
+        engine=engine,
+        engine_reason=reason,
+    )
