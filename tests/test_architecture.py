@@ -227,6 +227,7 @@ def test_every_endpoint_is_in_the_openapi_document():
     assert len(described) >= 9
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only a clone knows what belongs to it")
 @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
 def test_the_tree_in_the_readme_is_the_real_tree(readme: str):
     written = _written_tree((ROOT / readme).read_text("utf-8"))
