@@ -33,6 +33,7 @@ MAX_SEEN_TOKENS = 4096
 """Tokens whose signature is not computed again; each costs some 200 bytes."""
 
 _NEVER = float("inf")
+_INVALID_TOKEN = "Access token invalid or no longer valid; get a new one from /oauth/2.0/token"  # noqa: S105 - a text
 
 
 class _Seen(NamedTuple):
@@ -69,7 +70,8 @@ class Access:
         self._clock = clock
         self._by_id: dict[str, Key] = {}
         self._by_number: dict[int, Key] = {}
-        self._seen: dict[str, _Seen] = {}
+        self._seen_access_tokens: dict[str, _Seen] = {}
+        self._seen_bearers: dict[str, _Seen] = {}
         self._decoy = vault.hash("decoy")
 
     async def load(self) -> Credentials:
@@ -125,12 +127,12 @@ class Access:
         )
 
     def _access_token(self, token: str) -> Principal:
-        seen = self._seen.get(token) or self._read_access_token(token)
+        seen = self._seen_access_tokens.get(token) or self._read_access_token(token)
         if (
             self._by_id.get(seen.key.id) is not seen.key
             or seen.key.status(self._now_ms()) != "enable"
         ):
-            raise errors.TokenInvalid("Access token invalid or no longer valid")
+            raise errors.TokenInvalid(_INVALID_TOKEN)
         if seen.expires_seconds <= self._clock():
             raise errors.TokenExpired("Access token expired; get a new one from /oauth/2.0/token")
         return seen.principal
@@ -139,11 +141,11 @@ class Access:
         statement = self._mint.read_access_token(token)
         key = self._by_number.get(statement.key_number) if statement is not None else None
         if statement is None or key is None:
-            raise errors.TokenInvalid("Access token invalid or no longer valid")
-        return self._see(token, key, statement.expires_seconds)
+            raise errors.TokenInvalid(_INVALID_TOKEN)
+        return _see(self._seen_access_tokens, token, key, statement.expires_seconds)
 
     def _bearer(self, token: str) -> Principal:
-        seen = self._seen.get(token) or self._read_bearer(token)
+        seen = self._seen_bearers.get(token) or self._read_bearer(token)
         if (
             seen is None
             or self._by_id.get(seen.key.id) is not seen.key
@@ -162,19 +164,12 @@ class Access:
         # The same work for a known and an unknown id, so that time tells nothing.
         genuine = hmac.compare_digest(self._vault.hash(token), expected)
         if key is not None and genuine:
-            return self._see(token, key, _NEVER)
+            return _see(self._seen_bearers, token, key, _NEVER)
         statement = self._mint.read_bearer(token)
         issuer = self._by_number.get(statement.key_number) if statement is not None else None
         if statement is None or issuer is None:
             return None
-        return self._see(token, issuer, statement.expires_seconds)
-
-    def _see(self, token: str, key: Key, expires_seconds: float) -> _Seen:
-        """Remember a token whose signature was right; what may change since is checked on every use."""
-        if len(self._seen) >= MAX_SEEN_TOKENS:
-            self._seen.clear()
-        seen = self._seen[token] = _Seen(key, expires_seconds, _principal(key))
-        return seen
+        return _see(self._seen_bearers, token, issuer, statement.expires_seconds)
 
     def _signed(self, scope: Mapping[str, Any], authorization: str) -> Principal:
         if not authorization:
@@ -301,6 +296,14 @@ class Access:
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _see(seen: dict[str, _Seen], token: str, key: Key, expires_seconds: float) -> _Seen:
+    """Remember a token whose signature was right; what may change since is checked on every use."""
+    if len(seen) >= MAX_SEEN_TOKENS:
+        seen.clear()
+    entry = seen[token] = _Seen(key, expires_seconds, _principal(key))
+    return entry
 
 
 def _principal(key: Key) -> Principal:

@@ -28,7 +28,7 @@ def routes(access: Access) -> list[Route]:
         if request.grant_type != "client_credentials":
             word = "unsupported_grant_type" if request.grant_type else "invalid_request"
             raise BadClientCredentials(
-                f"grant_type must be client_credentials, got {(request.grant_type or 'nothing')[:64]!r}",
+                f"grant_type must be client_credentials, got {repr(request.grant_type[:64]) if request.grant_type else 'nothing'}",
                 oauth_error=word,
             )
         access_token = access.issue_access_token(request.client_id, request.client_secret)
@@ -43,7 +43,7 @@ def routes(access: Access) -> list[Route]:
             )
         )
 
-    return [Route(TOKEN, token, body=parameters)]
+    return [Route(TOKEN, token, body=parameters, tolerated=("GET",))]
 
 
 def parameters(body: bytes, scope: Mapping[str, Any]) -> bytes:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from yangfan.server.access.logic import Access
 
 
+MAX_KEY_LIFETIME_SECONDS = 3_153_600_000
+"""A hundred years; far beyond it there are no dates."""
+
+
 def routes(access: Access) -> list[Route]:
     """What this file answers."""
 
@@ -54,6 +58,11 @@ def routes(access: Access) -> list[Route]:
 
     async def create(call: Call[CreateKey]) -> Reply:
         request = call.request
+        if (request.expireInSeconds or 0) > MAX_KEY_LIFETIME_SECONDS:
+            raise Invalid(
+                f"expireInSeconds must be <= {MAX_KEY_LIFETIME_SECONDS}; leave it out for a key that never expires",
+                param="expireInSeconds",
+            )
         key, secret = await access.create(request.kind, request.name, request.expireInSeconds)
         return _success(NewKey(keyId=key.id, kind=key.kind, secret=secret, name=key.name))
 

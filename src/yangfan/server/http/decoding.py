@@ -49,6 +49,8 @@ def explain(error: msgspec.ValidationError) -> Invalid:
         kind, length, sign, limit = bound.groups()
         what = {"array": "a list", "str": "a text"}.get(kind, "a number")
         return Invalid(f"{where}must be {what}{length or ''} {sign} {limit}", param=param)
-    if reason.startswith(("Invalid enum value", "Number out of range")):
+    if reason.startswith(
+        ("Invalid enum value", "Number out of range", "Integer value out of range")
+    ):
         return Invalid(f"{where}{reason[0].lower()}{reason[1:]}", param=param)
     return MalformedArgument(f"{where}{reason[0].lower()}{reason[1:]}", param=param)

@@ -9,6 +9,7 @@ from yangfan.protocol.v1 import errors as v1_errors
 from yangfan.protocol.v1.oauth import TokenError
 from yangfan.protocol.v2 import errors as v2_errors
 from yangfan.protocol.v2.keys import ActionError
+from yangfan.server.http.routing import WrongMethod
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +35,7 @@ def _v1(error: errors.RefusedError, answer_id: str) -> Refusal:
 
 def _v2(error: errors.RefusedError, answer_id: str) -> Refusal:
     status, body = v2_errors.to_body(error, answer_id)
-    headers: list[Header] = []
-    if error.retry_after_seconds is not None:
-        headers.append((b"Retry-After", str(max(1, round(error.retry_after_seconds))).encode()))
-    if status == 405:
-        headers.append((b"Allow", b"GET, POST"))
-    return Refusal(status, body, tuple(headers))
+    return Refusal(status, body, _hints(error))
 
 
 def _oauth(error: errors.RefusedError, answer_id: str) -> Refusal:
@@ -49,7 +45,7 @@ def _oauth(error: errors.RefusedError, answer_id: str) -> Refusal:
         return Refusal(status, TokenError(error.oauth_error, error.message))
     status, _ = v2_errors.to_body(error, "")
     word = "server_error" if status >= 500 else "invalid_request"
-    return Refusal(status, TokenError(word, error.message))
+    return Refusal(status, TokenError(word, error.message), _hints(error))
 
 
 _ACTION_CODES: tuple[tuple[type[errors.RefusedError], int, str], ...] = (
@@ -95,8 +91,18 @@ def _action(error: errors.RefusedError, answer_id: str) -> Refusal:
             header_message.encode("ascii", "backslashreplace").replace(b"\n", b" "),
         ),
         (b"X-Bce-Request-Id", answer_id.encode()),
+        *_hints(error),
     )
     return Refusal(status, ActionError(answer_id, code, message), headers)
+
+
+def _hints(error: errors.RefusedError) -> tuple[Header, ...]:
+    """HTTP's own headers that say what would work: when, or with which method."""
+    if isinstance(error, WrongMethod):
+        return ((b"Allow", ", ".join(error.allowed).encode()),)
+    if error.retry_after_seconds is not None:
+        return ((b"Retry-After", str(max(1, round(error.retry_after_seconds))).encode()),)
+    return ()
 
 
 ENCODERS: dict[Dialect, Callable[[errors.RefusedError, str], Refusal]] = {

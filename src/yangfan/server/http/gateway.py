@@ -17,7 +17,7 @@ from yangfan.protocol.endpoint import Auth
 from yangfan.server.http.answering import Answering, ClientGone, Receive, Scope, Send
 from yangfan.server.http.call import Call, Principal
 from yangfan.server.http.decoding import BodyDecoder
-from yangfan.server.http.routing import Match, Route, RoutingTable, unknown_path
+from yangfan.server.http.routing import Match, Route, RoutingTable, WrongMethod, unknown_path
 
 if TYPE_CHECKING:
     from yangfan.server.http.dialects import Header
@@ -26,6 +26,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Authenticate = Callable[[Scope, Auth], Principal]
 """Who calls, from the raw head of a request; raises an Unauthenticated or Forbidden."""
 
+_PAGE_METHODS = ("GET", "HEAD")
 _ANONYMOUS = Principal("", "", "none")
 
 _log = structlog.get_logger("yangfan.http")
@@ -80,7 +81,10 @@ class Gateway:
             return
         if match is None:
             if self._pages is not None and self._is_page(scope["path"]):
-                await self._pages(scope, receive, send)
+                if scope["method"] in _PAGE_METHODS:
+                    await self._pages(scope, receive, send)
+                else:
+                    await answering.refuse(WrongMethod(scope["method"], _PAGE_METHODS))
             else:
                 await answering.refuse(unknown_path(scope["method"], scope["path"]))
             return

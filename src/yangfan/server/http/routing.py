@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -19,16 +19,26 @@ Handler = Callable[[Call[Any]], Awaitable[Reply | Stream]]
 BodyReader = Callable[[bytes, Mapping[str, Any]], bytes]
 
 
+class WrongMethod(MethodNotAllowed):
+    """The path takes other methods, those in `allowed`."""
+
+    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(f"Only {' and '.join(allowed)} requests are accepted, got {method}")
+        self.allowed = tuple(allowed)
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """An Endpoint and the function that answers it.
 
-    `body` makes the JSON body where a dialect also takes its parameters in other places.
+    `body` makes the JSON body where a dialect also takes its parameters in other places; `tolerated` are methods that the real
+    service takes besides the documented one.
     """
 
     endpoint: Endpoint[Any, Any]
     handler: Handler
     body: BodyReader | None = None
+    tolerated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +69,11 @@ class RoutingTable:
         for route in routes:
             for path in (route.endpoint.path, *route.endpoint.aliases):
                 table = self._table_for(path)
-                key = (route.endpoint.method, route.endpoint.action)
-                if key in table:
-                    raise ValueError(f"{key} {path} is answered twice")
-                table[key] = route
+                for method in (route.endpoint.method, *route.tolerated):
+                    key = (method, route.endpoint.action)
+                    if key in table:
+                        raise ValueError(f"{key} {path} is answered twice")
+                    table[key] = route
 
     def _table_for(self, path: str) -> Routes:
         head, _, last = path.rpartition("/")
@@ -74,7 +85,7 @@ class RoutingTable:
         """The route for a request; None when no route knows the path.
 
         Raises:
-            MethodNotAllowed: The path takes another method.
+            WrongMethod: The path takes another method.
             Invalid: The path takes Actions and the request names none, or an unknown one.
         """
         table, params = self._exact.get(path), _NO_PARAMS
@@ -89,9 +100,7 @@ class RoutingTable:
             return Match(route, params)
         methods = sorted({known for known, _ in table})
         if method not in methods:
-            raise MethodNotAllowed(
-                f"Only {' and '.join(methods)} requests are accepted, got {method}"
-            )
+            raise WrongMethod(method, methods)
         action = dict(parse_qsl(query.decode("latin-1"))).get("Action")
         route = table.get((method, action))
         if route is None:
