@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from yangfan.errors import ConfigurationError, HeadersTooLarge
 from yangfan.protocol.v2 import errors as v2_errors
 from yangfan.server.http.answering import ON_DISCONNECT
+from yangfan.server.http.call import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -113,7 +115,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         if not self._refused:
-            self._refuse(400, b"Bad Request", f"{msg} Speak HTTP/1.1, and percent-encode the URL.")
+            reason = sys.exception() or msg
+            self._refuse(
+                400,
+                b"Bad Request",
+                f"this is not proper HTTP: {reason}. Speak HTTP/1.1, and percent-encode the URL",
+            )
 
     def _set_on_disconnect(self, callback: Callable[[], object] | None) -> None:
         self._on_disconnect = callback
@@ -142,13 +149,22 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, reason: bytes, message: str) -> None:
         self._refused = True
-        _, refusal = v2_errors.to_body(HeadersTooLarge(message), "")
-        body = msgspec.json.encode(refusal)
-        self.transport.write(
-            b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
-            % (status, reason, len(body), body)
-        )
+        if not self._answer_begun():
+            _, refusal = v2_errors.to_body(HeadersTooLarge(message), new_id())
+            body = msgspec.json.encode(refusal)
+            self.transport.write(
+                b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nX-Baidu-Request-Id: %b\r\n"
+                b"Connection: close\r\nContent-Length: %d\r\n\r\n%b"
+                % (status, reason, new_id("req-", 16).encode(), len(body), body)
+            )
         self.transport.close()
+
+    def _answer_begun(self) -> bool:
+        """Whether a refusal would land inside another answer, or behind the answer to the same request."""
+        cycle = self.cycle
+        if not cycle or not cycle.response_started:
+            return False
+        return not cycle.response_complete or (self._in_request and not self._in_head)
 
 
 class Listener(uvicorn.Server):
