@@ -90,6 +90,7 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
     if ernie:
         _check_ernie_ranges(wire, target)
     _check_tools(wire)
+    _check_logit_bias(wire)
     stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
     format_ = wire.response_format
     if (
@@ -217,6 +218,15 @@ def _check_tools(wire: ChatRequest) -> None:
         )
     if choice == "required" and not names:
         raise Invalid("tool_choice required needs at least one tool in tools", param="tool_choice")
+
+
+def _check_logit_bias(wire: ChatRequest) -> None:
+    for token_id, bias in (wire.logit_bias or {}).items():
+        if not (token_id.isascii() and token_id.isdigit() and -100 <= bias <= 100):
+            raise Invalid(
+                f"logit_bias must map a token id to a number in [-100, 100], got {token_id[:32]!r}: {bias:g}",
+                param="logit_bias",
+            )
 
 
 def _tool_choice(wire: ChatRequest) -> str | None:
