@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +56,12 @@ def serving(
     for model in models:
         command += ["--model", model]
     output = (home / "output.log").open("ab")
-    with output, subprocess.Popen(
-        command, stdout=output, stderr=output, env={**os.environ, **(environ or {})}
-    ) as process:
+    with (
+        output,
+        subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, **(environ or {})}
+        ) as process,
+    ):
         try:
             wait_until(
                 lambda: ready.exists() or process.poll() is not None,
@@ -77,6 +80,18 @@ def serving(
                 except subprocess.TimeoutExpired:
                     process.kill()
                     raise
+
+
+@pytest.fixture(scope="session", name="start_server")
+def start_server_fixture() -> Callable[..., AbstractContextManager[Server]]:
+    """`serving`, for tests that need a server of their own."""
+    return serving
+
+
+@pytest.fixture(scope="session", name="wait_until")
+def wait_until_fixture() -> Callable[..., None]:
+    """`wait_until`, for tests."""
+    return wait_until
 
 
 def wait_until(condition: object, what: str, seconds: float = 10.0) -> None:

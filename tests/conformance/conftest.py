@@ -21,7 +21,11 @@ class Programs:
 
     def run(self, name: str, *arguments: str, environ: Mapping[str, str]) -> dict[str, Any]:
         """Run to the end; a failure shows the program's own output."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("QIANFAN_", "OPENAI_"))}
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("QIANFAN_", "OPENAI_"))
+        }
         done = subprocess.run(
             [sys.executable, str(PROGRAMS / f"{name}.py"), *arguments],
             env={**inherited, **environ},

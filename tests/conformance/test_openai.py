@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
     from tests.conformance.conftest import Programs  # pyright: ignore[reportMissingImports]
+    from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
 
 pytestmark = pytest.mark.model
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v1"])
-def test_chat_models_and_errors_read_as_openai_promises(model_server: Server, programs: Programs, path: str) -> None:
+def test_chat_models_and_errors_read_as_openai_promises(
+    model_server: Server, programs: Programs, path: str
+) -> None:
     found = programs.run(
-        "openai_chat", environ={"BASE_URL": model_server.base_url + path, "API_KEY": model_server.bearer}
+        "openai_chat",
+        environ={"BASE_URL": model_server.base_url + path, "API_KEY": model_server.bearer},
     )
 
     choice = found["sync"]["choices"][0]
@@ -27,7 +30,10 @@ def test_chat_models_and_errors_read_as_openai_promises(model_server: Server, pr
 
     *chunks, last = found["stream"]
     assert last["choices"] == []
-    assert last["usage"]["total_tokens"] == last["usage"]["prompt_tokens"] + last["usage"]["completion_tokens"]
+    assert (
+        last["usage"]["total_tokens"]
+        == last["usage"]["prompt_tokens"] + last["usage"]["completion_tokens"]
+    )
     assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
     assert chunks[-1]["choices"][0]["finish_reason"] in {"stop", "length"}
     assert "".join(chunk["choices"][0]["delta"]["content"] or "" for chunk in chunks)
@@ -38,7 +44,19 @@ def test_chat_models_and_errors_read_as_openai_promises(model_server: Server, pr
     assert {"ernie-speed-8k", "ernie-4.0-8k"} <= set(found["models"])
     assert found["model"] == "ernie-speed-8k"
 
-    assert found["no_such_model"] == {"class": "AuthenticationError", "status": 401, "code": "invalid_model"}
-    assert found["bad_range"] == {"class": "BadRequestError", "status": 400, "code": "invalid_argument"}
-    assert found["no_messages"] == {"class": "BadRequestError", "status": 400, "code": "invalid_messages"}
+    assert found["no_such_model"] == {
+        "class": "AuthenticationError",
+        "status": 401,
+        "code": "invalid_model",
+    }
+    assert found["bad_range"] == {
+        "class": "BadRequestError",
+        "status": 400,
+        "code": "invalid_argument",
+    }
+    assert found["no_messages"] == {
+        "class": "BadRequestError",
+        "status": 400,
+        "code": "invalid_messages",
+    }
     assert found["wrong_key"] == {"status": 401, "code": "invalid_iam_token"}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
     from tests.conformance.conftest import Programs  # pyright: ignore[reportMissingImports]
+    from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
 
 pytestmark = pytest.mark.model
 
@@ -22,7 +22,10 @@ def _environ(server: Any, credentials: str) -> dict[str, str]:
     }
     given = {
         "oauth": {"QIANFAN_AK": server.api_key, "QIANFAN_SK": server.secret_key},
-        "signature": {"QIANFAN_ACCESS_KEY": server.access_key, "QIANFAN_SECRET_KEY": server.secret_access_key},
+        "signature": {
+            "QIANFAN_ACCESS_KEY": server.access_key,
+            "QIANFAN_SECRET_KEY": server.secret_access_key,
+        },
         "bearer": {"QIANFAN_BEARER_TOKEN": server.bearer},
         "none": {"QIANFAN_NO_AUTH": "true"},
     }
@@ -30,7 +33,9 @@ def _environ(server: Any, credentials: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("credentials", ["oauth", "signature"])
-def test_v1_chat_answers_whole_and_streamed(model_server: Server, programs: Programs, credentials: str) -> None:
+def test_v1_chat_answers_whole_and_streamed(
+    model_server: Server, programs: Programs, credentials: str
+) -> None:
     found = programs.run("qianfan_chat", "1", environ=_environ(model_server, credentials))
 
     whole = found["sync"]["body"]
@@ -64,7 +69,9 @@ def test_v1_chat_answers_whole_and_streamed(model_server: Server, programs: Prog
 
 
 @pytest.mark.parametrize("credentials", ["bearer", "signature"])
-def test_v2_chat_answers_whole_and_streamed(model_server: Server, programs: Programs, credentials: str) -> None:
+def test_v2_chat_answers_whole_and_streamed(
+    model_server: Server, programs: Programs, credentials: str
+) -> None:
     found = programs.run("qianfan_chat", "2", environ=_environ(model_server, credentials))
 
     whole = found["sync"]["body"]

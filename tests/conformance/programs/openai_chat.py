@@ -7,15 +7,24 @@ import os
 import openai
 
 MODEL = "ernie-speed-8k"
-MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say hello. 你好 😀"}]
+MESSAGES = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "Say hello. 你好 😀"},
+]
 where = {"base_url": os.environ["BASE_URL"], "api_key": os.environ["API_KEY"], "max_retries": 0}
 client = openai.OpenAI(**where)
 found = {}
 
-whole = client.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=24, user="someone")
+whole = client.chat.completions.create(
+    model=MODEL, messages=MESSAGES, max_tokens=24, user="someone"
+)
 found["sync"] = whole.model_dump()
 stream = client.chat.completions.create(
-    model=MODEL, messages=MESSAGES, max_completion_tokens=24, stream=True, stream_options={"include_usage": True}
+    model=MODEL,
+    messages=MESSAGES,
+    max_completion_tokens=24,
+    stream=True,
+    stream_options={"include_usage": True},
 )
 found["stream"] = [chunk.model_dump() for chunk in stream]
 with client.chat.completions.stream(model=MODEL, messages=MESSAGES, max_tokens=8) as helper:
@@ -38,7 +47,11 @@ for name, body in forms.items():
     try:
         client.chat.completions.create(**body)
     except openai.APIStatusError as error:
-        found[name] = {"class": type(error).__name__, "status": error.status_code, "code": error.code}
+        found[name] = {
+            "class": type(error).__name__,
+            "status": error.status_code,
+            "code": error.code,
+        }
 try:
     openai.OpenAI(**{**where, "api_key": "sk-wrong"}).models.list()
 except openai.AuthenticationError as error:

@@ -17,7 +17,9 @@ found = {}
 
 whole = chat.do(model=MODEL, messages=MESSAGES, **LIMIT)
 found["sync"] = {"code": whole.code, "body": whole.body, "headers": dict(whole.headers)}
-found["stream"] = [event.body for event in chat.do(model=MODEL, messages=MESSAGES, stream=True, **LIMIT)]
+found["stream"] = [
+    event.body for event in chat.do(model=MODEL, messages=MESSAGES, stream=True, **LIMIT)
+]
 
 
 async def asynchronous() -> None:

@@ -1,0 +1,98 @@
+"""Our own SDK against the real server with the real model, with every kind of credentials."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import yangfan
+
+if TYPE_CHECKING:
+    from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
+
+pytestmark = pytest.mark.model
+
+QUESTION = "1加1为什么等于2?"
+CREDENTIALS = {
+    "oauth, v1": {"api_key": "api_key", "secret_key": "secret_key"},
+    "signature, v1": {
+        "access_key": "access_key",
+        "secret_access_key": "secret_access_key",
+        "version": 1,
+    },
+    "signature, v2": {
+        "access_key": "access_key",
+        "secret_access_key": "secret_access_key",
+        "version": 2,
+    },
+    "bearer, v2": {"bearer": "bearer"},
+}
+
+
+def _client(server: Server, kind: str) -> yangfan.Client:
+    given: dict[str, Any] = {
+        name: getattr(server, value) if isinstance(value, str) else value
+        for name, value in CREDENTIALS[kind].items()
+    }
+    return yangfan.Client(server.base_url, **given)
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
+def test_a_question_gets_a_typed_answer_whole_and_streamed(model_server: Server, kind: str) -> None:
+    with _client(model_server, kind) as client:
+        answer = client.chat(QUESTION, model="ernie_speed", max_output_tokens=16)
+        with client.chat(
+            QUESTION, model="ernie_speed", max_output_tokens=16, stream=True
+        ) as stream:
+            pieces = [event.text for event in stream]
+
+    assert answer.text
+    assert answer.served_model == "smollm2-135m-instruct"
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+    assert answer.rate_limit.limit_requests
+    assert answer.request_id
+    assert "".join(pieces)
+    assert stream.result().text == "".join(pieces)
+
+
+async def test_the_asynchronous_client_answers_as_well(model_server: Server) -> None:
+    async with yangfan.AsyncClient(model_server.base_url, bearer=model_server.bearer) as client:
+        answer = await client.chat(QUESTION, model="ernie_speed", max_output_tokens=8)
+
+    assert answer.text
+
+
+@pytest.mark.parametrize("seed", [1, 77])
+def test_a_seed_gives_the_same_answer_again(model_server: Server, seed: int) -> None:
+    with _client(model_server, "bearer, v2") as client:
+        first, second = (
+            client.chat(
+                "Tell me a story", model="ernie_speed", seed=seed, max_output_tokens=24
+            ).text
+            for _ in range(2)
+        )
+
+    assert first == second
+
+
+def test_chinese_and_emoji_stream_unbroken(model_server: Server) -> None:
+    # A grammar makes the model say exactly this, byte by byte where its vocabulary has no such character.
+    text = "千帆竞发，百舸争流。😀👨‍👩‍👧‍👦🇨🇳🏳️‍🌈𠮷é"
+    schema = {"name": "exact", "schema": {"type": "string", "enum": [text]}}
+    with (
+        _client(model_server, "bearer, v2") as client,
+        client.chat(
+            "Say it",
+            model="smollm2-135m-instruct",
+            response_format={"type": "json_schema", "json_schema": schema},
+            max_output_tokens=400,
+            stream=True,
+        ) as stream,
+    ):
+        pieces = [event.text for event in stream]
+
+    assert json.loads("".join(pieces)) == text
+    assert all("\ufffd" not in piece for piece in pieces)
+    assert len(pieces) > 5
