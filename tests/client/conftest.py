@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
@@ -95,6 +96,8 @@ class Playback:
         self.caller_left = threading.Event()
         """Set when a caller closes its connection in the middle of an endless reply."""
         self.tokens_issued = 0
+        self.expired_tokens: set[str] = set()
+        """Calls with one of these access tokens are refused, out of turn."""
         self._queue: queue.SimpleQueue[Play] = queue.SimpleQueue()
         self._server = _Server(("127.0.0.1", 0), type("Bound", (_Handler,), {"playback": self}))
         self._thread = threading.Thread(
@@ -184,6 +187,8 @@ class Playback:
                 "expireTime": "2126-11-22T08:00:00.000Z",
             }
             return _json_play(token)
+        if received.parameter("access_token") in self.expired_tokens:
+            return _json_play({"error_code": 111, "error_msg": "Access token expired"})
         try:
             return self._queue.get_nowait()
         except queue.Empty:
@@ -247,8 +252,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif play.waits_for_caller_to_leave:
             self.connection.settimeout(WAIT_SECONDS)
-            if not self.connection.recv(1):
-                self.playback.caller_left.set()
+            # A caller that leaves bytes unread resets the connection instead of ending it.
+            with contextlib.suppress(ConnectionResetError):
+                self.connection.recv(1)
+            self.playback.caller_left.set()
             self.close_connection = True
         else:
             self.wfile.write(b"0\r\n\r\n")
@@ -284,7 +291,7 @@ class Both:
                     seen.append(event)  # noqa: PERF401 - what came before the error is wanted
             else:
                 for event in cast("ChatStream", stream):
-                    seen.append(event)  # noqa: PERF401 - as above
+                    seen.append(event)  # noqa: PERF402 - as above
         except YangfanError as error:
             return seen, error
         return seen, None

@@ -7,7 +7,6 @@ answer in their own.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -127,6 +126,9 @@ def retry_after_seconds(headers: Mapping[str, str], *, now: datetime) -> float |
         return max(0.0, float(text))
     except ValueError:
         pass
+    # Slow to import, and dates are rare here.
+    from email.utils import parsedate_to_datetime
+
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError):
@@ -174,7 +176,7 @@ def _action_error(
         return error
     request_id = request_id or str(document.get("requestId", ""))
     if code in _ACTION_CODES:
-        return _ACTION_CODES[code](text or code, code=code)
+        return _ACTION_CODES[code](text or code, code=code, request_id=request_id)
     return _of_code(code, text, request_id, status, request_id)
 
 

@@ -172,7 +172,7 @@ def load(given: Given, environ: Mapping[str, str] | None = None) -> Settings:
         max_retries=_max_retries(given, env),
         proxy=_proxy(given, env, v1_url if version == 1 else v2_url),
         verify_tls=_verify_tls(given, env),
-        headers=_headers(given.headers or {}),
+        headers=checked_headers(given.headers or {}),
     )
 
 
@@ -247,6 +247,10 @@ def _is_baidu(url: str) -> bool:
 
 def _base_url(text: str) -> str:
     """`text` without a trailing slash and without the /v1 or /v2 that OpenAI's clients want at its end."""
+    if "@" in text:
+        raise ConfigurationError(
+            "base_url must hold no user and password; pass credentials as arguments"
+        )
     url = text.strip().rstrip("/").removesuffix("/v2").removesuffix("/v1").rstrip("/")
     try:
         parts = urlsplit(url)
@@ -391,7 +395,12 @@ def _system_proxy(env: _Environment, target_url: str) -> str | None:
     return env.text(variable.upper(), variable)
 
 
-def _headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def checked_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Headers as pairs.
+
+    Raises:
+        ConfigurationError: A name or value cannot be sent.
+    """
     for name, value in headers.items():
         if not f"{name}{value}".isascii() or not f"{name}{value}".isprintable() or not name:
             raise ConfigurationError(f"header {name!r} must be printable ASCII")

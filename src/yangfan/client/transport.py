@@ -214,13 +214,11 @@ def _mapped(url: str) -> Generator[None]:
         raise errors.ConnectionFailed(f"the proxy refused the way to {server}: {error}") from error
     except httpx2.LocalProtocolError as error:
         raise errors.ConfigurationError(f"this request cannot be sent: {error}") from error
-    except (httpx2.RemoteProtocolError, httpx2.NetworkError) as error:
-        raise errors.ConnectionFailed(f"{server} closed the connection early: {error}") from error
     except httpx2.DecodingError as error:
         raise errors.BadReply(f"the reply of {server} has a broken encoding: {error}") from error
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
         raise errors.ConfigurationError(
             f"{server} is not an address that can be called: {error}"
         ) from error
-    except httpx2.StreamError as error:
-        raise errors.ConnectionFailed(f"the reply of {server} was closed") from error
+    except (httpx2.HTTPError, httpx2.StreamError) as error:
+        raise errors.ConnectionFailed(f"{server} closed the connection early: {error}") from error

@@ -12,7 +12,7 @@ from yangfan.client.call import Call, convert, new_request_id, request_of
 from yangfan.client.dialect import encode
 from yangfan.client.exchange import Answer
 from yangfan.client.retry import Retry
-from yangfan.client.settings import checked_timeout_seconds
+from yangfan.client.settings import checked_headers, checked_timeout_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -62,7 +62,9 @@ class AsyncSession:
         sent["Request_id"] = request_id or new_request_id()
         sent.update(headers or {})
         content = None if body is None else encode(body)
-        request = request_of(endpoint, base_url, path=path, body=content, headers=sent)
+        request = request_of(
+            endpoint, base_url, path=path, body=content, headers=dict(checked_headers(sent))
+        )
         return Call(
             request, self._auth(version), self.retry, self._timeout_seconds(timeout_seconds)
         )
