@@ -3,7 +3,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ARGS ?=
 
 .PHONY: help serve test check fix bench docs clean
@@ -33,16 +32,25 @@ docs: $(VENV)/.dev ## Write the generated pages of docs/reference
 clean: ## Remove the virtual environment and caches
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 
+# Debian without python3-venv cannot put pip into a virtual environment, but its own pip can install there.
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "yangfan needs Python 3.11 or newer; name one with make PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "cannot make $(VENV): install python3-venv, or free some disk space" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "yangfan: Python 3.11 or newer is needed; name one with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 \
+	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --quiet --python $(VENV)/bin/python install pip; } \
+	  || { rm -rf $(VENV); echo "yangfan: cannot make $(VENV); free some disk space, or install python3-venv" >&2; exit 1; }
 
 $(VENV)/.serve: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "installing into $(VENV) ..."
-	@$(INSTALL) --editable '.[server,llama]' || { echo "cannot install: is a package index reachable, and is there disk space? (pip's own words are above)" >&2; exit 1; }
+	@$(call install,server$(comma)llama)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "installing into $(VENV) ..."
-	@$(INSTALL) --editable '.[server,llama,dev]' || { echo "cannot install: is a package index reachable, and is there disk space? (pip's own words are above)" >&2; exit 1; }
+	@$(call install,server$(comma)llama$(comma)dev)
 	@touch $@ $(VENV)/.serve
+
+comma := ,
+define install
+echo "yangfan: installing into $(VENV) ..." >&2; \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+  --editable '.[$(1)]' >$(VENV)/install.log 2>&1 \
+  || { echo "yangfan: cannot install; is a package index reachable, and is there disk space? pip's words: $(VENV)/install.log" >&2; exit 1; }
+endef
