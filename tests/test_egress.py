@@ -401,6 +401,30 @@ async def test_more_bytes_than_allowed_are_refused(server: Server, headers: byte
     assert await fetch(egress, f"{server.url}/file", max_bytes=11) == b"x" * 11
 
 
+async def test_a_head_may_tell_of_more_bytes_than_would_be_taken(server: Server) -> None:
+    server.answers["/file"] = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+    egress = Egress(allow=["127.0.0.1"])
+    async with egress.open(f"{server.url}/file", method="HEAD", max_bytes=0) as response:
+        assert response.headers["content-length"] == "1000"
+        assert await response.read() == b""
+
+
+async def test_a_body_is_sent_and_its_redirect_is_left_to_the_caller(server: Server) -> None:
+    bodies: list[bytes] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        bodies.append(await reader.readexactly(5))
+        writer.write(redirect("/elsewhere"))
+
+    server.answers["/file"] = take
+    egress = Egress(allow=["127.0.0.1"])
+    async with egress.open(
+        f"{server.url}/file", method="POST", content=b"hello", max_bytes=0
+    ) as response:
+        assert response.status == 302
+    assert bodies == [b"hello"]
+
+
 async def test_an_endless_dribble_ends_at_the_time_allowed(server: Server) -> None:
     async def dribble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
@@ -484,9 +508,10 @@ async def test_private_targets_are_refused_behind_a_proxy_too() -> None:
         await fetch(egress, "https://intra.example/")
 
 
-def test_a_malformed_proxy_is_refused_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="proxy must be a URL"):
-        Egress(proxy="ftp:proxy")
+@pytest.mark.parametrize("proxy", ["ftp:proxy", "socks5://proxy:1080", "proxy:3128", ""])
+def test_a_malformed_proxy_is_refused_at_once(proxy: str) -> None:
+    with pytest.raises(ConfigurationError, match="proxy must be an http or https URL"):
+        Egress(proxy=proxy)
 
 
 async def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None:

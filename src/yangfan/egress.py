@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -308,9 +309,11 @@ class Egress:
         target = _parse(url)
         fields = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "yangfan"}
         fields.update({name.lower(): value for name, value in (headers or {}).items()})
+        # The length that HEAD tells is not the length of a body.
+        limit_bytes = sys.maxsize if method == "HEAD" else max_bytes
         for _ in range(MAX_REDIRECTS + 1):
             async with self._exchange(target, method, fields, content, deadline) as answer:
-                response = Response(target, answer, max_bytes=max_bytes, deadline=deadline)
+                response = Response(target, answer, max_bytes=limit_bytes, deadline=deadline)
                 location = response.headers.get("location")
                 if answer.status not in REDIRECTS or not location or method not in {"GET", "HEAD"}:
                     yield response
@@ -339,7 +342,8 @@ class Egress:
         with _translated(name):
             async with asyncio.timeout_at(deadline):
                 addresses = await self._admit(url)
-        if self._ssl_context is None:
+        if self._ssl_context is None and url.scheme == "https":
+            # Reading the system's certificates takes 50 ms, so it is put off.
             self._ssl_context = httpx2.create_ssl_context()
         timeouts = {
             "connect": self._connect_timeout_seconds,
@@ -418,7 +422,7 @@ class Egress:
 
 def _parse(url: str, base: httpx2.URL | None = None) -> httpx2.URL:
     """Read a URL strictly: absolute, with a host, without a user, and no characters that parsers disagree on."""
-    if any(letter in '\\ "<>^`{|}' or ord(letter) < 0x21 or ord(letter) == 0x7F for letter in url):
+    if any(letter in '\\"<>' or ord(letter) < 0x21 or ord(letter) == 0x7F for letter in url):
         raise EgressDenied(f"not a URL that is safe to fetch: {url[:200]!r}")
     try:
         parsed = httpx2.URL(url) if base is None else base.join(url)
@@ -440,7 +444,13 @@ def _proxy(url: str | None) -> httpcore2.Proxy | None:
     try:
         proxy = httpx2.Proxy(url)
     except (httpx2.InvalidURL, ValueError) as error:
-        raise ConfigurationError("proxy must be a URL such as http://proxy.example:3128") from error
+        raise ConfigurationError(
+            "proxy must be an http or https URL such as http://proxy.example:3128"
+        ) from error
+    if proxy.url.scheme not in {"http", "https"}:
+        raise ConfigurationError(
+            "proxy must be an http or https URL such as http://proxy.example:3128"
+        )
     return httpcore2.Proxy(_wire_url(proxy.url), auth=proxy.raw_auth)
 
 

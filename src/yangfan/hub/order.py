@@ -41,7 +41,8 @@ class Order(msgspec.Struct, frozen=True):
         """Whether `model` is what was asked for rather than another of the same name."""
         have = {file.path: file.sha256 for file in model.manifest.files}
         known = all(have.get(path) == file.sha256 for path, file in self.files.items())
-        return known and model.manifest.source in {recorded(uri) for uri in self.sources}
+        sources = {recorded(uri) for uri in self.sources}
+        return known and model.kind == self.kind and model.manifest.source in sources
 
 
 def order(model: str | CatalogueModel, name: str | None, kind: str) -> Order:

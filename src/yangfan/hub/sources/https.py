@@ -35,7 +35,7 @@ class _File:
         self._egress = workspace.egress
 
     async def list(self) -> Listing:
-        async with self._egress.open(self._url, method="HEAD", max_bytes=2**63) as response:
+        async with self._egress.open(self._url, method="HEAD", max_bytes=0) as response:
             # Servers that know no HEAD tell nothing; the download itself then has the last word.
             told = response.status == 200
         length = response.headers.get("content-length", "") if told else ""

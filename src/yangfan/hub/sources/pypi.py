@@ -157,12 +157,10 @@ class _Wheel:
                 "free some, or choose another folder with --home"
             )
         if _UNREACHABLE.search(output):
-            return Gone(
-                f"no package index: pip could not reach the index that it is configured with ({said}). Check the "
-                "network, or name a mirror: pip config set global.index-url https://pypi.tuna.tsinghua.edu.cn/simple"
-            )
+            said = "it cannot be reached"
         return Gone(
-            f"no package index that pip is configured with gave {self._requirement}: {said}"
+            f"no package index that pip is configured with gave {self._requirement}: {said}. Check the network, or name "
+            "a mirror: pip config set global.index-url https://pypi.tuna.tsinghua.edu.cn/simple"
         )
 
 
