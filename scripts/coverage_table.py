@@ -49,7 +49,7 @@ class Count:
     @property
     def bar(self) -> str:
         """The percentage as text."""
-        full = BAR_CELLS * self.percent // 100
+        full = max(BAR_CELLS * self.percent // 100, 1 if self.done else 0)
         return f"`{'█' * full}{'░' * (BAR_CELLS - full)}` {self.percent} %"
 
     def __str__(self) -> str:
