@@ -5,15 +5,16 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
 
-from yangfan.cli.pull import pull
+from yangfan.cli import main
 from yangfan.hub import catalogue
 from yangfan.hub.store import ModelStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -29,47 +30,55 @@ def model_file(tmp_path: Path) -> Path:
     return file
 
 
-def run(*arguments: str) -> Result:
-    app = typer.Typer()
-    app.command("pull")(pull)
-    return CliRunner().invoke(app, arguments)
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run ``yangfan pull`` in this process; returns exit status, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["yangfan", "pull", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
 
 
 def test_a_pulled_model_is_in_the_store_and_its_path_is_printed(
-    home: Path, model_file: Path
+    run: Run, home: Path, model_file: Path
 ) -> None:
-    result = run(f"file:{model_file}", "--name", "my-model", "--kind", "embeddings")
-    assert result.exit_code == 0, result.output
+    code, out, err = run(f"file:{model_file}", "--name", "my-model", "--kind", "embeddings")
+    assert code == 0, err
     model = ModelStore(home).get("my-model")
     assert model is not None
     assert model.kind == "embeddings"
-    assert result.stdout == f"my-model: {model.path}\n"
+    assert out == f"my-model: {model.path}\n"
 
 
-def test_home_is_an_option_too(home: Path, model_file: Path, tmp_path: Path) -> None:
-    assert run(f"file:{model_file}", "--home", str(tmp_path / "other")).exit_code == 0
+def test_home_is_an_option_too(run: Run, home: Path, model_file: Path, tmp_path: Path) -> None:
+    assert run(f"file:{model_file}", "--home", str(tmp_path / "other"))[0] == 0
     assert ModelStore(tmp_path / "other").get("mine") is not None
     assert not home.exists()
 
 
-def test_verify_repairs_damage(home: Path, model_file: Path) -> None:
+def test_verify_repairs_damage(run: Run, home: Path, model_file: Path) -> None:
     run(f"file:{model_file}")
     model = ModelStore(home).get("mine")
     assert model is not None
     model.path.chmod(0o600)
     model.path.write_bytes(b"GGUF" + b"\1" * 1000)
-    assert run(f"file:{model_file}", "--verify").exit_code == 0
+    assert run(f"file:{model_file}", "--verify")[0] == 0
     assert model.path.read_bytes() == model_file.read_bytes()
 
 
-def test_the_catalogue_is_listed_with_what_is_here(home: Path, model_file: Path) -> None:
+def test_the_catalogue_is_listed_with_what_is_here(run: Run, home: Path, model_file: Path) -> None:
     run(f"file:{model_file}")
-    result = run("--list")
-    assert result.exit_code == 0
-    rows = {row.split()[0]: row.split() for row in result.stdout.splitlines() if row.split()}
-    assert set(catalogue.load().names) | {"mine"} <= rows.keys()
-    assert rows["mine"][-1] == "yes"
-    assert rows["bge-m3"][-1] == "MIT"
+    code, out, _ = run("--list")
+    assert code == 0
+    rows = {row.split("\t")[0]: row.split("\t") for row in out.splitlines()}
+    assert rows.keys() == {*catalogue.load().names, "mine"}
+    assert rows["mine"] == ["mine", "chat", "gguf", "1.0 kB", "unknown", "yes"]
+    assert rows["bge-m3"] == ["bge-m3", "embeddings", "gguf", "~634.6 MB", "MIT", "no"]
 
 
 @pytest.mark.parametrize(
@@ -86,21 +95,23 @@ def test_the_catalogue_is_listed_with_what_is_here(home: Path, model_file: Path)
         (("qwen3-4b", "--name", "../x"), "cannot be the name"),
     ],
 )
-def test_a_mistake_gets_one_clear_line(home: Path, arguments: tuple[str, ...], text: str) -> None:
-    result = run(*arguments)
-    assert result.exit_code == 1
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, result.stderr
+def test_a_mistake_gets_one_clear_line(
+    run: Run, home: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
     assert lines[0].startswith("yangfan: ")
     assert text in lines[0]
 
 
 def test_allow_takes_the_form_of_the_environment_variable(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("YANGFAN_EGRESS_ALLOW", "10.0.0.0/8,127.0.0.1")
-    result = run("https://127.0.0.1:1/x.gguf")
-    assert "could not be read" in result.stderr
+    _, _, err = run("https://127.0.0.1:1/x.gguf")
+    assert "could not be read" in err
 
 
 def test_the_command_is_cheap_to_import() -> None:

@@ -47,6 +47,7 @@ class Hub:
         cuts: For each coming download, after how many bytes the connection breaks; None for never.
         failures: For each coming API call, the status to fail with.
         lies: Content to send in place of the real one.
+        checksums: Checksums to tell in place of the real ones.
         ranges: Whether the CDN can continue a download.
         heads: Whether the CDN answers HEAD.
         etag: Entity tag of everything on the CDN.
@@ -63,6 +64,7 @@ class Hub:
     cuts: list[int | None] = field(default_factory=list[int | None])
     failures: list[int] = field(default_factory=list[int])
     lies: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    checksums: dict[str, str] = field(default_factory=dict[str, str])
     requests: list[Request] = field(default_factory=list[Request])
     ranges: bool = True
     heads: bool = True
@@ -156,7 +158,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             "oid": "0" * 40,
         }
         if path in self.hub.large:
-            digest = hashlib.sha256(content).hexdigest()
+            digest = self.hub.checksums.get(path) or hashlib.sha256(content).hexdigest()
             entry["lfs"] = {"oid": digest, "size": len(content), "pointerSize": 134}
         return entry
 

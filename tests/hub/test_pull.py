@@ -248,6 +248,17 @@ async def test_hostile_file_names_are_refused(
     assert hub.downloads == []
 
 
+@pytest.mark.parametrize("checksum", ["../../x", "/tmp/x", "0" * 63, "G" * 64, "0" * 65])
+async def test_a_hostile_checksum_does_not_become_a_path(
+    hub: Hub, store: ModelStore, egress: Egress, checksum: str
+) -> None:
+    hub.add("m.gguf", hub.GGUF)
+    hub.checksums["m.gguf"] = checksum
+    with pytest.raises(FetchError, match="checksum that is none"):
+        await pull("hf:org/model", store=store, egress=egress, settings=hub.settings)
+    assert hub.downloads == []
+
+
 async def test_sources_are_tried_in_order(hub: Hub, store: ModelStore, egress: Egress) -> None:
     hub.add("m.gguf", hub.GGUF)
     model = entry("hf:org/absent", "hf:org/model@absent", "modelscope:org/model")

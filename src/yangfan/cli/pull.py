@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from yangfan.cli.terminal import human_size, printable, show_table
+from yangfan.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
@@ -71,37 +74,31 @@ def pull(  # noqa: PLR0913 - each parameter is an option of the command
     import asyncio
 
     from yangfan.egress import Egress
-    from yangfan.errors import YangfanError
     from yangfan.hub import pull as hub
     from yangfan.hub.sources.base import HubSettings
     from yangfan.hub.store import ModelStore
 
     store = ModelStore(home.expanduser().absolute())
     if listed:
-        _print_catalogue(store)
+        _show_catalogue(store)
         return
     if model is None:
-        raise typer.Exit(
-            _fail(
-                "name a model, or see which there are with --list / 请给出模型名称，或用 --list 查看"
+        raise ConfigurationError(
+            "name a model; --list shows which there are / 请给出模型名称，--list 列出可选模型"
+        )
+    with _Bars() as bars:
+        stored = asyncio.run(
+            hub.pull(
+                model,
+                store=store,
+                egress=Egress(allow=_entries(allow), proxy=proxy),
+                progress=bars.update,
+                name=name,
+                kind=kind,
+                verify=verify,
+                settings=HubSettings(hf_endpoint, hf_token, modelscope_endpoint),
             )
         )
-    try:
-        with _Bars() as bars:
-            stored = asyncio.run(
-                hub.pull(
-                    model,
-                    store=store,
-                    egress=Egress(allow=_entries(allow), proxy=proxy),
-                    progress=bars.update,
-                    name=name,
-                    kind=kind,
-                    verify=verify,
-                    settings=HubSettings(hf_endpoint, hf_token, modelscope_endpoint),
-                )
-            )
-    except YangfanError as error:
-        raise typer.Exit(_fail(error.message)) from None
     typer.echo(f"{stored.name}: {stored.path}")
 
 
@@ -110,36 +107,21 @@ def _entries(allow: list[str] | None) -> list[str]:
     return [entry for text in allow or () for entry in text.split(",") if entry.strip()]
 
 
-def _fail(message: str) -> int:
-    typer.echo(f"yangfan: {message}", err=True)
-    return 1
-
-
-def _print_catalogue(store: ModelStore) -> None:
-    """Print the catalogue, and what is here without being in it."""
-    from rich.console import Console
-    from rich.table import Table
-
+def _show_catalogue(store: ModelStore) -> None:
+    """Write the catalogue, then what is here without being in it."""
     from yangfan.hub import catalogue
 
-    table = Table(box=None)
-    for heading in ("name", "kind", "format", "size", "licence", "present"):
-        table.add_column(heading, no_wrap=True, justify="right" if heading == "size" else "left")
-    shelf = catalogue.load().models
     here = {model.name: model for model in store.list()}
-    for model in shelf:
-        size = ("~" if model.approximate else "") + _megabytes(model.size_bytes)
-        present = "yes" if here.pop(model.name, None) else ""
-        table.add_row(model.name, model.kind, model.format, size, model.licence, present)
+    rows: list[tuple[str, ...]] = []
+    for model in catalogue.load().models:
+        size = ("~" if model.approximate else "") + human_size(model.size_bytes)
+        present = "yes" if here.pop(model.name, None) else "no"
+        rows.append((model.name, model.kind, model.format, size, model.licence, present))
     for stored in here.values():
-        size = _megabytes(stored.size_bytes)
-        licence = stored.manifest.licence or "?"
-        table.add_row(stored.name, stored.kind, stored.format, size, licence, "yes")
-    Console().print(table)
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.0f} MB"
+        size = human_size(stored.size_bytes)
+        licence = stored.manifest.licence or "unknown"
+        rows.append((stored.name, stored.kind, stored.format, size, licence, "yes"))
+    show_table(("name", "kind", "format", "size", "licence", "present"), rows)
 
 
 class _Bars:
@@ -175,7 +157,9 @@ class _Bars:
     def update(self, progress: Progress) -> None:
         """Move the bar of the file that progressed."""
         if progress.file not in self._tasks:
-            self._tasks[progress.file] = self._bars.add_task(progress.file, stage=progress.stage)
+            self._tasks[progress.file] = self._bars.add_task(
+                printable(progress.file), stage=progress.stage
+            )
         self._bars.update(
             self._tasks[progress.file],
             completed=progress.done_bytes,

@@ -35,6 +35,7 @@ FETCH_TRIES: Final = 6
 """Tries in a row that bring no further byte of a file."""
 MAX_RETRY_SECONDS: Final = 30.0
 
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SPLIT: Final = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)", re.IGNORECASE)
 
 
@@ -83,6 +84,9 @@ class Attempt:
             if path is None or not content.is_taken(path):
                 continue
             content.require_safe_path(path)
+            if file.sha256 is not None and not _SHA256.fullmatch(file.sha256):
+                # It becomes a file name here, so it must be what it claims.
+                raise FetchError(f"{self._uri} lists {path} with a checksum that is none")
             if path in chosen:
                 raise FetchError(f"{self._uri} lists {path} twice")
             chosen[path] = self._expected(path, file)
