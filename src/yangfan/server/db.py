@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.event import listens_for
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from yangfan.errors import ConfigurationError
+from yangfan.errors import ConfigurationError, Overloaded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -68,9 +68,20 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
-        """A write transaction: committed at the end of the block, rolled back if it raises. One at a time."""
-        async with self._writer.begin() as connection:
-            yield connection
+        """A write transaction: committed at the end of the block, rolled back if it raises. One at a time.
+
+        Raises:
+            Overloaded: The disk is full.
+        """
+        try:
+            async with self._writer.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            if "full" in str(error.orig):
+                raise Overloaded(
+                    f"the disk that holds {self.path.name} is full, so nothing was changed; free some space"
+                ) from None
+            raise
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:

@@ -65,6 +65,8 @@ def run(
         FetchError: A model could not be fetched.
         EngineFailed: A model could not be loaded.
     """
+    # Keys, database and logs are the owner's alone, whatever the folder's own mode.
+    os.umask(0o077)
     home = Home(settings.home_path)
     home.prepare()
     with home.locked():
