@@ -77,7 +77,9 @@ async def build(
         )
         credentials = await access.load()
         models = Models(
-            ModelStore(settings.model_store_path), Egress(allow=settings.egress_allow), settings
+            ModelStore(settings.model_store_path),
+            Egress(allow=settings.egress_allow, proxy=settings.egress_proxy),
+            settings,
         )
         services = await _services(settings, models, home, progress)
         stack.push_async_callback(services.stop)

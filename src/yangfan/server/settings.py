@@ -19,6 +19,9 @@ EMBEDDED_MODEL = "smollm2-135m-instruct"
 """What is served when nothing else is asked for."""
 
 _PREFIX = "YANGFAN_"
+_COMMON_NAMES = {"hf_endpoint": "HF_ENDPOINT", "hf_token": "HF_TOKEN"}
+"""Variables that other tools use for the same thing; ours wins."""
+
 _LISTS = frozenset({"models", "egress_allow"})
 
 
@@ -89,11 +92,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[str, ...],
         Meta(description="Private hosts and networks that outbound fetches may reach."),
     ] = ()
+    egress_proxy: Annotated[
+        str | None, Meta(description="http or https proxy for outbound fetches.")
+    ] = None
+    hf_endpoint: Annotated[
+        str, Meta(description="Hugging Face or a mirror of it, such as https://hf-mirror.com.")
+    ] = "https://huggingface.co"
+    hf_token: Annotated[
+        str | None, Meta(description="Token for private and gated repositories of Hugging Face.")
+    ] = None
+    modelscope_endpoint: Annotated[str, Meta(description="ModelScope or a mirror of it.")] = (
+        "https://www.modelscope.cn"
+    )
     echo_delay_seconds: Annotated[
         float,
         Meta(ge=0, description="Pause of the echo model before each token, for demonstrations."),
     ] = 0.0
     log_level: Annotated[str, Meta(description="debug, info, warning or error.")] = "info"
+
+    def __repr__(self) -> str:
+        """Everything but the token."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "hf_token"}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property
     def home_path(self) -> Path:
@@ -168,7 +188,7 @@ def _from_file(path: Path) -> dict[str, Any]:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in Settings.__struct_fields__:
-        text = environ.get(_PREFIX + name.upper())
+        text = environ.get(_PREFIX + name.upper(), environ.get(_COMMON_NAMES.get(name, "")))
         if text is None or text == "" or name == "presets":
             continue
         found[name] = (

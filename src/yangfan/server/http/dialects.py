@@ -88,7 +88,7 @@ def _action(error: errors.RefusedError, answer_id: str) -> Refusal:
         (b"X-Bce-Error-Code", code.encode()),
         (
             b"X-Bce-Error-Message",
-            header_message.encode("ascii", "backslashreplace").replace(b"\n", b" "),
+            " ".join(header_message.split()).encode("ascii", "backslashreplace"),
         ),
         (b"X-Bce-Request-Id", answer_id.encode()),
         *_hints(error),

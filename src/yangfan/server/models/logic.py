@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from yangfan import errors, extensions
 from yangfan.engines.base import Engine, EngineSpec
 from yangfan.hub import catalogue, pull
+from yangfan.hub.sources.base import HubSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,11 @@ class Models:
         self._store = store
         self._egress = egress
         self._settings = settings
+        self._hubs = HubSettings(
+            hf_endpoint=settings.hf_endpoint,
+            hf_token=settings.hf_token,
+            modelscope_endpoint=settings.modelscope_endpoint,
+        )
 
     async def plan(
         self, reference: str, progress: Callable[[pull.Progress], None] | None = None
@@ -70,7 +76,11 @@ class Models:
                 )
                 raise errors.ConfigurationError(f"no model named {reference!r}; there are: {known}")
             stored = await pull.pull(
-                reference, store=self._store, egress=self._egress, progress=progress
+                reference,
+                store=self._store,
+                egress=self._egress,
+                progress=progress,
+                settings=self._hubs,
             )
         engine = ENGINE_OF_FORMAT.get(stored.format)
         if engine is None:
