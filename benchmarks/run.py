@@ -1,0 +1,70 @@
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [gateway] [start]`.
+
+Nothing fails on a time; an exit status other than 0 means that something did not work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import gateway
+import overhead
+import report
+import start
+from load import LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+QUESTIONS: dict[str, Callable[[str], report.Report]] = {
+    "overhead": lambda size: overhead.measure(overhead.SIZES[size]),
+    "gateway": lambda size: gateway.measure(gateway.SIZES[size]),
+    "start": lambda size: start.measure(start.SIZES[size]),
+}
+
+
+def main() -> None:
+    """Run the questions that were asked for."""
+    parser = argparse.ArgumentParser(description="Measure Yangfan and print tables.")
+    parser.add_argument("questions", nargs="*", help=f"of {', '.join(QUESTIONS)}; all if none")
+    parser.add_argument(
+        "--quick",
+        action="store_const",
+        dest="size",
+        const="quick",
+        default="full",
+        help="one short round of everything: to look, not to publish",
+    )
+    parser.add_argument(
+        "--smoke",
+        action="store_const",
+        dest="size",
+        const="smoke",
+        help="only prove that the programs work",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="put the tables into docs/measurements.md, too"
+    )
+    options = parser.parse_args()
+    unknown = set(options.questions) - set(QUESTIONS)
+    if unknown:
+        parser.error(
+            f"no question named {', '.join(sorted(unknown))}; there are {', '.join(QUESTIONS)}"
+        )
+    if sys.platform != "linux":
+        raise SystemExit("the benchmarks read /proc and pin processes to cores, so they need Linux")
+    for name in options.questions or QUESTIONS:
+        machine = report.machine()
+        try:
+            text = QUESTIONS[name](options.size).markdown(machine)
+        except LoadError as error:
+            raise SystemExit(f"{name}: a server did not answer as it should: {error}") from None
+        print(f"## {name}\n\n{text}\n", flush=True)
+        if options.write:
+            report.write(name, text)
+
+
+if __name__ == "__main__":
+    main()
