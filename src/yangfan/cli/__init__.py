@@ -43,7 +43,9 @@ def main() -> None:
     try:
         application(sys.argv[1:])()
     except YangfanError as error:
-        typer.echo(f"yangfan: {error.message}", err=True)
+        from yangfan.cli.terminal import printable
+
+        typer.echo(f"yangfan: {printable(error.message)}", err=True)
         sys.exit(1)
 
 

@@ -26,7 +26,7 @@ def chat(  # noqa: PLR0913 - one parameter per option
     prompt: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PROMPT]", help="The question; stdin is appended / 问题，标准输入附在其后"
+            metavar="PROMPT", help="The question; stdin is appended / 问题，标准输入附在其后"
         ),
     ] = None,
     *,

@@ -22,7 +22,7 @@ from yangfan.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from yangfan.client._sync.client import Client
-    from yangfan.client.settings import Version
+    from yangfan.client.settings import Settings, Version
 
 P = ParamSpec("P")
 
@@ -98,6 +98,14 @@ class Connection:
             version=version,
         )
 
+    def settings(self) -> Settings:
+        """Address and credentials of a v2 client, for calls made without one.
+
+        Raises:
+            ConfigurationError: As `client`.
+        """
+        return self.completed().loaded(os.environ)
+
     def completed(self, environ: Mapping[str, str] = os.environ) -> Connection:
         """This, with what neither options nor variables give taken from `server.json`.
 
@@ -114,27 +122,26 @@ class Connection:
         address = self.base_url or next(filter(None, named), None)
         if address is not None and address.rstrip("/") != server.base_url:
             return self
-        if self.credentials(variables) != Credentials():
+        if self.loaded(variables).credentials != Credentials():
             return replace(self, base_url=server.base_url)
         return replace(self, **msgspec.structs.asdict(server))
 
-    def credentials(self, environ: Mapping[str, str] = os.environ) -> Credentials:
-        """What options and variables give; empty strings for what there is not.
+    def loaded(self, environ: Mapping[str, str]) -> Settings:
+        """The SDK's settings from these options and `environ`, `server.json` left aside.
 
         Raises:
-            ConfigurationError: One half of a pair is missing, or a value is not usable.
+            ConfigurationError: A value is not usable, or one half of a pair is missing.
         """
         given = Given(
+            base_url=self.base_url,
             api_key=self.api_key,
             secret_key=self.secret_key,
             access_key=self.access_key,
             secret_access_key=self.secret_access_key,
             bearer=self.bearer,
-            # Neither address nor dialect play a part here; these two are right for every kind of credentials.
-            base_url="http://127.0.0.1",
             version=2,
         )
-        return load(given, environ).credentials
+        return load(given, environ)
 
     def home_folder(self, environ: Mapping[str, str] = os.environ) -> Path:
         """The home folder, absolute."""

@@ -106,12 +106,10 @@ def converse(conversation: Conversation) -> None:
         # Importing it is what gives `input` line editing and a history.
         importlib.import_module("readline")
     typer.echo(f"扬帆 Yangfan · {conversation.model} · /help", err=True)
-    while (line := _next_line()) is not None:
+    while (line := _next_line()) is not None and line not in {"/exit", "/quit"}:
         try:
-            if not _obeyed(line, conversation) and line:
+            if not _obeyed(line, conversation):
                 conversation.say(line)
-        except EOFError:
-            return
         except KeyboardInterrupt:
             continue
         except YangfanError as error:
@@ -130,15 +128,15 @@ def _next_line() -> str | None:
 
 
 def _obeyed(line: str, conversation: Conversation) -> bool:
-    """Do what a line with a slash says; False if it is no command. Raises EOFError to end."""
+    """Do what an empty line or one with a slash says; False if it is something to ask."""
     match line.split(maxsplit=1):
+        case []:
+            pass
         case ["/help"]:
             typer.echo(_HELP, err=True)
         case ["/reset"]:
             conversation.reset()
             typer.echo("Forgotten. / 已清空。", err=True)
-        case ["/exit" | "/quit"]:
-            raise EOFError
         case ["/model"]:
             typer.echo(conversation.model, err=True)
         case ["/model", name]:

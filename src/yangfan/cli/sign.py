@@ -17,6 +17,7 @@ from yangfan.protocol import signing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_VISIBLE = re.compile(r"[!-~]+")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -58,8 +59,9 @@ def sign(
     if not _TOKEN.fullmatch(method):
         raise typer.BadParameter(f"{method!r} is no HTTP method; write GET, POST …")
     headers = [_header(line) for line in header or ()]
-    url = _absolute(url, connection)
-    credentials = connection.completed().credentials()
+    settings = connection.settings()
+    url = _absolute(url, settings.v2_url)
+    credentials = settings.credentials
     if not credentials.has_signature:
         raise ConfigurationError(
             "nothing to sign with: pass --access-key and --secret-access-key, set YANGFAN_ACCESS_KEY and"
@@ -117,25 +119,16 @@ def _header(line: str) -> tuple[str, str]:
     return name, value
 
 
-def _absolute(url: str, connection: Connection) -> str:
-    if url.startswith("/"):
-        base_url = connection.completed().base_url
-        if base_url is None:
-            raise ConfigurationError(
-                f"{url} is a path, but of which server? Pass --base-url or a whole URL"
-            )
-        url = base_url.rstrip("/") + url
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or not url.isprintable()
-        or " " in url
-    ):
-        raise typer.BadParameter(f"{url!r} is no address; write http://127.0.0.1:8000/v2/models")
-    return url
+def _absolute(url: str, base_url: str) -> str:
+    whole = base_url + url if url.startswith("/") else url
+    parts = urlsplit(whole)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not _VISIBLE.fullmatch(whole):
+        raise typer.BadParameter(
+            f"{url!r} is no address; write http://127.0.0.1:8000/v2/models, percent-encoded"
+        )
+    return whole
 
 
 def _curl(method: str, url: str, lines: Sequence[str]) -> str:
-    headers = "".join(f" \\\n  -H {shlex.quote(line)}" for line in lines)
-    return f"curl -X {method} {shlex.quote(url)}{headers}"
+    words = ["curl", "-X", method, url, *(word for line in lines for word in ("-H", line))]
+    return shlex.join(words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import importlib.metadata
+import os
 import platform
 import re
 import shutil
@@ -281,9 +282,9 @@ def _socket(host: str) -> socket.socket:
     return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
 
 
-def _existing(folder: Path) -> Path:
-    """`folder`, or the nearest folder above it that exists."""
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
+def _existing(path: Path) -> Path:
+    """`path`, or the nearest one above it that exists and may be looked at."""
+    return next(above for above in (path, *path.parents) if os.access(above, os.F_OK))
 
 
 def _is_installed(distribution: str) -> bool:
