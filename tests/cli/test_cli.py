@@ -78,7 +78,7 @@ def test_no_command_shows_help_and_is_wrong_usage(lonely: Command):
 
 
 def test_unknown_command_is_wrong_usage_and_names_the_nearest(lonely: Command):
-    shown = lonely.inside("modles")
+    shown = lonely.inside("model")
     assert (shown.status, shown.out) == (2, "")
     assert "'models'" in shown.err
 
