@@ -224,6 +224,19 @@ def test_a_fetched_bearer_is_renewed_before_it_ends():
     assert ("Authorization", "Bearer t-2") in call.headers
 
 
+def test_a_bearer_that_another_call_has_dropped_is_fetched_again():
+    way = auth.FetchedBearer(auth.Signature("ak", "sk"), "http://iam", lambda: NOW)
+    _, first = drive(way.authorize(CALL), bearer_reply("t-1", NOW + timedelta(hours=1)))
+    assert way.renew(first, errors.BearerInvalid())
+    assert way.renew(first, errors.BearerInvalid())
+    assert not way.renew(first, errors.Forbidden())
+    drive(way.authorize(CALL), bearer_reply("t-2", NOW + timedelta(hours=1)))
+    assert way.renew(first, errors.BearerInvalid())
+    asked, again = drive(way.authorize(CALL))
+    assert asked == []
+    assert ("Authorization", "Bearer t-2") in again.headers
+
+
 def test_an_oauth_token_is_renewed_before_it_ends():
     clock = [NOW]
     way = auth.OAuth("http://host", "ak", "sk", "", lambda: clock[0])

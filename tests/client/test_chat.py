@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,6 +72,14 @@ async def test_v1_answers_a_question(connect: Connect, playback: Playback, v1_an
         "messages": [{"role": "user", "content": "1加1为什么等于2?"}],
         "temperature": 0.5,
     }
+
+
+async def test_a_conversation_goes_on_with_the_answers_text(
+    connect: Connect, playback: Playback, v2_answer: Any
+):
+    playback.json(v2_answer)
+    result = await connect().chat()
+    assert result.message == {"role": "assistant", "content": "因为 1+1=2。"}
 
 
 async def test_every_documented_field_of_a_v1_answer_is_typed(
@@ -365,6 +375,33 @@ async def test_an_option_that_does_not_exist_is_named_with_the_closest_one(conne
 async def test_a_timeout_that_cannot_be_is_refused(connect: Connect):
     with pytest.raises(errors.ConfigurationError, match="timeout_seconds"):
         await connect().chat(timeout_seconds=0)
+
+
+async def test_mappings_and_sequences_of_any_kind_are_sent(
+    connect: Connect, playback: Playback, v2_answer: Any
+):
+    playback.json(v2_answer)
+    turn = MappingProxyType({"role": "user", "content": "问"})
+    await connect().chat(deque([turn]), stop=deque(["。"]), metadata=MappingProxyType({"a": "b"}))
+    sent = playback.calls[0].json()
+    assert (sent["messages"], sent["stop"], sent["metadata"]) == ([dict(turn)], ["。"], {"a": "b"})
+
+
+async def test_a_function_call_in_v1s_place_is_read_in_v2(
+    connect: Connect, playback: Playback, v2_answer: Any
+):
+    v2_answer["choices"][0]["message"]["function_call"] = {"name": "f", "arguments": "{}"}
+    playback.json(v2_answer)
+    assert (await connect().chat()).function_calls[0].name == "f"
+
+
+async def test_search_without_pages_gives_none(
+    connect: Connect, playback: Playback, v1_answer: Any
+):
+    v1_answer["search_info"] = {"rewrite_query": "问"}
+    playback.json(v1_answer)
+    result = await connect(version=1).chat()
+    assert (result.search_results, result.search_query) == ((), "问")
 
 
 async def test_what_json_cannot_say_is_refused(connect: Connect):

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +161,14 @@ def test_every_public_name_can_be_loaded():
         assert getattr(yangfan, name) is not None
     assert set(yangfan.__all__) <= set(dir(yangfan))
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", yangfan.__version__)
+
+
+def test_a_package_that_was_not_installed_has_version_0(monkeypatch: pytest.MonkeyPatch):
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert yangfan.__version__ == "0"
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error():

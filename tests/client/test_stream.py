@@ -260,6 +260,23 @@ async def test_leaving_early_closes_the_connection(connect: Connect, playback: P
     assert await asyncio.to_thread(playback.caller_left.wait, 5)
 
 
+async def test_an_event_tells_which_answer_it_belongs_to(connect: Connect, playback: Playback):
+    call = {"index": 0, "id": "call-1", "function": {"name": "f", "arguments": "{}"}}
+    playback.events(
+        v2_chunk({"content": "一", "reasoning_content": "想"}, index=1),
+        v2_chunk({"tool_calls": [call]}, "tool_calls", index=1),
+        done=True,
+    )
+    client = connect()
+    first, second = await client.events(await client.chat(stream=True, n=2))
+    assert (first.index, first.text, first.reasoning, first.finish_reason) == (1, "一", "想", None)
+    assert (second.is_end, second.finish_reason, second.function_calls[0].name) == (
+        True,
+        "tool_calls",
+        "f",
+    )
+
+
 @both_versions
 async def test_bytes_after_the_end_are_not_read(connect: Connect, playback: Playback, version: int):
     end = (

@@ -8,6 +8,7 @@ import gzip
 import socket
 import ssl
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -19,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from yangfan import Client, errors
 from yangfan.client import transport
+from yangfan.client.settings import Given, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -176,6 +178,14 @@ async def test_certificates_are_checked_unless_told_otherwise(connect: Connect, 
         client = connect(f"https://localhost:{port}", max_retries=0, verify_tls=False)
         with pytest.raises(errors.Forbidden, match="seen over TLS"):
             await client.chat()
+
+
+async def test_waits_are_real_waits():
+    settings = load(Given(), {})
+    start = time.monotonic()
+    transport.Transport(settings).sleep(0.02)
+    await transport.AsyncTransport(settings).sleep(0.02)
+    assert time.monotonic() - start >= 0.04
 
 
 def test_one_client_serves_many_threads(playback: Playback, v2_answer: Any):

@@ -93,6 +93,7 @@ def test_system_turns_become_the_system_field():
     turns = [
         {"role": "system", "content": "甲"},
         {"role": "system", "content": [{"type": "text", "text": "乙"}]},
+        {"role": "system", "content": None},
         {"role": "user", "content": "问"},
     ]
     assert body(turns)["system"] == "甲\n乙"

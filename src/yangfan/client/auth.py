@@ -128,9 +128,9 @@ class FetchedBearer:
 
     def renew(self, request: Request, error: errors.RefusedError) -> bool:
         """Drop the token that was refused."""
-        if not isinstance(error, errors.BearerInvalid) or self._token is None:
+        if not isinstance(error, errors.BearerInvalid):
             return False
-        if ("Authorization", f"Bearer {self._token.token}") in request.headers:
+        if self._token and ("Authorization", f"Bearer {self._token.token}") in request.headers:
             self._token = None
         return True
 

@@ -41,9 +41,7 @@ class StreamReader:
         return "".join(answer.texts) if answer else ""
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes; empty ones say that the connection has ended."""
-        if self.is_done:
-            return
+        """Take the next bytes; empty ones say that the connection has ended. Not to be called once `is_done`."""
         try:
             if not chunk:
                 raise errors.ConnectionFailed("the stream ended before the answer did; ask again")
@@ -174,8 +172,7 @@ def _joined(
     joined = dict(before)
     for key, value in news.items():
         known = joined.get(key)
-        if isinstance(known, list) and isinstance(value, list):
-            joined[key] = [*known, *value]
-        else:
-            joined[key] = value
+        joined[key] = (
+            [*known, *value] if isinstance(known, list) and isinstance(value, list) else value
+        )
     return joined

@@ -189,7 +189,7 @@ def _turns(messages: Messages) -> tuple[list[JSON], str]:
             turns.append({**turn, "function_call": function})
         else:
             turns.append(turn)
-    return turns, "\n".join(personas)
+    return turns, "\n".join(filter(None, personas))
 
 
 def _only_call(calls: Sequence[Mapping[str, object]]) -> JSON:

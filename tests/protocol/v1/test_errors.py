@@ -86,6 +86,16 @@ def test_the_documented_text_stands_once_in_front_of_ours():
     assert table.to_body(errors.Invalid("top_p is too large"), "").error_msg == "top_p is too large"
 
 
+@pytest.mark.parametrize(
+    ("param", "code"),
+    [("system", 336104), ("user_setting", 336105), ("messages[0].role", 336006), ("stop", 336001)],
+)
+def test_a_malformed_field_may_have_a_code_of_its_own(param: str, code: int):
+    assert (
+        table.to_body(errors.MalformedArgument("must be text", param=param), "").error_code == code
+    )
+
+
 def test_the_id_is_left_out_below_336000():
     assert table.to_body(errors.TokenExpired(), "as-1").id == ""
     assert table.to_body(errors.InvalidMessages(), "as-1").id == "as-1"

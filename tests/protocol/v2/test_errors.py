@@ -91,6 +91,15 @@ def test_one_code_with_two_statuses_is_two_classes():
     )
 
 
+def test_malformed_messages_have_a_code_of_their_own():
+    _, body = table.to_body(errors.MalformedArgument("must be a list", param="messages"), "")
+    assert body.error.code == "invalid_messages"
+
+
+def test_a_class_without_a_row_is_sent_as_an_internal_error():
+    assert table.row_of(errors.RefusedError).kind is errors.InternalError
+
+
 def test_the_documented_text_stands_once_in_front_of_ours():
     _, body = table.to_body(errors.ContextTooLong("600 tokens, 512 fit"), "")
     assert body.error.message == "Prompt tokens too long: 600 tokens, 512 fit"
