@@ -178,7 +178,7 @@ async def listening(app: Any, limits: ReadLimits | None = None) -> AsyncGenerato
         for server in listener.servers:
             server.close()
         async with asyncio.timeout(WAIT_SECONDS):
-            while listener.server_state.connections or listener.server_state.tasks:
+            while listener.server_state.connections or listener.server_state.tasks:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.001)
 
 
