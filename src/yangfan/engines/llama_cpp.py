@@ -48,6 +48,9 @@ TEMPLATE_TOKENS_PER_MESSAGE = 16
 CONTROL_THREADS = 16
 """HTTP threads of the child besides one for each slot: an idle kept-alive connection occupies one, too."""
 
+BATCH_TOKENS = 256
+"""Prompt tokens read at a time: the running answers get their next token in between, and a caller that left is noticed."""
+
 START_SECONDS = 60.0
 START_SECONDS_PER_GIB = 20.0
 
@@ -95,6 +98,10 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"options of the llama_cpp engine: {error}") from error
     return LlamaEngine(spec, options, Path(spec.path), workdir)
+
+
+FORMATS = frozenset({"gguf"})
+"""Model formats that it reads."""
 
 
 def missing() -> str | None:
@@ -217,6 +224,7 @@ def _start_server(config: LlamaConfig, *, context_tokens: int, kv_tokens: int) -
     params = xllamacpp.CommonParams()
     params.model.path = config.path
     params.n_parallel = config.slots
+    params.n_batch = params.n_ubatch = BATCH_TOKENS
     params.n_ctx = kv_tokens
     params.kv_unified = True
     params.kv_unified_per_slot = context_tokens

@@ -76,6 +76,8 @@ def encode_request(model: str, request: ChatRequest, *, stream: bool) -> bytes:
             stream=stream,
             stream_options=StreamOptions(include_usage=True) if stream else None,
             timings_per_token=stream,
+            # The child notices that its caller has left only when it writes: let it write while it reads a long prompt.
+            return_progress=stream,
             # It repeats the whole prompt, so it is asked for only where "stop" has two meanings.
             verbose=bool(sampling.stop),
             # Who gives a seed wants the same text again; logits over a reused prefix can differ in the last bits.

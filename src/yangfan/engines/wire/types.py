@@ -103,6 +103,8 @@ class ChatBody(msgspec.Struct, omit_defaults=True):
     stream_options: StreamOptions | None = None
     timings_per_token: bool = False
     """llama.cpp: put the token counts so far into each chunk."""
+    return_progress: bool = False
+    """llama.cpp: send a chunk without text for each part of the prompt that it has read."""
     verbose: bool = False
     """llama.cpp: tell in `__verbose` what ended the generation."""
     cache_prompt: bool | None = None

@@ -1,0 +1,151 @@
+"""What is llama.cpp's own among the engines."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yangfan.engines import llama_cpp
+from yangfan.engines.base import ChatRequest, Engine, EngineSpec, Finish, Message, Part, Sampling
+from yangfan.errors import ConfigurationError, EngineFailed, Invalid
+
+pytestmark = pytest.mark.skipif(llama_cpp.missing() is not None, reason=str(llama_cpp.missing()))
+
+WaitUntil = Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]
+
+
+def make_engine(path: Path, workdir: Path, *, slots: int = 2, **fields: Any) -> Engine:
+    spec = EngineSpec(model="tested", path=str(path), slots=slots, threads=1, **fields)
+    return llama_cpp.create(spec, workdir)
+
+
+@pytest.fixture
+async def start(
+    smollm2_path: Path, tmp_path: Path
+) -> AsyncGenerator[Callable[..., Awaitable[Engine]]]:
+    """Starts an engine on the real model; it is stopped after the test."""
+    engines: list[Engine] = []
+
+    async def start(**fields: Any) -> Engine:
+        engine = make_engine(smollm2_path, tmp_path, **fields)
+        engines.append(engine)
+        await engine.start()
+        return engine
+
+    yield start
+    for engine in engines:
+        await engine.stop()
+
+
+def ask(text: str, **sampling: Any) -> ChatRequest:
+    return ChatRequest((Message("user", text),), Sampling(**sampling))
+
+
+# Files that are no model --------------------------------------------------------------------------
+
+
+async def test_a_file_that_is_no_gguf_fails_at_once_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"PK\x03\x04 this is a zip file")
+    engine = make_engine(path, tmp_path)
+    with pytest.raises(EngineFailed, match="not a GGUF model file"):
+        await engine.start()
+    assert not engine.running
+
+
+async def test_a_truncated_file_fails_and_says_so(tmp_path: Path, smollm2_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    with smollm2_path.open("rb") as whole:
+        path.write_bytes(whole.read(4_000_000))
+    with pytest.raises(EngineFailed, match="corrupted or incomplete") as failed:
+        await make_engine(path, tmp_path).start()
+    assert "get it again" in failed.value.message
+
+
+async def test_a_file_that_ends_in_its_header_fails_and_says_so(
+    tmp_path: Path, smollm2_path: Path
+) -> None:
+    path = tmp_path / "model.gguf"
+    with smollm2_path.open("rb") as whole:
+        path.write_bytes(whole.read(40))
+    with pytest.raises(EngineFailed, match="incomplete or damaged"):
+        await make_engine(path, tmp_path).start()
+
+
+async def test_a_missing_file_fails_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match="No such file"):
+        await make_engine(tmp_path / "absent.gguf", tmp_path).start()
+
+
+def test_an_engine_without_a_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="path"):
+        llama_cpp.create(EngineSpec(model="tested"), tmp_path)
+
+
+# Memory -------------------------------------------------------------------------------------------
+
+
+async def test_a_pool_smaller_than_the_requests_never_fails_one(
+    start: Callable[..., Awaitable[Engine]],
+) -> None:
+    engine = await start(slots=4, context_tokens=512, options={"kv_tokens": 512})
+    text = "Tell me about the sea, the wind and the stars. " * 6
+    async with asyncio.timeout(120):
+        replies = await asyncio.gather(
+            *(engine.chat(ask(f"{number}. {text}", max_output_tokens=80)) for number in range(4))
+        )
+    assert all(reply.usage.completion_tokens > 0 for reply in replies)
+
+
+async def test_a_request_without_a_limit_gets_the_default_one(
+    start: Callable[..., Awaitable[Engine]],
+) -> None:
+    engine = await start(context_tokens=512, options={"default_output_tokens": 7})
+    reply = await engine.chat(ask("Tell me a long story about the sea."))
+    assert reply.usage.completion_tokens == 7
+    assert reply.answers[0].finish is Finish.LENGTH
+
+
+async def test_the_context_is_the_models_own_when_none_is_asked_for(
+    start: Callable[..., Awaitable[Engine]],
+) -> None:
+    assert (await start(slots=1)).context_tokens == 8192
+
+
+# Callers that leave, requests that are wrong -------------------------------------------------------
+
+
+async def test_a_caller_that_leaves_while_a_long_prompt_is_read_frees_its_slot(
+    start: Callable[..., Awaitable[Engine]], wait_until: WaitUntil
+) -> None:
+    engine = await start(slots=1)
+    call = asyncio.create_task(engine.chat(ask("word sea " * 3500, max_output_tokens=5)))
+
+    async def busy() -> bool:
+        return (await engine.slots()).busy == 1
+
+    async def idle() -> bool:
+        return (await engine.slots()).busy == 0
+
+    await wait_until(busy, "the prompt")
+    call.cancel()
+    await wait_until(idle, "a free slot, long before the prompt could be read")
+
+
+async def test_images_are_refused_by_a_model_that_has_no_eyes(
+    start: Callable[..., Awaitable[Engine]],
+) -> None:
+    engine = await start(context_tokens=512)
+    image = Part(image_url="data:image/png;base64,iVBORw0KGgo=")
+    request = ChatRequest((Message("user", (Part(text="What is this?"), image)),))
+    with pytest.raises(Invalid, match="images"):
+        await engine.chat(request)
+    with pytest.raises(Invalid, match="images"):
+        async with aclosing(engine.chat_stream(request)) as stream:
+            await anext(stream)
+    wrong_schema = {"type": "json_schema", "json_schema": {"schema": {"type": "nonsense"}}}
+    with pytest.raises(Invalid, match="nonsense"):
+        await engine.chat(ChatRequest((Message("user", "Hi"),), response_format=wrong_schema))
