@@ -37,7 +37,7 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
     """Wait until `condition` holds; fail the test if it never does."""
     try:
         async with asyncio.timeout(WAIT_SECONDS):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110  it asks another process
                 await asyncio.sleep(0.005)
     except TimeoutError:
         pytest.fail(f"waited {WAIT_SECONDS:g} s in vain for {what}")

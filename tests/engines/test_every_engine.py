@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -129,9 +128,7 @@ async def test_killing_the_child_fails_what_runs_and_what_waits_at_once(
 ) -> None:
     request = ask(LONG_STORY, max_output_tokens=400)
     calls = [
-        asyncio.ensure_future(
-            collect(engine, request) if streaming else engine.chat(request)
-        )
+        asyncio.ensure_future(collect(engine, request) if streaming else engine.chat(request))
         for _ in range(SLOTS + 3)
     ]
 
@@ -152,7 +149,11 @@ async def test_killing_the_child_fails_what_runs_and_what_waits_at_once(
 
 
 async def test_no_child_outlives_a_parent_that_is_killed(
-    name: str, spec: EngineSpec, tmp_path: Path, is_running: Callable[[int], bool], wait_until: WaitUntil
+    name: str,
+    spec: EngineSpec,
+    tmp_path: Path,
+    is_running: Callable[[int], bool],
+    wait_until: WaitUntil,
 ) -> None:
     program = (
         "import asyncio, sys, pathlib, msgspec\n"
@@ -167,11 +168,12 @@ async def test_no_child_outlives_a_parent_that_is_killed(
         "asyncio.run(main())\n"
     )
     argv = [sys.executable, "-c", program, name, msgspec.json.encode(spec).decode(), str(tmp_path)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        child_pid = int(await asyncio.to_thread(parent.stdout.readline))
-        assert is_running(child_pid)
-        parent.kill()
+    parent = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    assert parent.stdout is not None
+    child_pid = int(await parent.stdout.readline())
+    assert is_running(child_pid)
+    parent.kill()
+    await parent.wait()
 
     async def gone() -> bool:
         return not is_running(child_pid)
@@ -250,9 +252,7 @@ async def test_two_answers_are_told_apart_and_both_counted(engine: Engine) -> No
     reply = await engine.chat(request)
     assert [answer.index for answer in reply.answers] == [0, 1]
     assert all(answer.text and answer.finish is Finish.LENGTH for answer in reply.answers)
-    assert reply.usage == Usage(
-        await engine.count_tokens(STORY), 12, reply.usage.cached_tokens
-    )
+    assert reply.usage == Usage(await engine.count_tokens(STORY), 12, reply.usage.cached_tokens)
     deltas = await collect(engine, request)
     assert all(text_of(deltas, index) for index in (0, 1))
     assert sorted(delta.index for delta in deltas if delta.finish) == [0, 1]
@@ -290,7 +290,9 @@ async def test_log_probabilities_come_when_asked_for(engine: Engine) -> None:
     request = ChatRequest(STORY, Sampling(max_output_tokens=3), logprobs=True, top_logprobs=1)
     answer = (await engine.chat(request)).answers[0]
     assert answer.logprobs is not None
-    assert [set(token) >= {"token", "logprob"} for token in answer.logprobs["content"]] == [True] * 3
+    assert [set(token) >= {"token", "logprob"} for token in answer.logprobs["content"]] == [
+        True
+    ] * 3
     deltas = await collect(engine, request)
     streamed = [token for delta in deltas for token in (delta.logprobs or {}).get("content", [])]
     assert len(streamed) == 3
@@ -372,7 +374,9 @@ async def test_an_answer_ends_where_the_context_does(engine: Engine) -> None:
     assert reply.usage.total_tokens <= CONTEXT_TOKENS
 
 
-async def test_options_that_do_not_exist_are_refused(name: str, spec: EngineSpec, tmp_path: Path) -> None:
+async def test_options_that_do_not_exist_are_refused(
+    name: str, spec: EngineSpec, tmp_path: Path
+) -> None:
     wrong = msgspec.structs.replace(spec, options={"speeed": 1})
     with pytest.raises(ConfigurationError, match="speeed"):
         extensions.load(PACKAGE, name).create(wrong, tmp_path)

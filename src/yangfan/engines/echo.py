@@ -103,6 +103,10 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
     return ChildEngine(spec, process, msgspec.structs.asdict(config))
 
 
+FORMATS: frozenset[str] = frozenset()
+"""It reads no model."""
+
+
 def missing() -> str | None:
     """It can always run."""
     return None

@@ -105,18 +105,22 @@ class ChildProcess:
 
     async def stop(self) -> None:
         """End the child and whatever it started: SIGTERM, then SIGKILL. A second call does nothing."""
-        if self._process is None:
+        process = self._process
+        if process is None:
             return
-        try:
-            self._signal(signal.SIGTERM)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._stop_grace_seconds):
-                    await self._process.wait()
-        finally:
-            self._signal(signal.SIGKILL)
-        await self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        if (
+            process.returncode is None
+        ):  # of a child that ended long ago, even the process id may be another's
+            try:
+                _signal_group(process.pid, signal.SIGTERM)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._stop_grace_seconds):
+                        await process.wait()
+            finally:
+                _signal_group(process.pid, signal.SIGKILL)
+            await process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
         if self._logging is not None:
             await asyncio.wait({self._logging})
         self._process = None
@@ -165,12 +169,6 @@ class ChildProcess:
         tail = self.log_tail()
         return f" It last printed:\n{tail}" if tail else " It printed nothing."
 
-    def _signal(self, number: signal.Signals) -> None:
-        """Signal the child's whole process group; the child leads it, so its pid names the group."""
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
-
 
 class ParentLink:
     """The child's side: made first thing in the child's program.
@@ -211,6 +209,12 @@ def _exit_at_end_of_stdin() -> None:
         while os.read(0, 4096):
             pass
     os._exit(0)
+
+
+def _signal_group(leader_pid: int, number: signal.Signals) -> None:
+    """Signal the child and whatever it started: it leads its process group, so its pid is the group's name."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader_pid, number)
 
 
 def _describe(returncode: int | None) -> str:

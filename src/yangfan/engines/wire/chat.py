@@ -228,9 +228,7 @@ class DeltaReader:
         return msgspec.structs.replace(self._held, usage=usage)
 
 
-async def read_deltas(
-    events: AsyncGenerator[bytes], answers: int
-) -> AsyncGenerator[Delta]:
+async def read_deltas(events: AsyncGenerator[bytes], answers: int) -> AsyncGenerator[Delta]:
     """The deltas of a stream of `answers` answers; closing it closes `events`.
 
     Raises:
