@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor

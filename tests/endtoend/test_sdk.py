@@ -50,6 +50,8 @@ def test_a_question_gets_a_typed_answer_whole_and_streamed(model_server: Server,
 
     assert answer.text
     assert answer.served_model == "smollm2-135m-instruct"
+    assert answer.usage
+    assert answer.rate_limit
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
     assert answer.rate_limit.limit_requests
     assert answer.request_id

@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from yangfan import extensions
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.terminal import human_size, show_json, show_table
+from yangfan.engines.choice import choose
 from yangfan.errors import ModelNotFound
 
 if TYPE_CHECKING:
     from yangfan.hub.catalogue import CatalogueModel
     from yangfan.hub.store import StoredModel
-
-ENGINE_OF_FORMAT = {"gguf": "llama_cpp"}
-"""Which engine file runs a model format."""
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")]
 Store = Annotated[
@@ -167,21 +164,6 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         return [row for row in rows if row[1]]
 
 
-def engine_for(model_format: str) -> tuple[str | None, str]:
-    """Which engine file runs a format here, None if none can; and why."""
-    name = ENGINE_OF_FORMAT.get(model_format)
-    if name is None:
-        known = ", ".join(extensions.names("yangfan.engines"))
-        return None, f"no engine runs {model_format} models yet; there are: {known}"
-    try:
-        missing: str | None = extensions.load("yangfan.engines", name).missing()
-    except ImportError:
-        missing = 'pip install "yangfan[server]"'
-    if missing is not None:
-        return None, f"{name} runs {model_format} models but cannot run here: {missing}"
-    return name, f"it runs {model_format} models, and its library is installed"
-
-
 def _cards(store: Path) -> list[Card]:
     """Every model of the catalogue, then those that are only in the store."""
     from yangfan.hub import catalogue as known
@@ -194,7 +176,7 @@ def _cards(store: Path) -> list[Card]:
 
 
 def _card_of_listed(entry: CatalogueModel, here: StoredModel | None) -> Card:
-    engine, reason = engine_for(entry.format)
+    engine, reason = choose(entry.format)
     promised = Card(
         name=entry.name,
         title=f"{entry.title.en} / {entry.title.zh}",
@@ -220,7 +202,7 @@ def _card_of_listed(entry: CatalogueModel, here: StoredModel | None) -> Card:
 
 
 def _card_of_stored(here: StoredModel) -> Card:
-    engine, reason = engine_for(here.format)
+    engine, reason = choose(here.format)
     return Card(
         name=here.name,
         kind=here.kind,

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from yangfan.cli.terminal import human_size, printable, show_table
+from yangfan.cli.bars import Bars
+from yangfan.cli.terminal import human_size, show_table
 from yangfan.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from yangfan.hub.progress import Progress
     from yangfan.hub.store import ModelStore
 
 
@@ -31,7 +29,10 @@ def pull(  # noqa: PLR0913 - each parameter is an option of the command
     ] = False,
     home: Annotated[
         Path,
-        typer.Option(envvar="YANGFAN_HOME", help="Folder of the platform / 平台数据目录"),
+        typer.Option(
+            envvar=["YANGFAN_MODEL_STORE", "YANGFAN_HOME"],
+            help="Folder of the platform / 平台数据目录",
+        ),
     ] = Path("~/.yangfan"),
     name: Annotated[
         str | None, typer.Option(help="Name to keep it under / 保存时使用的名称")
@@ -86,7 +87,7 @@ def pull(  # noqa: PLR0913 - each parameter is an option of the command
         raise ConfigurationError(
             "name a model; --list shows which there are / 请给出模型名称，--list 列出可选模型"
         )
-    with _Bars() as bars:
+    with Bars() as bars:
         stored = asyncio.run(
             hub.pull(
                 model,
@@ -122,47 +123,3 @@ def _show_catalogue(store: ModelStore) -> None:
         licence = stored.manifest.licence or "unknown"
         rows.append((stored.name, stored.kind, stored.format, size, licence, "yes"))
     show_table(("name", "kind", "format", "size", "licence", "present"), rows)
-
-
-class _Bars:
-    """A bar for each file while it is fetched."""
-
-    def __enter__(self) -> _Bars:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        self._bars = Progress(
-            TextColumn("{task.fields[stage]:<11} {task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def update(self, progress: Progress) -> None:
-        """Move the bar of the file that progressed."""
-        if progress.file not in self._tasks:
-            self._tasks[progress.file] = self._bars.add_task(
-                printable(progress.file), stage=progress.stage
-            )
-        self._bars.update(
-            self._tasks[progress.file],
-            completed=progress.done_bytes,
-            total=progress.total_bytes,
-            stage=progress.stage,
-        )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from yangfan.hub.pull import Progress
     from yangfan.server.running import Ready
 
 _INSTALL = 'the server is not installed here; type: pip install "yangfan[server,llama]"'
@@ -56,9 +54,12 @@ def serve(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Start the platform; Ctrl-C stops it. / 启动平台，按 Ctrl-C 停止。"""
     try:
+        import msgspec
+
         from yangfan.server import running, settings
     except ImportError as error:
         raise typer.Exit(_fail(f"{_INSTALL} ({error})")) from None
+    from yangfan.cli.bars import Bars
     from yangfan.errors import YangfanError
 
     flags = {
@@ -74,8 +75,13 @@ def serve(  # noqa: PLR0913 - one parameter per option
     }
     try:
         chosen = settings.load(flags, os.environ, file=config)
-        with _ProgressBar() as bar:
-            running.run(chosen, ready_file=ready_file, progress=bar.update, announce=bar.announce)
+        with Bars() as bars:
+
+            def announce(ready: Ready) -> None:
+                bars.close()
+                typer.echo(_ANNOUNCEMENT.format(**msgspec.structs.asdict(ready)))
+
+            running.run(chosen, ready_file=ready_file, progress=bars.update, announce=announce)
     except YangfanError as error:
         raise typer.Exit(_fail(error.message)) from None
 
@@ -83,52 +89,6 @@ def serve(  # noqa: PLR0913 - one parameter per option
 def _fail(message: str) -> int:
     typer.echo(f"yangfan: {message}", err=True)
     return 1
-
-
-class _ProgressBar:
-    """A bar per file while models are fetched; nothing when none is."""
-
-    def __enter__(self) -> _ProgressBar:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TimeRemainingColumn(),
-            console=Console(file=sys.stderr),
-            transient=True,
-        )
-        self._tasks: dict[str, int] = {}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def update(self, progress: Progress) -> None:
-        """Move the bar of the file that progressed."""
-        if not self._tasks:
-            self._bar.start()
-        if progress.file not in self._tasks:
-            self._tasks[progress.file] = self._bar.add_task(
-                progress.file, total=progress.total_bytes
-            )
-        task = self._tasks[progress.file]
-        self._bar.update(task, completed=progress.done_bytes, total=progress.total_bytes)  # pyright: ignore[reportArgumentType] - a TaskID is an int
-
-    def announce(self, ready: Ready) -> None:
-        """Take the bar away, then announce."""
-        self._bar.stop()
-        announce(ready)
-
-
-def announce(ready: Ready) -> None:
-    """Print address, credentials and three calls to paste, once."""
-    typer.echo(
-        _ANNOUNCEMENT.format(**{name: getattr(ready, name) for name in ready.__struct_fields__})
-    )
 
 
 _ANNOUNCEMENT = """

@@ -222,8 +222,10 @@ class Engine(Protocol):
         ...
 
 
-# An engine file offers two names:
+# An engine file offers three names:
 #
+#   FORMATS: frozenset[str]
+#       model formats that it reads, such as "gguf".
 #   def create(spec: EngineSpec, workdir: Path) -> Engine
 #       makes the (not yet started) engine; `workdir` is an existing private folder for its log and sockets.
 #   def missing() -> str | None

@@ -99,4 +99,4 @@ def _line_end(buffer: bytearray, start: int) -> tuple[int, int] | None:
         return None if newline < 0 else (newline, newline + 1)
     if carriage + 1 == len(buffer):
         return None
-    return carriage, carriage + (2 if buffer[carriage + 1 : carriage + 2] == b"\n" else 1)
+    return carriage, carriage + (2 if buffer.startswith(b"\n", carriage + 1) else 1)

@@ -1,5 +1,8 @@
 """What a user of the published `openai` package writes; only base_url and api_key differ."""
 
+# pyright: basic, reportUnknownVariableType=false, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
+# A user's program: the package's own types are not what is tested here.
+
 import asyncio
 import json
 import os

@@ -1,5 +1,8 @@
 """What a user of the published `qianfan` package writes; only the environment points it at another server."""
 
+# pyright: basic, reportUnknownVariableType=false, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# A user's program: the package's own types are not what is tested here.
+
 import asyncio
 import json
 import sys

@@ -23,8 +23,8 @@ class Row(NamedTuple):
 TABLE: tuple[Row, ...] = (
     Row(1, errors.InternalError, "Unknown error"),
     Row(2, errors.Overloaded, "Service temporarily unavailable"),
-    Row(3, errors.EndpointNotFound, "Unsupported openapi method"),
     Row(3, errors.ModelNotFound, "Unsupported openapi method"),
+    Row(3, errors.EndpointNotFound, "Unsupported openapi method"),
     Row(3, errors.NotFound, "Unsupported openapi method"),
     Row(4, errors.RateLimited, "Open api request limit reached"),
     Row(6, errors.Forbidden, "No permission to access data"),
@@ -127,13 +127,13 @@ def to_body(error: errors.RefusedError, request_id: str) -> ErrorBody:
 
 
 def from_body(body: ErrorBody, *, status: int, request_id: str | None) -> errors.RefusedError:
-    """Decode: the class that the server raised, or Invalid / InternalError for a code that the table lacks."""
-    kind: type[errors.RefusedError] = errors.InternalError
-    for row in TABLE:
-        if row.code == body.error_code:
-            kind = row.kind
-            if row.text and body.error_msg.startswith(row.text):
-                break
+    """Decode: the class that the server raised, or InternalError for a code that the table lacks.
+
+    Where a code stands for several classes, the documented text decides, then the first row.
+    """
+    rows = [row for row in TABLE if row.code == body.error_code]
+    told = [row for row in rows if row.text and body.error_msg.startswith(row.text)]
+    kind = next((row.kind for row in told or rows), errors.InternalError)
     error = kind(body.error_msg)
     error.code, error.status, error.request_id = body.error_code, status, request_id or body.id
     return error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from yangfan import errors, extensions
 from yangfan.engines.base import Engine, EngineSpec
+from yangfan.engines.choice import choose
 from yangfan.hub import catalogue, pull
 from yangfan.hub.sources.base import HubSettings
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 ECHO = "echo"
 """A model without a model: it repeats what it is told."""
-
-ENGINE_OF_FORMAT = {"gguf": "llama_cpp"}
-"""Which engine file runs a model format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +80,7 @@ class Models:
                 progress=progress,
                 settings=self._hubs,
             )
-        engine = ENGINE_OF_FORMAT.get(stored.format)
-        if engine is None:
-            raise errors.ConfigurationError(
-                f"{reference} is in {stored.format} format, which no engine here can serve yet; serve a gguf model"
-            )
-        return self._plan(reference, engine, stored.path)
+        return self._plan(reference, _engine_for(stored.format, reference), stored.path)
 
     def engine(self, plan: Plan, workdir: Path) -> Engine:
         """The engine of a plan, not yet started.
@@ -111,7 +104,7 @@ class Models:
             raise errors.ConfigurationError(
                 f"no model file {path}; give a .gguf file, a catalogue name, or echo"
             )
-        return self._plan(path.stem.lower(), ENGINE_OF_FORMAT["gguf"], path)
+        return self._plan(path.stem.lower(), _engine_for("gguf", path.name), path)
 
     def _plan(
         self, name: str, engine: str, path: Path | None, options: dict[str, object] | None = None
@@ -125,3 +118,10 @@ class Models:
             options=options or {},
         )
         return Plan(name, engine, spec)
+
+
+def _engine_for(model_format: str, model: str) -> str:
+    choice = choose(model_format)
+    if choice.engine is None:
+        raise errors.ConfigurationError(f"{model} cannot be served: {choice.reason}")
+    return choice.engine
