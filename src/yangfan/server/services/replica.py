@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from yangfan.errors import EngineFailed
-
 if TYPE_CHECKING:
     from yangfan.engines.base import Engine
 
 FIRST_RESTART_SECONDS = 0.1
+"""Pause before the second start in a row; the first comes at once, each later one after twice the pause."""
+
 MAX_RESTART_SECONDS = 30.0
 STABLE_SECONDS = 60.0
-"""An engine that ran this long starts again at the shortest pause."""
+"""An engine that ran this long starts again at once."""
+
+NOTICE_SECONDS = 0.2
+"""The system tells of a process's end a little after its connections broke; at most so much later."""
 
 _log = structlog.get_logger("yangfan.services")
 
@@ -76,38 +79,42 @@ class Replica:
             return False
         return True
 
-    def suspect(self) -> None:
-        """Note that a call found the engine dead before the supervisor did."""
+    async def suspect(self) -> None:
+        """A call failed on the engine: find out whether it is dead, before the call is tried again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NOTICE_SECONDS):
+                await self.engine.wait_died()
         if not self.engine.running:
             self._ready.clear()
 
     async def _supervise(self) -> None:
         clock = asyncio.get_running_loop().time
-        pause = FIRST_RESTART_SECONDS
+        pause_seconds = 0.0
         while True:
             started = clock()
             await self.engine.wait_died()
             self._ready.clear()
             self.restarts += 1
             if clock() - started > STABLE_SECONDS:
-                pause = FIRST_RESTART_SECONDS
+                pause_seconds = 0.0
             _log.warning(
                 "engine died, restarting", model=self.engine.spec.model, restarts=self.restarts
             )
-            pause = await self._start_again(pause)
+            running = False
+            while not running:
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(
+                    max(pause_seconds * 2, FIRST_RESTART_SECONDS), MAX_RESTART_SECONDS
+                )
+                running = await self._start_again()
             self._ready.set()
 
-    async def _start_again(self, pause: float) -> float:
-        while True:
-            try:
-                await self.engine.start()
-            except EngineFailed as error:
-                self.last_error = error.message
-                _log.error(
-                    "engine does not start", model=self.engine.spec.model, error=error.message
-                )
-                await self.engine.stop()
-            else:
-                return min(pause * 2, MAX_RESTART_SECONDS)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, MAX_RESTART_SECONDS)
+    async def _start_again(self) -> bool:
+        try:
+            await self.engine.start()
+        except Exception as error:  # noqa: BLE001 - whatever it was: a watch that ends leaves the model dead for good
+            self.last_error = str(error)
+            _log.error("engine does not start", model=self.engine.spec.model, error=self.last_error)
+            await self.engine.stop()
+            return False
+        return True

@@ -65,7 +65,7 @@ class Service:
                 try:
                     return await engine.chat(request)
                 except EngineFailed as error:
-                    self._died(error, attempt, deadline)
+                    await self._died(error, attempt, deadline)
         finally:
             self._in_flight -= 1
         raise AssertionError("the last attempt raises")
@@ -88,7 +88,7 @@ class Service:
                             started = True
                             yield delta
                 except EngineFailed as error:
-                    self._died(error, ATTEMPTS if started else attempt, deadline)
+                    await self._died(error, ATTEMPTS if started else attempt, deadline)
                 else:
                     return
         finally:
@@ -124,11 +124,11 @@ class Service:
             )
         return self.replica.engine
 
-    def _died(self, error: EngineFailed, attempt: int, deadline: float) -> None:
-        """Return if the call may be tried again; raise the error if this was the last chance."""
-        self.replica.suspect()
+    async def _died(self, error: EngineFailed, attempt: int, deadline: float) -> None:
+        """Return when the call may be tried again; raise the error if this was the last chance."""
         if attempt + 1 >= ATTEMPTS or asyncio.get_running_loop().time() >= deadline:
             raise error
+        await self.replica.suspect()
 
 
 @dataclass(frozen=True, slots=True)

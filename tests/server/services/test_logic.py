@@ -1,0 +1,144 @@
+"""What each name in a call means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from tests.server.services.conftest import Scripted
+
+from yangfan.errors import ConfigurationError, EngineFailed, ModelNotFound
+from yangfan.protocol import presets
+from yangfan.server.services import Service, Services
+from yangfan.server.services.logic import MAX_REMEMBERED_NAMES
+from yangfan.server.services.replica import Replica
+from yangfan.server.services.service import ServicePolicy
+
+PRESETS = presets.load()
+
+
+def service_of(name: str, engine: Scripted | None = None) -> Service:
+    replica = Replica(engine or Scripted())  # pyright: ignore[reportArgumentType] - a double of the interface
+    return Service(name, replica, ServicePolicy(1.0, 0), created=5)
+
+
+def services_of(*names: str, mapping: Mapping[str, str] | None = None) -> Services:
+    return Services([service_of(name) for name in names], PRESETS, mapping or {})
+
+
+@pytest.mark.parametrize("name", ["Qwen3-8B", "qwen3-8b", "QWEN3-8B"])
+def test_served_model_answers_to_its_name_in_any_case(name: str):
+    target = services_of("first", "Qwen3-8B").resolve(name)
+    assert (target.service.name, target.asked) == ("Qwen3-8B", name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ERNIE-Speed-8K",
+        "ernie-speed-8k",
+        "ernie_speed",
+        "ERNIE_SPEED",
+        "ERNIE Speed",
+        "ERNIE-Bot-turbo",
+        "eb-instant",
+        "completions_pro",
+        "ernie-4.0-turbo-8k-latest",
+    ],
+)
+def test_every_spelling_of_a_preset_is_answered_by_the_first_model(name: str):
+    target = services_of("first", "second").resolve(name)
+    assert target.service.name == "first"
+    assert target.preset is PRESETS.find(name)
+    assert target.preset is not None
+
+
+def test_setting_gives_a_preset_to_another_model_under_all_its_spellings():
+    services = services_of("first", "second", mapping={"ERNIE-Speed-8K": "SECOND"})
+    for name in ("ernie_speed", "ernie-speed-8k", "ERNIE Speed"):
+        assert services.resolve(name).service.name == "second"
+    assert services.resolve("ernie-lite-8k").service.name == "first"
+
+
+def test_served_model_named_as_a_preset_wins_and_keeps_the_presets_rules():
+    target = services_of("first", "ernie-speed-8k").resolve("ERNIE-Speed-8K")
+    assert target.service.name == "ernie-speed-8k"
+    assert target.preset is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ernie-sped-8k", "did you mean ERNIE-Speed-8K"),
+        ("firts", "did you mean first?"),
+        ("zzzzzz", "no model 'zzzzzz' Served here: first, second"),
+        ("", "no model ''"),
+        ("a" * 500, "no model '" + "a" * 64 + "'"),
+    ],
+)
+def test_unknown_name_is_told_what_exists(name: str, hint: str):
+    with pytest.raises(ModelNotFound) as raised:
+        services_of("first", "second").resolve(name)
+    assert hint in raised.value.message
+    assert "Served here: first, second, and every Qianfan chat name such as ernie_speed" in (
+        raised.value.message
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("bge-large-zh", "embeddings"), ("bce_reranker_base", "reranker"), ("sd_xl", "text2image")],
+)
+def test_name_of_another_kind_says_so(name: str, kind: str):
+    with pytest.raises(ModelNotFound, match=f"is a model for {kind}, not for chat; .*: first"):
+        services_of("first").resolve(name)
+
+
+def test_one_answer_for_one_spelling_and_an_end_to_what_is_remembered():
+    services = services_of("first")
+    assert services.resolve("ernie_speed") is services.resolve("ernie_speed")
+    for number in range(MAX_REMEMBERED_NAMES + 10):
+        spelling = "".join(
+            c.upper() if number >> at & 1 else c for at, c in enumerate("ernie_speed")
+        )
+        assert services.resolve(spelling).asked == spelling
+    assert services.resolve("ernie-lite-8k").service.name == "first"
+
+
+def test_list_has_served_models_first_and_every_chat_preset_once():
+    services = services_of("first", "second", mapping={"ERNIE-Speed-8K": "second"})
+    names = services.names()
+    assert [(name, service.name) for name, service in names[:2]] == [
+        ("first", "first"),
+        ("second", "second"),
+    ]
+    listed = dict(names)
+    assert len(listed) == len(names)
+    assert listed["ernie-speed-8k"].name == "second"
+    assert listed["ernie-4.0-8k"].name == "first"
+    assert "bge-large-zh" not in listed
+    assert all(services.resolve(name).service is service for name, service in names)
+
+
+@pytest.mark.parametrize(
+    ("names", "mapping", "text"),
+    [
+        (("a", "A"), {}, "`models` names the same model twice"),
+        (("a",), {"ernie-x": "a"}, "'ernie-x', which is no Qianfan model name"),
+        (("a",), {"ernie-4.0-8k": "b"}, "gives 'ernie-4.0-8k' to 'b', which `models` lacks"),
+    ],
+)
+def test_settings_that_contradict_themselves(
+    names: tuple[str, ...], mapping: Mapping[str, str], text: str
+):
+    with pytest.raises(ConfigurationError, match=text):
+        services_of(*names, mapping=mapping)
+
+
+async def test_one_engine_that_does_not_start_stops_the_others():
+    good, bad = Scripted(), Scripted(starts=[False])
+    services = Services([service_of("good", good), service_of("bad", bad)], PRESETS, {})
+    with pytest.raises(EngineFailed, match="no memory left"):
+        await services.start()
+    assert not good.running
+    assert good.starts
