@@ -34,11 +34,16 @@ async def asynchronous() -> None:
 
 asyncio.run(asynchronous())
 
-conversation = qianfan.Messages()
-conversation.append("Hi")
-conversation.append(chat.do(model=MODEL, messages=conversation, **LIMIT))
-conversation.append("And again")
-found["turns"] = chat.do(model=MODEL, messages=conversation, **LIMIT).body
+if VERSION == 1:  # the package's Messages reads version 1 answers only
+    conversation = qianfan.Messages()
+    conversation.append("Hi")
+    conversation.append(chat.do(model=MODEL, messages=conversation, **LIMIT))
+    conversation.append("And again")
+    found["turns"] = chat.do(model=MODEL, messages=conversation, **LIMIT).body
+else:
+    answer = whole.body["choices"][0]["message"]
+    turns = [*MESSAGES, answer, {"role": "user", "content": "And again"}]
+    found["turns"] = chat.do(model=MODEL, messages=turns, **LIMIT).body
 
 try:
     chat.do(model=MODEL, messages=MESSAGES, top_p=7)
