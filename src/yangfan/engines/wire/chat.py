@@ -151,6 +151,8 @@ class DeltaReader:
             self._add_usage(chunk.usage)
         deltas: list[Delta] = []
         for choice in chunk.choices:
+            if not 0 <= choice.index < len(self._completion_tokens):
+                raise EngineFailed("the engine's stream has more answers than were asked for")
             if chunk.timings is not None:
                 self._running_usage = self._count(choice.index, chunk.timings)
             delta = self._read_choice(choice, chunk)
@@ -202,8 +204,6 @@ class DeltaReader:
             )
 
     def _count(self, index: int, timings: Timings) -> Usage:
-        if index >= len(self._completion_tokens):
-            raise EngineFailed("the engine's stream has more answers than were asked for")
         self._completion_tokens[index] = timings.predicted_n
         return Usage(
             prompt_tokens=timings.cache_n + timings.prompt_n,
