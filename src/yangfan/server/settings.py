@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -29,7 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Everything about one server that can be chosen.
 
     Each name is a key of `yangfan.toml` and, in capitals behind `YANGFAN_`, an environment variable; lists are
-    comma-separated there.
+    comma-separated there, and `presets` is a list of `preset=model`.
     """
 
     home: Annotated[str, Meta(description="Folder of the database, keys, models and logs.")] = (
@@ -108,7 +108,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float,
         Meta(ge=0, description="Pause of the echo model before each token, for demonstrations."),
     ] = 0.0
-    log_level: Annotated[str, Meta(description="debug, info, warning or error.")] = "info"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")
+    ] = "info"
 
     def __repr__(self) -> str:
         """Everything but the token."""
@@ -189,9 +191,20 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in Settings.__struct_fields__:
         text = environ.get(_PREFIX + name.upper(), environ.get(_COMMON_NAMES.get(name, "")))
-        if text is None or text == "" or name == "presets":
+        if text is None or text == "":
             continue
-        found[name] = (
-            [item.strip() for item in text.split(",") if item.strip()] if name in _LISTS else text
-        )
+        items = [item.strip() for item in text.split(",") if item.strip()]
+        if name == "presets":
+            found[name] = dict(map(_assignment, items))
+        else:
+            found[name] = items if name in _LISTS else text
     return found
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not (sign and name.strip() and value.strip()):
+        raise ConfigurationError(
+            f"settings: YANGFAN_PRESETS must be preset=model,preset=model; {text!r} is no such pair"
+        )
+    return name.strip(), value.strip()
