@@ -7,7 +7,7 @@ and WAL is used only where SQLite is free of the WAL-reset bug, which can lose c
 from __future__ import annotations
 
 import sqlite3
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -59,10 +59,11 @@ class Database:
             ConfigurationError: The file is no database, is newer than this release, or cannot be written.
         """
         try:
+            _probe(self.path)
             async with self._writer.connect() as connection:
                 await connection.run_sync(_upgrade)
                 await connection.commit()
-        except (DBAPIError, OSError) as error:
+        except (DBAPIError, sqlite3.Error, OSError) as error:
             reason = error.orig if isinstance(error, DBAPIError) else error
             raise ConfigurationError(f"cannot use the database {self.path}: {reason}") from None
 
@@ -93,6 +94,12 @@ class Database:
         """Close every connection."""
         await self._writer.dispose()
         await self._readers.dispose()
+
+
+def _probe(path: Path) -> None:
+    """Open the file and read it: aiosqlite's thread outlives a connection that fails, and complains when the loop is closed."""
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
+        connection.execute("PRAGMA schema_version").fetchone()
 
 
 def _engine(path: Path, *, writer: bool) -> AsyncEngine:

@@ -23,10 +23,12 @@ class Home:
 
     Args:
         path: The folder; `prepare` makes it.
+        min_free_bytes: Room that its disk must have left.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, min_free_bytes: int = MIN_FREE_BYTES) -> None:
         self.path = path
+        self._min_free_bytes = min_free_bytes
 
     @property
     def database(self) -> Path:
@@ -69,9 +71,9 @@ class Home:
             raise ConfigurationError(
                 f"cannot write to the home folder {self.path}: {error.strerror}; choose another with --home DIR"
             ) from None
-        if free_bytes < MIN_FREE_BYTES:
+        if free_bytes < self._min_free_bytes:
             raise ConfigurationError(
-                f"only {free_bytes // 2**20} MiB free at {self.path}, {MIN_FREE_BYTES // 2**20} needed;"
+                f"only {free_bytes // 2**20} MiB free at {self.path}, {self._min_free_bytes // 2**20} needed;"
                 " free some space or choose another disk with --home DIR"
             )
 

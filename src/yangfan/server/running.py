@@ -96,6 +96,11 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
     socket = bind(settings.host, settings.port)
+    files = [home.server_file] + ([ready_file] if ready_file is not None else [])
+    for file in files:
+        file.unlink(
+            missing_ok=True
+        )  # a server that was killed leaves them, and whoever waits must not read those
     try:
         async with app.build(settings, home, progress=progress) as platform:
             listener = listener_for(
@@ -110,7 +115,6 @@ async def _serve(
                 pid=os.getpid(),
                 models=tuple(service.name for service in platform.services.all),
             )
-            files = [home.server_file] + ([ready_file] if ready_file is not None else [])
             try:
                 for file in files:
                     write_private(file, msgspec.json.format(msgspec.json.encode(ready)) + b"\n")
