@@ -8,7 +8,7 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -83,6 +83,15 @@ class Caller:
                 connection.putheader("Content-Type", content_type)
             connection.endheaders(body)
             return _read(connection.sock, method)
+
+    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[Any]:
+        """The events of one streamed call with the built-in bearer key, each as soon as it is there."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_SECONDS)
+        with closing(connection):
+            connection.request("POST", path, json.dumps(body), self.bearer())
+            for line in connection.getresponse():
+                if line.startswith(b"data: {"):
+                    yield json.loads(line.removeprefix(b"data: "))
 
     def raw(self, data: bytes) -> Reply:
         """Send bytes, whatever they are, and read one answer."""

@@ -119,12 +119,13 @@ def test_v1_refuses_field(caller: Caller, field: str, code: int, says: str):
     check(caller.v1(f'{{"messages":{MESSAGES},{field}}}'), 200, code, says)
 
 
-@pytest.mark.parametrize(("field", "code", "says"), rows("v1", "fields"))
+@pytest.mark.parametrize(
+    ("field", "code", "says"),
+    [row for row in rows("v1", "fields") if not row.values[0].startswith('"stream"')],
+)
 def test_v1_refuses_field_of_a_streaming_call_in_plain_json(
     caller: Caller, field: str, code: int, says: str
 ):
-    if field.startswith('"stream"'):
-        pytest.skip("names the field itself")
     check(caller.v1(f'{{"stream":true,"messages":{MESSAGES},{field}}}'), 200, code, says)
 
 
