@@ -113,9 +113,9 @@ def ask_for_whole_replies(
     async def send() -> Replies:
         request, end = target.request(text), perf_counter() + seconds
         requests = itertools.takewhile(lambda _: perf_counter() < end, itertools.repeat(request))
-        workers = [_WholeReplies(requests) for _ in range(connections)]
+        workers = [_WholeReplies(target.port, requests) for _ in range(connections)]
         started = perf_counter()
-        await _drive(target, workers)
+        await _drive(workers)
         taken = perf_counter() - started
         return Replies(taken, list(itertools.chain(*(worker.latencies for worker in workers))))
 
@@ -147,9 +147,9 @@ def ask_for_streams(
             if unopened == 0 and when_all_open is not None:
                 when_all_open()
 
-        workers = [_StreamedReplies(iter(sequence), opened) for sequence in requests]
+        workers = [_StreamedReplies(target.port, iter(sequence), opened) for sequence in requests]
         started = perf_counter()
-        await _drive(target, workers, pause_seconds=spread_seconds / len(workers))
+        await _drive(workers, pause_seconds=spread_seconds / len(workers))
         return Streams(perf_counter() - started, [worker.records for worker in workers])
 
     return _run(send)
@@ -170,12 +170,9 @@ def _run(main: Callable[[], Awaitable[_T]]) -> _T:
         gc.enable()
 
 
-async def _drive(
-    target: Target, workers: Sequence[_Connection], pause_seconds: float = 0.0
-) -> None:
-    loop = asyncio.get_running_loop()
+async def _drive(workers: Sequence[_Connection], pause_seconds: float = 0.0) -> None:
     for worker in workers:
-        await loop.create_connection(lambda worker=worker: worker, HOST, target.port)
+        await worker.connect()
     try:
         for worker in workers:
             worker.send_next()
@@ -188,21 +185,42 @@ async def _drive(
 
 
 class _Connection(asyncio.Protocol):
-    """One connection and the requests still to be sent on it. httptools calls the `on_…` methods."""
+    """One connection and the requests still to be sent on it. httptools calls the `on_…` methods.
 
-    def __init__(self, requests: Iterator[bytes]) -> None:
+    Some servers close a connection after a reply without having said so. Then the request that met the closed door is sent again on
+    a new connection, and its time begins there.
+    """
+
+    def __init__(self, port: int, requests: Iterator[bytes]) -> None:
+        self._port = port
         self._requests = requests
+        self._request: bytes | None = None
+        self._used = False
+        self._answering = False
         self._transport: asyncio.Transport | None = None
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = self._loop.create_future()
+
+    async def connect(self) -> None:
+        """Open the connection; no request is sent yet."""
+        self._used = self._answering = False
         self._parser = httptools.HttpResponseParser(self)
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await self._loop.create_connection(lambda: self, HOST, self._port)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._fail(f"the connection was closed ({exc or 'politely'})")
+        if self.done.done():
+            return
+        if self._used and not self._answering:
+            self._reconnecting = self._loop.create_task(self._send_again())
+        else:
+            self._fail(f"the connection was closed in the middle of a reply ({exc or 'politely'})")
 
     def data_received(self, data: bytes) -> None:
+        self._answering = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, msgspec.DecodeError) as error:
@@ -217,18 +235,20 @@ class _Connection(asyncio.Protocol):
             self._fail(f"status {status}: {body[:500].decode('utf-8', 'replace')}")
 
     def on_message_complete(self) -> None:
+        self._used, self._answering = True, False
         self.answered()
         self.send_next()
 
     def send_next(self) -> None:
         """Send the next request, or be done."""
-        request = next(self._requests, None)
-        if request is not None and not self.done.done():
-            assert self._transport is not None
-            self.sending()
-            self._transport.write(request)
-        elif not self.done.done():
+        self._request = next(self._requests, None)
+        if self.done.done():
+            return
+        if self._request is None:
             self.done.set_result(None)
+        else:
+            self.sending()
+            self._write(self._request)
 
     def close(self) -> None:
         """Drop the connection."""
@@ -241,6 +261,10 @@ class _Connection(asyncio.Protocol):
         """A request is about to be written."""
         raise NotImplementedError
 
+    def sending_again(self) -> None:
+        """The same request is about to be written once more."""
+        self.sending()
+
     def received(self, body: bytes) -> None:
         """A piece of a reply came."""
         raise NotImplementedError
@@ -248,6 +272,20 @@ class _Connection(asyncio.Protocol):
     def answered(self) -> None:
         """The reply is complete."""
         raise NotImplementedError
+
+    async def _send_again(self) -> None:
+        assert self._request is not None
+        try:
+            await self.connect()
+        except OSError as error:
+            self._fail(str(error))
+        else:
+            self.sending_again()
+            self._write(self._request)
+
+    def _write(self, request: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(request)
 
     def _fail(self, reason: str) -> None:
         if not self.done.done():
@@ -257,8 +295,8 @@ class _Connection(asyncio.Protocol):
 class _WholeReplies(_Connection):
     """Only the time that each reply takes."""
 
-    def __init__(self, requests: Iterator[bytes]) -> None:
-        super().__init__(requests)
+    def __init__(self, port: int, requests: Iterator[bytes]) -> None:
+        super().__init__(port, requests)
         self.latencies: list[float] = []
         self._sent = 0.0
 
@@ -296,8 +334,8 @@ _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 class _StreamedReplies(_Connection):
     """The time of each piece of text, and the tokens that the server counted."""
 
-    def __init__(self, requests: Iterator[bytes], opened: Callable[[], None]) -> None:
-        super().__init__(requests)
+    def __init__(self, port: int, requests: Iterator[bytes], opened: Callable[[], None]) -> None:
+        super().__init__(port, requests)
         self.records: list[StreamRecord] = []
         self._opened = opened
         self._unread = b""
@@ -306,6 +344,10 @@ class _StreamedReplies(_Connection):
     def sending(self) -> None:
         self.records.append(StreamRecord(perf_counter()))
         self._unread = b""
+
+    def sending_again(self) -> None:
+        self.records.pop()
+        self.sending()
 
     def received(self, body: bytes) -> None:
         now = perf_counter()

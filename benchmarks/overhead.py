@@ -54,7 +54,7 @@ class Size:
 
 
 SIZES = {
-    "full": Size(rounds=3, answers={1: 6, 4: 2, 16: 2}),
+    "full": Size(rounds=3, answers={1: 8, 4: 3, 16: 2}),
     "quick": Size(rounds=1, answers={1: 2, 4: 1, 16: 1}, answer_tokens=48),
     "smoke": Size(rounds=1, answers={1: 1, 2: 1}, answer_tokens=4, model=ECHO),
 }
@@ -177,12 +177,10 @@ def _tell(report: Report, found: dict[int, list[Pair]], size: Size) -> None:
         report.check(
             f"tax, {streams} {plural}", tax_percent, at_most=TAX_TARGET_PERCENT, form="{:.1f} %"
         )
-        report.check(
-            f"first token added, {streams} {plural}",
-            added_ms,
-            at_most=ADDED_TARGET_MS,
-            form="{:.1f} ms",
-        )
+        if streams == 1:
+            report.check(
+                "first token added, 1 stream", added_ms, at_most=ADDED_TARGET_MS, form="{:.1f} ms"
+            )
     columns = (
         "streams",
         "tok/s engine alone",
@@ -200,6 +198,10 @@ def _tell(report: Report, found: dict[int, list[Pair]], size: Size) -> None:
         f"{size.model}, greedy, prompts of {prompt_tokens[0]} to {prompt_tokens[-1]} tokens, answers of {size.answer_tokens}; medians of "
         f"{size.rounds} rounds. The time added to the first token is the median over the same prompts both ways, so it need not be "
         "the difference of the two medians beside it. The load generator uses the same cores."
+    )
+    report.notes.append(
+        "With several streams the first token waits for the prompts of the others, in an order that changes from run to run, so the "
+        "time added to it is shown but not judged; what the platform itself adds then is in the gateway's table."
     )
     lengths = {
         record.completion_tokens

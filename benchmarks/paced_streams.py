@@ -91,7 +91,7 @@ def streaming_requests(target: Target, tokens: int, count: int) -> list[bytes]:
 
 def _round(server: Running, streams: int, answers: int) -> Result:
     requests = streaming_requests(server.target, len(WORDS), answers)
-    ask_for_streams(server.target, [requests[:1]] * streams)
+    ask_for_streams(server.target, [streaming_requests(server.target, 4, 1)] * streams)
     before = processor_seconds(server.pid)
     found = ask_for_streams(server.target, [requests] * streams)
     used = processor_seconds(server.pid) - before
