@@ -144,7 +144,7 @@ def to_body(error: errors.RefusedError, request_id: str) -> tuple[int, ErrorBody
         elif param.startswith("messages"):
             row = row_of(errors.InvalidMessages)
     if row.text and error.message and not error.message.startswith(row.text):
-        text = f"{row.text}: {error.message}"
+        text = f"{row.text}{'' if row.text.endswith('.') else ':'} {error.message}"
     else:
         text = error.message or row.text
     return row.status, ErrorBody(ErrorDetail(row.code, text, row.type), request_id)
