@@ -22,6 +22,7 @@ from processes import (
     children,
     engine,
     pin,
+    pinned,
     platform,
 )
 from report import Report
@@ -73,11 +74,11 @@ SIZES = {
 def measure(size: Size) -> Report:
     """Measure all three loads and judge them."""
     allow_many_connections()
-    report = Report()
+    report, cores = Report(), Cores.available()
     with ExitStack() as stack:
         enter = stack.enter_context
         servers = {
-            pace: {ALONE: enter(_upstream(pace)), OURS: enter(_platform(pace))}
+            pace: {ALONE: enter(_upstream(pace, cores)), OURS: enter(_platform(pace, cores))}
             for pace in {0.0, PACE_SECONDS, size.open_pace_seconds}
         }
         fast, paced = dict(servers[0.0]), dict(servers[PACE_SECONDS])
@@ -89,8 +90,9 @@ def measure(size: Size) -> Report:
                 report.notes.append(f"LiteLLM {VERSION} was not measured: {error}.")
             else:
                 fast[PEER], paced[PEER] = enter(proxy([fast[ALONE].target, paced[ALONE].target]))
-                pin(fast[PEER].pid, Cores.available().gateway)
+                pin(fast[PEER].pid, cores.gateway)
                 report.versions["LiteLLM"] = VERSION
+        enter(pinned(cores.rest))
         whole_replies.measure(
             report, fast, rounds=size.rounds, seconds=size.seconds, connections=size.connections
         )
@@ -102,9 +104,8 @@ def measure(size: Size) -> Report:
 
 
 @contextmanager
-def _platform(pace_seconds: float) -> Generator[Running]:
+def _platform(pace_seconds: float, cores: Cores) -> Generator[Running]:
     """The platform on its core, its engine on the other."""
-    cores = Cores.available()
     environ = {"YANGFAN_ECHO_DELAY_SECONDS": str(pace_seconds)}
     with platform("echo", slots=SLOTS, environ=environ) as server:
         pin(server.pid, cores.gateway)
@@ -114,8 +115,8 @@ def _platform(pace_seconds: float) -> Generator[Running]:
 
 
 @contextmanager
-def _upstream(pace_seconds: float) -> Generator[Running]:
+def _upstream(pace_seconds: float, cores: Cores) -> Generator[Running]:
     config = EchoConfig(api_key="", slots=SLOTS, delay_seconds=pace_seconds)
     with engine("yangfan.engines.echo", config, "echo") as server:
-        pin(server.pid, Cores.available().rest)
+        pin(server.pid, cores.rest)
         yield server

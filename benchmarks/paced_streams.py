@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 WORDS = tuple(f"{'' if number == 0 else ' '}word{number}" for number in range(64))
 """The tokens that the upstream answers with."""
 
+SPREAD_SECONDS = 0.32
+"""The streams begin evenly over the time that one answer takes; in lockstep they would wait for each other, not for a gateway."""
+
 ADDED_TARGET_MS = 0.6
 
 
@@ -93,7 +96,7 @@ def _round(server: Running, streams: int, answers: int) -> Result:
     requests = streaming_requests(server.target, len(WORDS), answers)
     ask_for_streams(server.target, [streaming_requests(server.target, 4, 1)] * streams)
     before = processor_seconds(server.pid)
-    found = ask_for_streams(server.target, [requests] * streams)
+    found = ask_for_streams(server.target, [requests] * streams, spread_seconds=SPREAD_SECONDS)
     used = processor_seconds(server.pid) - before
     firsts = [record.first_token_seconds for record in found.all]
     gaps = [gap for record in found.all for gap in record.gap_seconds]

@@ -171,6 +171,17 @@ def pin(pid: int, core: int) -> None:
         os.sched_setaffinity(int(thread.name), {core})
 
 
+@contextmanager
+def pinned(core: int) -> Generator[None]:
+    """Keep this process on one core for a while."""
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
 def children(pid: int) -> list[int]:
     """The processes that a process started and that still run."""
     found: list[int] = []
