@@ -19,7 +19,11 @@ chat = qianfan.ChatCompletion(version=VERSION) if VERSION == 2 else qianfan.Chat
 found = {}
 
 whole = chat.do(model=MODEL, messages=MESSAGES, **LIMIT)
-found["sync"] = {"code": whole.code, "body": whole.body, "headers": dict(whole.headers)}
+found["sync"] = {
+    "code": whole.code,
+    "body": whole.body,
+    "headers": {name.lower(): value for name, value in whole.headers.items()},
+}
 found["stream"] = [
     event.body for event in chat.do(model=MODEL, messages=MESSAGES, stream=True, **LIMIT)
 ]
@@ -27,7 +31,10 @@ found["stream"] = [
 
 async def asynchronous() -> None:
     answer = await chat.ado(model=MODEL, messages=MESSAGES, request_id="my-own-id", **LIMIT)
-    found["async"] = {"body": answer.body, "headers": dict(answer.headers)}
+    found["async"] = {
+        "body": answer.body,
+        "headers": {name.lower(): value for name, value in answer.headers.items()},
+    }
     events = await chat.ado(model=MODEL, messages=MESSAGES, stream=True, **LIMIT)
     found["async_stream"] = [event.body async for event in events]
 

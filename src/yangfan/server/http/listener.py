@@ -6,8 +6,10 @@ import asyncio
 import socket
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
+import httptools
 import msgspec
 import uvicorn
 from uvicorn.config import Config
@@ -17,6 +19,7 @@ from yangfan.errors import ConfigurationError, HeadersTooLarge
 from yangfan.protocol.v2 import errors as v2_errors
 from yangfan.server.http.answering import ON_DISCONNECT
 from yangfan.server.http.call import new_id
+from yangfan.server.http.cycle import Cycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -49,8 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._in_request = False
         self._refused = False
-        self._unparsed_bytes = 0
-        self._head_bytes = 0
+        self._request_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._on_disconnect: Callable[[], object] | None = None
         self._extensions = {ON_DISCONNECT: self._set_on_disconnect}
@@ -68,11 +70,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        self._request_bytes += len(data)
         super().data_received(data)
         if self._in_head:
             # The parser reports a header only when its line is complete, so an endless line has to be counted here.
-            self._unparsed_bytes += len(data)
-            if self._unparsed_bytes > self.limits.max_head_bytes:
+            if self._request_bytes > self.limits.max_head_bytes:
                 self._refuse_head()
             elif self._timer is None:
                 # Not restarted by more data: a head has to be complete in time.
@@ -83,25 +85,51 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._in_head, self._in_request = True, True
-        self._head_bytes = self._unparsed_bytes = 0
         super().on_message_begin()
         self.scope["extensions"] = self._extensions  # pyright: ignore[reportGeneralTypeIssues] - any extension is allowed
-
-    def on_url(self, url: bytes) -> None:
-        self._head_bytes += len(url)
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._stop_timer()
-        if self._head_bytes > self.limits.max_head_bytes:
+        if self._request_bytes > self.limits.max_head_bytes < self._head_bytes():
             self._refuse_head()
+            return
+        parser: Any = self.parser
+        self._fill_scope(parser)
+        app: Any = cast("Any", self).app
+        previous = self.cycle
+        self.cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=self.scope["http_version"] != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if previous is None or previous.response_complete:  # pyright: ignore[reportUnnecessaryComparison] - None before the first request
+            self._start_asgi_task(self.cycle, app)
         else:
-            super().on_headers_complete()
+            # Sent ahead of the answer to the one before: it has to wait its turn.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, app))
+
+    def _fill_scope(self, parser: Any) -> None:
+        """What uvicorn puts into the scope once the head is complete."""
+        self.scope["method"] = parser.get_method().decode("ascii")
+        self.scope["http_version"] = parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        self.scope["path"] = unquote(path) if "%" in path else path
+        self.scope["raw_path"] = url.path
+        self.scope["query_string"] = url.query or b""
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:
@@ -109,6 +137,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_request = False
+        self._request_bytes = 0
         self._stop_timer()
         if not self._refused:
             super().on_message_complete()
