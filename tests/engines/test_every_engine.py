@@ -18,6 +18,7 @@ from yangfan import extensions
 from yangfan.engines.base import (
     ChatReply,
     ChatRequest,
+    CompletionRequest,
     Delta,
     Engine,
     EngineSpec,
@@ -307,6 +308,126 @@ async def test_json_is_json_when_asked_for(engine: Engine) -> None:
     answer = (await engine.chat(request)).answers[0]
     assert answer.finish is Finish.LENGTH or isinstance(json.loads(answer.text), dict)
     assert answer.text.lstrip().startswith("{")
+
+
+# Completions --------------------------------------------------------------------------------------
+
+PROMPT = "Once upon a time there was a lighthouse by the sea, and in it"
+
+
+def go_on(prompt: str = PROMPT, *, n: int = 1, **sampling: Any) -> CompletionRequest:
+    sampling.setdefault("max_output_tokens", 8)
+    return CompletionRequest(prompt, Sampling(**sampling), n=n)
+
+
+async def collect_completion(engine: Engine, request: CompletionRequest) -> list[Delta]:
+    async with aclosing(engine.complete_stream(request)) as stream:
+        return [delta async for delta in stream]
+
+
+async def test_a_completion_adds_up(engine: Engine) -> None:
+    reply = await engine.complete(go_on())
+    (answer,) = reply.answers
+    assert answer.text
+    assert (answer.index, answer.finish) == (0, Finish.LENGTH)
+    assert reply.usage.completion_tokens == 8
+    assert reply.usage.prompt_tokens == await engine.count_text_tokens(PROMPT)
+
+
+async def test_a_streamed_completion_adds_up(engine: Engine) -> None:
+    deltas = await collect_completion(engine, go_on(seed=3))
+    assert len(deltas) >= 8
+    assert text_of(deltas) == (await engine.complete(go_on(seed=3))).answers[0].text
+    counts = [delta.usage.completion_tokens for delta in deltas if delta.usage is not None]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1] == 8
+    assert deltas[-1].finish is Finish.LENGTH
+    assert deltas[-1].usage is not None
+    assert deltas[-1].usage.prompt_tokens == await engine.count_text_tokens(PROMPT)
+
+
+async def test_a_stop_string_ends_a_completion_before_it(engine: Engine) -> None:
+    whole = (await engine.complete(go_on(max_output_tokens=20, seed=7))).answers[0].text
+    stop = whole[10:13]
+    request = go_on(max_output_tokens=20, seed=7, stop=(stop,))
+    answer = (await engine.complete(request)).answers[0]
+    assert answer.finish is Finish.STOP_STRING
+    assert answer.text == whole[: whole.index(stop)]
+
+
+async def test_two_completions_are_told_apart_and_both_counted(engine: Engine) -> None:
+    reply = await engine.complete(go_on(n=2, max_output_tokens=6))
+    assert [answer.index for answer in reply.answers] == [0, 1]
+    assert all(answer.text and answer.finish is Finish.LENGTH for answer in reply.answers)
+    assert reply.usage.completion_tokens == 12
+    assert reply.usage.prompt_tokens == await engine.count_text_tokens(PROMPT)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+async def test_a_completion_repeats_its_prompt_when_asked_to(engine: Engine, n: int) -> None:
+    plain = go_on(n=n, temperature=0.0, seed=1)
+    request = msgspec.structs.replace(plain, echo=True)
+    reply = await engine.complete(request)
+    assert all(answer.text.startswith(PROMPT) for answer in reply.answers)
+    assert all(len(answer.text) > len(PROMPT) for answer in reply.answers)
+    assert reply.usage == (await engine.complete(plain)).usage
+    deltas = await collect_completion(engine, request)
+    for index in range(n):
+        assert text_of(deltas, index).startswith(PROMPT)
+        assert text_of(deltas, index).count(PROMPT) == 1
+
+
+@pytest.mark.parametrize("alternatives", [0, 2])
+async def test_a_completion_tells_log_probabilities(engine: Engine, alternatives: int) -> None:
+    request = CompletionRequest(PROMPT, Sampling(max_output_tokens=3), logprobs=alternatives)
+    answer = (await engine.complete(request)).answers[0]
+    assert answer.logprobs is not None
+    tokens = answer.logprobs["content"]
+    assert "".join(token["token"] for token in tokens) == answer.text
+    assert all(token["logprob"] <= 0 for token in tokens)
+    assert all(len(token["top_logprobs"]) <= alternatives for token in tokens)
+
+
+async def test_an_empty_prompt_is_refused(engine: Engine) -> None:
+    with pytest.raises(Invalid, match="prompt must not be empty"):
+        await engine.complete(go_on(""))
+    with pytest.raises(Invalid, match="prompt must not be empty"):
+        await collect_completion(engine, go_on(""))
+
+
+async def test_a_prompt_longer_than_the_context_is_refused_for_its_length(engine: Engine) -> None:
+    prompt = "word " * (2 * CONTEXT_TOKENS)
+    with pytest.raises(ContextTooLong) as refused:
+        await engine.complete(go_on(prompt))
+    assert str(await engine.count_text_tokens(prompt)) in refused.value.message
+
+
+async def test_a_caller_that_leaves_a_completion_frees_its_slot(
+    engine: Engine, wait_until: WaitUntil
+) -> None:
+    async def busy() -> bool:
+        return (await engine.slots()).busy == SLOTS
+
+    async def idle() -> bool:
+        return (await engine.slots()).busy == 0
+
+    prompt = "Tell me a long story about the sea. " * 30
+    calls = [
+        asyncio.create_task(engine.complete(go_on(prompt, max_output_tokens=200)))
+        for _ in range(SLOTS + 2)
+    ]
+    await wait_until(busy, "busy slots")
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    await wait_until(idle, "slots freed by cancelled completions")
+    assert (await engine.complete(go_on())).answers[0].text
+
+
+async def test_texts_are_counted_without_a_template(engine: Engine) -> None:
+    hello, twice = [await engine.count_text_tokens(text) for text in ("hello", "hello hello")]
+    assert 0 < hello < twice < await engine.count_tokens((Message("user", "hello hello"),))
+    assert await engine.count_text_tokens("你好，世界！😀") > 0
 
 
 # Many at once -------------------------------------------------------------------------------------

@@ -87,6 +87,21 @@ class ChatRequest(msgspec.Struct, frozen=True):
     top_logprobs: int | None = None
 
 
+class CompletionRequest(msgspec.Struct, frozen=True):
+    """Texts that go on where `prompt` ends: no roles, no chat template.
+
+    `prompt` is not empty; special tokens written in it count as such. `n` is the number of texts; `logprobs` is how many
+    alternatives to tell for each token (0 tells the chosen one alone, None tells nothing); `echo` puts the prompt in front of
+    each text.
+    """
+
+    prompt: str
+    sampling: Sampling = Sampling()
+    n: int = 1
+    logprobs: int | None = None
+    echo: bool = False
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Tokens counted by the served model's own tokenizer."""
 
@@ -213,8 +228,20 @@ class Engine(Protocol):
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
         ...
 
+    async def complete(self, request: CompletionRequest) -> ChatReply:
+        """Continue a text and return whole continuations. Raises Invalid for an empty prompt."""
+        ...
+
+    def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
+        """Continue a text and yield as tokens come. The generator must be closed (`aclosing`)."""
+        ...
+
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt that `messages` become under the model's own chat template."""
+        ...
+
+    async def count_text_tokens(self, text: str) -> int:
+        """Tokens of `text` as it stands: what `complete` with it as the prompt reports as `prompt_tokens`."""
         ...
 
     async def slots(self) -> Slots:
@@ -224,7 +251,7 @@ class Engine(Protocol):
 
 # An engine file offers three names:
 #
-#   FORMATS: frozenset[str]
+#   FORMATS, a frozenset[str]
 #       model formats that it reads, such as "gguf".
 #   def create(spec: EngineSpec, workdir: Path) -> Engine
 #       makes the (not yet started) engine; `workdir` is an existing private folder for its log and sockets.

@@ -7,6 +7,7 @@ What it does, exactly:
   of that function (of the first tool) with the arguments ``{"echo": "…"}``.
 * A token is one CJK character or emoji, one word with the white space character before it, or one white space character left over
   (`tokenize`; joining the tokens gives the text). The prompt is ``role: text`` and a line feed for each message.
+* A completion goes on by repeating its prompt, token for token, and then ends.
 * `max_output_tokens`, `stop`, `n` and log-probabilities (always 0.0) work; temperature, penalties, seed and the like change nothing.
 * A prompt that leaves no token of the context for an answer is refused as too long.
 * More requests than slots wait, first come, first served; a client that leaves frees its slot.
@@ -15,7 +16,7 @@ Options (`EngineSpec.options`):
     delay_seconds: Time that each token takes (default 0). Whole replies take as long as streams.
 
 It is a child process like every engine: ``python -m yangfan.engines.echo`` reads one line of JSON (`EchoConfig`) from stdin, writes
-``{"port": …, "context_tokens": …}`` to stdout, and then speaks OpenAI's chat completions on 127.0.0.1 until stdin closes.
+``{"port": …, "context_tokens": …}`` to stdout, and then speaks OpenAI's chats and completions on 127.0.0.1 until stdin closes.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ from yangfan.engines.wire.types import (
     ChatMessage,
     Choice,
     Completion,
+    CompletionBody,
     FunctionFragment,
+    GenerationBody,
     Output,
     Prompt,
     SlotState,
@@ -139,24 +142,40 @@ class Plan(msgspec.Struct):
 def make_plan(body: ChatBody, context_tokens: int) -> Plan | ErrorDetail:
     """Decide the whole answer."""
     prompt_tokens = len(tokenize(render(body.messages)))
-    room = context_tokens - prompt_tokens
-    if room < 1:
-        return ErrorDetail(
-            code=400,
-            message=f"request ({prompt_tokens} tokens) exceeds the available context size ({context_tokens} tokens)",
-            type="exceed_context_size_error",
-            n_prompt_tokens=prompt_tokens,
-            n_ctx=context_tokens,
-        )
+    if prompt_tokens >= context_tokens:
+        return _too_long(prompt_tokens, context_tokens)
     text = _last_user_text(body.messages)
     if body.tools and body.tool_choice == "required":
         return _plan_call(body, text, prompt_tokens)
     if body.response_format is not None and body.response_format.get("type") != "text":
         text = _echo_json(text)
+    return _plan_text(body, text, prompt_tokens, context_tokens)
+
+
+def make_completion_plan(body: CompletionBody, context_tokens: int) -> Plan | ErrorDetail:
+    """Decide the whole continuation."""
+    prompt_tokens = len(tokenize(body.prompt))
+    if prompt_tokens >= context_tokens:
+        return _too_long(prompt_tokens, context_tokens)
+    return _plan_text(body, body.prompt, prompt_tokens, context_tokens)
+
+
+def _too_long(prompt_tokens: int, context_tokens: int) -> ErrorDetail:
+    return ErrorDetail(
+        code=400,
+        message=f"request ({prompt_tokens} tokens) exceeds the available context size ({context_tokens} tokens)",
+        type="exceed_context_size_error",
+        n_prompt_tokens=prompt_tokens,
+        n_ctx=context_tokens,
+    )
+
+
+def _plan_text(body: GenerationBody, text: str, prompt_tokens: int, context_tokens: int) -> Plan:
     cuts = [cut for cut in (text.find(stop) for stop in body.stop if stop) if cut >= 0]
     if cuts:
         text = text[: min(cuts)]
     tokens = tokenize(text)
+    room = context_tokens - prompt_tokens
     limit = min(room, body.max_tokens if body.max_tokens is not None else room)
     if len(tokens) > limit:
         return Plan(prompt_tokens, tokens[:limit], "length", "limit")
@@ -205,9 +224,12 @@ class Echo:
         self._ids = itertools.count(1)
         self._encode = msgspec.json.Encoder().encode
         self._decode_chat = msgspec.json.Decoder(ChatBody).decode
+        self._decode_completion = msgspec.json.Decoder(CompletionBody).decode
         self._routes = {
             "/v1/chat/completions": self._chat,
             "/chat/completions": self._chat,
+            "/v1/completions": self._complete,
+            "/completions": self._complete,
             "/tokenize": self._tokenize,
             "/apply-template": self._apply_template,
             "/slots": self._report_slots,
@@ -227,11 +249,16 @@ class Echo:
 
     def _chat(self, exchange: Exchange) -> None:
         body = self._decode_chat(exchange.body)
+        self._generate(exchange, body, make_plan(body, self._config.context_tokens))
+
+    def _complete(self, exchange: Exchange) -> None:
+        body = self._decode_completion(exchange.body)
+        self._generate(exchange, body, make_completion_plan(body, self._config.context_tokens))
+
+    def _generate(self, exchange: Exchange, body: GenerationBody, plan: Plan | ErrorDetail) -> None:
         if not 1 <= body.n <= self._config.slots:
             self._refuse(exchange, 400, f"n must be between 1 and {self._config.slots}")
-            return
-        plan = make_plan(body, self._config.context_tokens)
-        if isinstance(plan, ErrorDetail):
+        elif isinstance(plan, ErrorDetail):
             exchange.reply(400, self._encode(ErrorBody(plan)))
         elif body.stream:
             exchange.spawn(self._stream(exchange, body, plan))
@@ -240,7 +267,7 @@ class Echo:
         else:
             exchange.reply(200, self._whole(body, plan))
 
-    async def _reply_later(self, exchange: Exchange, body: ChatBody, plan: Plan) -> None:
+    async def _reply_later(self, exchange: Exchange, body: GenerationBody, plan: Plan) -> None:
         async with self._slots:
             self._busy += 1
             try:
@@ -249,7 +276,7 @@ class Echo:
                 self._busy -= 1
         exchange.reply(200, self._whole(body, plan))
 
-    async def _stream(self, exchange: Exchange, body: ChatBody, plan: Plan) -> None:
+    async def _stream(self, exchange: Exchange, body: GenerationBody, plan: Plan) -> None:
         async with self._slots:
             self._busy += 1
             try:
@@ -258,64 +285,51 @@ class Echo:
                 self._busy -= 1
         exchange.end_stream()
 
-    async def _send_chunks(self, exchange: Exchange, body: ChatBody, plan: Plan) -> None:
-        chunk = EchoCompletion(
-            id=f"chatcmpl-{next(self._ids)}",
-            object="chat.completion.chunk",
-            created=int(time.time()),
-            model=self._config.model,
-        )
+    async def _send_chunks(self, exchange: Exchange, body: GenerationBody, plan: Plan) -> None:
+        chunk = self._completion(body, "chat.completion.chunk")
 
-        async def send(index: int, delta: Output, **fields: Any) -> None:
-            chunk.choices = [Choice(index=index, delta=delta, **fields)]
+        async def send(choice: Choice) -> None:
+            chunk.choices = [choice]
             await exchange.send_event(self._encode(chunk))
 
+        indexes = range(body.n)
         exchange.start_stream()
-        for index in range(body.n):
-            await send(index, Output(role="assistant"))
+        for index in indexes if isinstance(body, ChatBody) else ():
+            await send(Choice(index, delta=Output(role="assistant")))
         for count, token in enumerate(plan.tokens, 1):
             await asyncio.sleep(self._config.delay_seconds)
             if body.timings_per_token:
                 chunk.timings = Timings(prompt_n=plan.prompt_tokens, predicted_n=count)
-            for index in range(body.n if plan.call is None else 0):
-                logprobs = _logprobs([token]) if body.logprobs else None
-                await send(index, Output(content=token), logprobs=logprobs)
+            for index in indexes if plan.call is None else ():
+                await send(_piece(body, index, token))
         if body.verbose:
             chunk.verbose = Verbose(plan.stop_type)
-        for index in range(body.n):
+        for index in indexes:
             if plan.call is not None:
-                await send(index, Output(tool_calls=[plan.call]))
-            await send(index, Output(), finish_reason=plan.finish_reason)
+                await send(Choice(index, delta=Output(tool_calls=[plan.call])))
+            last = _piece(body, index, "")
+            last.finish_reason = plan.finish_reason
+            await send(last)
         if body.stream_options is not None and body.stream_options.include_usage:
             chunk.choices, chunk.verbose = [], None
             chunk.usage = _usage(body, plan)
             await exchange.send_event(self._encode(chunk))
         await exchange.send_event(b"[DONE]")
 
-    def _whole(self, body: ChatBody, plan: Plan) -> bytes:
-        message = (
-            Output(role="assistant", content="".join(plan.tokens))
-            if plan.call is None
-            else Output(role="assistant", tool_calls=[plan.call])
-        )
-        logprobs = _logprobs(plan.tokens) if body.logprobs else None
-        return self._encode(
-            EchoCompletion(
-                id=f"chatcmpl-{next(self._ids)}",
-                created=int(time.time()),
-                model=self._config.model,
-                choices=[
-                    Choice(
-                        index=index,
-                        message=message,
-                        finish_reason=plan.finish_reason,
-                        logprobs=logprobs,
-                    )
-                    for index in range(body.n)
-                ],
-                usage=_usage(body, plan),
-                verbose=Verbose(plan.stop_type) if body.verbose else None,
-            )
+    def _whole(self, body: GenerationBody, plan: Plan) -> bytes:
+        completion = self._completion(body, "chat.completion")
+        completion.choices = [_answer(body, index, plan) for index in range(body.n)]
+        completion.usage = _usage(body, plan)
+        completion.verbose = Verbose(plan.stop_type) if body.verbose else None
+        return self._encode(completion)
+
+    def _completion(self, body: GenerationBody, chat_object: str) -> EchoCompletion:
+        is_chat = isinstance(body, ChatBody)
+        return EchoCompletion(
+            id=f"{'chatcmpl' if is_chat else 'cmpl'}-{next(self._ids)}",
+            object=chat_object if is_chat else "text_completion",
+            created=int(time.time()),
+            model=self._config.model,
         )
 
     def _tokenize(self, exchange: Exchange) -> None:
@@ -343,7 +357,32 @@ class Echo:
         exchange.reply(status, self._encode(ErrorBody(detail)))
 
 
-def _usage(body: ChatBody, plan: Plan) -> UsageCounts:
+def _piece(body: GenerationBody, index: int, text: str) -> Choice:
+    """The next piece of an answer; without text it only carries the end."""
+    logprobs = _logprobs([text]) if text and _wants_logprobs(body) else None
+    if isinstance(body, ChatBody):
+        return Choice(index, delta=Output(content=text or None), logprobs=logprobs)
+    return Choice(index, text=text, logprobs=logprobs)
+
+
+def _answer(body: GenerationBody, index: int, plan: Plan) -> Choice:
+    text = "".join(plan.tokens)
+    choice = Choice(index, finish_reason=plan.finish_reason)
+    choice.logprobs = _logprobs(plan.tokens) if _wants_logprobs(body) else None
+    if not isinstance(body, ChatBody):
+        choice.text = text
+    elif plan.call is None:
+        choice.message = Output(role="assistant", content=text)
+    else:
+        choice.message = Output(role="assistant", tool_calls=[plan.call])
+    return choice
+
+
+def _wants_logprobs(body: GenerationBody) -> bool:
+    return isinstance(body, ChatBody | CompletionBody) and bool(body.logprobs)
+
+
+def _usage(body: GenerationBody, plan: Plan) -> UsageCounts:
     completion_tokens = len(plan.tokens) * body.n
     return UsageCounts(
         plan.prompt_tokens, completion_tokens, plan.prompt_tokens + completion_tokens

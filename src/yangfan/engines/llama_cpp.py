@@ -24,7 +24,7 @@ import sys
 import threading
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -39,12 +39,25 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from contextlib import AbstractAsyncContextManager
 
-    from yangfan.engines.base import ChatReply, ChatRequest, Delta, Engine, EngineSpec, Message
+    from yangfan.engines.base import (
+        ChatReply,
+        ChatRequest,
+        CompletionRequest,
+        Delta,
+        Engine,
+        EngineSpec,
+        Message,
+    )
+
+RequestT = TypeVar("RequestT", "ChatRequest", "CompletionRequest")
 
 TEMPLATE_TOKENS = 256
 """More than a chat template adds to a conversation: a default system text, the instructions for tools."""
 
 TEMPLATE_TOKENS_PER_MESSAGE = 16
+SPECIAL_TOKENS = 2
+"""Begin and end, which some models put around every prompt."""
+
 CONTROL_THREADS = 16
 """HTTP threads of the child besides one for each slot: an idle kept-alive connection occupies one, too."""
 
@@ -149,7 +162,16 @@ class LlamaEngine(ChildEngine):
     async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
         request = self._limit_output(request)
-        async with self._admit(request), aclosing(super().chat_stream(request)) as deltas:
+        admitted = self._admit(request, _most_prompt_tokens(request))
+        async with admitted, aclosing(super().chat_stream(request)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
+        """Continue a text and yield as tokens come. The generator must be closed (`aclosing`)."""
+        request = self._limit_output(request)
+        admitted = self._admit(request, SPECIAL_TOKENS + _size_bytes(request.prompt))
+        async with admitted, aclosing(super().complete_stream(request)) as deltas:
             async for delta in deltas:
                 yield delta
 
@@ -158,7 +180,7 @@ class LlamaEngine(ChildEngine):
         assert isinstance(ready, LlamaReady)
         self._admission = Admission(tokens=ready.kv_tokens, slots=self.spec.slots)
 
-    def _limit_output(self, request: ChatRequest) -> ChatRequest:
+    def _limit_output(self, request: RequestT) -> RequestT:
         if request.sampling.max_output_tokens is not None:
             return request
         sampling = msgspec.structs.replace(
@@ -166,10 +188,12 @@ class LlamaEngine(ChildEngine):
         )
         return msgspec.structs.replace(request, sampling=sampling)
 
-    def _admit(self, request: ChatRequest) -> AbstractAsyncContextManager[None]:
+    def _admit(
+        self, request: ChatRequest | CompletionRequest, prompt_tokens: int
+    ) -> AbstractAsyncContextManager[None]:
         """Reserve the most tokens that `request` can come to hold: its prompt once, each answer in full."""
         answer_tokens = request.sampling.max_output_tokens or self._default_output_tokens
-        prompt_tokens = min(_most_prompt_tokens(request), self.context_tokens)
+        prompt_tokens = min(prompt_tokens, self.context_tokens)
         answer_tokens = min(answer_tokens, self.context_tokens)
         tokens = min(prompt_tokens + request.n * answer_tokens, request.n * self.context_tokens)
         return self._admission.hold(tokens=tokens, slots=request.n)
@@ -186,12 +210,16 @@ def _most_prompt_tokens(request: ChatRequest) -> int:
 def _most_message_tokens(message: Message) -> int:
     size = TEMPLATE_TOKENS_PER_MESSAGE
     if isinstance(message.content, str):
-        size += len(message.content.encode("utf-8", "replace"))
+        size += _size_bytes(message.content)
     elif message.content is not None:
-        size += sum(len((part.text or "").encode("utf-8", "replace")) for part in message.content)
+        size += sum(_size_bytes(part.text or "") for part in message.content)
     for call in message.function_calls:
-        size += len((call.name + call.arguments).encode("utf-8", "replace"))
+        size += _size_bytes(call.name + call.arguments)
     return size
+
+
+def _size_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))
 
 
 def _usable_cpus() -> int:

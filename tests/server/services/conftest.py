@@ -15,6 +15,7 @@ from yangfan.engines.base import (
     Answer,
     ChatReply,
     ChatRequest,
+    CompletionRequest,
     Delta,
     EngineSpec,
     Finish,
@@ -100,8 +101,17 @@ class Scripted:
     async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         yield Delta((await self.chat(request)).answers[0].text, finish=Finish.NATURAL)
 
+    async def complete(self, request: CompletionRequest) -> ChatReply:
+        return await self.chat(ChatRequest((Message("user", request.prompt),)))
+
+    async def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
+        yield Delta((await self.complete(request)).answers[0].text, finish=Finish.NATURAL)
+
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         return len(messages)
+
+    async def count_text_tokens(self, text: str) -> int:
+        return len(text)
 
     async def slots(self) -> Slots:
         return Slots(0, 1)

@@ -10,7 +10,7 @@ from contextlib import aclosing
 import pytest
 from tests.server.services.conftest import WAIT_SECONDS, OpenService, Scripted, ask, until
 
-from yangfan.engines.base import ChatReply
+from yangfan.engines.base import ChatReply, CompletionRequest
 from yangfan.errors import EngineFailed, Overloaded
 from yangfan.server.services import Service
 from yangfan.server.services.replica import Replica
@@ -38,6 +38,15 @@ async def test_answers_whole_and_in_a_stream(open_service: OpenService):
     assert await stream_of(service) == "one two three"
     assert await service.count_tokens(ask().messages) > 3
     assert (await service.slots()).total == 4
+
+
+async def test_completes_whole_and_in_a_stream_and_counts_text(open_service: OpenService):
+    service = await open_service()
+    request = CompletionRequest("one two three")
+    assert (await service.complete(request)).answers[0].text == "one two three"
+    deltas = [delta async for delta in service.complete_stream(request)]
+    assert "".join(delta.text for delta in deltas) == "one two three"
+    assert await service.count_text_tokens("one two three") == 3
 
 
 async def test_call_beyond_slots_and_waiting_room_is_refused_at_once(open_service: OpenService):
@@ -150,6 +159,16 @@ async def test_engine_that_fails_again_and_again_is_given_up():
     with pytest.raises(EngineFailed, match="hiccup"):
         await service.chat(ask())
     assert engine.chats == ATTEMPTS
+    await service.replica.stop()
+
+
+async def test_completions_are_tried_again_as_chats_are():
+    engine = Scripted(chats=[False] * (ATTEMPTS - 1) + [True] + [False] * (ATTEMPTS - 1))
+    service = service_of(engine)
+    await service.replica.start()
+    request = CompletionRequest("one")
+    assert (await service.complete(request)).answers[0].text == "ok"
+    assert [delta.text async for delta in service.complete_stream(request)] == ["ok"]
     await service.replica.stop()
 
 

@@ -18,6 +18,7 @@ from yangfan.engines.base import (
     Usage,
 )
 from yangfan.engines.wire.errors import refusal_from
+from yangfan.engines.wire.generation import generation_fields
 from yangfan.engines.wire.types import (
     ChatBody,
     ChatMessage,
@@ -28,7 +29,6 @@ from yangfan.engines.wire.types import (
     FunctionSpec,
     ImageURL,
     Output,
-    StreamOptions,
     Timings,
     ToolCall,
     ToolSpec,
@@ -50,38 +50,17 @@ def encode_request(model: str, request: ChatRequest, *, stream: bool) -> bytes:
     Raises:
         Invalid: `tool_choice` names a function that is not among the tools.
     """
-    sampling = request.sampling
     tools, tool_choice = _choose_tools(request)
     return _encoder.encode(
         ChatBody(
-            model=model,
+            **generation_fields(model, request.sampling, n=request.n, stream=stream),
             messages=encode_messages(request.messages),
-            max_tokens=sampling.max_output_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            repeat_penalty=sampling.repetition_penalty,
-            frequency_penalty=sampling.frequency_penalty,
-            presence_penalty=sampling.presence_penalty,
-            seed=sampling.seed,
-            stop=list(sampling.stop),
-            logit_bias=sampling.logit_bias,
-            n=request.n,
             tools=[_encode_tool(tool) for tool in tools],
             tool_choice=tool_choice,
             parallel_tool_calls=request.parallel_tool_calls if tools else None,
             response_format=request.response_format,
             logprobs=request.logprobs,
             top_logprobs=request.top_logprobs,
-            stream=stream,
-            stream_options=StreamOptions(include_usage=True) if stream else None,
-            timings_per_token=stream,
-            # The child notices that its caller has left only when it writes: let it write while it reads a long prompt.
-            return_progress=stream,
-            # It repeats the whole prompt, so it is asked for only where "stop" has two meanings.
-            verbose=bool(sampling.stop),
-            # Who gives a seed wants the same text again; logits over a reused prefix can differ in the last bits.
-            cache_prompt=None if sampling.seed is None else False,
         )
     )
 
@@ -165,7 +144,7 @@ class DeltaReader:
         return deltas
 
     def _read_choice(self, choice: Choice, chunk: Completion) -> Delta | None:
-        output = choice.delta
+        output = choice.delta if choice.text is None else Output(content=choice.text)
         if output is None:
             raise EngineFailed("the engine's stream has a choice without a delta")
         if output.tool_calls:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from yangfan.engines.base import ChatReply, ChatRequest, Delta, EngineSpec, Message, Slots
+from yangfan.engines.base import (
+    ChatReply,
+    ChatRequest,
+    CompletionRequest,
+    Delta,
+    EngineSpec,
+    Message,
+    Slots,
+)
 from yangfan.engines.wire.chat import (
     decode_reply,
     encode_messages,
     encode_request,
+    gather_reply,
     read_deltas,
 )
+from yangfan.engines.wire.completion import completed, encode_completion
 from yangfan.engines.wire.errors import refusal
 from yangfan.engines.wire.pool import Pool
 from yangfan.engines.wire.types import Prompt, SlotState, TemplateBody, TokenizeBody, Tokens
@@ -29,6 +40,7 @@ CONTROL_TIMEOUT_SECONDS = 30.0
 """How long the child may take for anything but generating."""
 
 _CHAT_PATH = "/v1/chat/completions"
+_COMPLETION_PATH = "/v1/completions"
 _T = TypeVar("_T")
 
 
@@ -45,7 +57,7 @@ class Ready(msgspec.Struct):
 
 
 class ChildEngine:
-    """`yangfan.engines.base.Engine` over a child that answers /health, /slots, /tokenize, /apply-template and chat."""
+    """`yangfan.engines.base.Engine` over a child that answers /health, /slots, /tokenize, /apply-template, chats and completions."""
 
     def __init__(
         self,
@@ -117,11 +129,26 @@ class ChildEngine:
         body = encode_request(self.spec.model, request, stream=True)
         return read_deltas(self._connected().stream(_CHAT_PATH, body), request.n)
 
+    async def complete(self, request: CompletionRequest) -> ChatReply:
+        """Continue a text and return whole continuations, gathered from a stream: a caller that leaves is noticed."""
+        async with aclosing(self.complete_stream(request)) as deltas:
+            return await gather_reply(deltas, request.n)
+
+    def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
+        """Continue a text and yield as tokens come. The generator must be closed (`aclosing`)."""
+        body = encode_completion(self.spec.model, request)
+        events = self._connected().stream(_COMPLETION_PATH, body)
+        return completed(read_deltas(events, request.n), request)
+
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt that `messages` become under the model's own chat template."""
         template = TemplateBody(encode_messages(messages))
         prompt = await self._control("/apply-template", template, Prompt)
-        return len((await self._control("/tokenize", TokenizeBody(prompt.prompt), Tokens)).tokens)
+        return await self.count_text_tokens(prompt.prompt)
+
+    async def count_text_tokens(self, text: str) -> int:
+        """Tokens of `text` as it stands."""
+        return len((await self._control("/tokenize", TokenizeBody(text), Tokens)).tokens)
 
     async def slots(self) -> Slots:
         """How busy the child is now."""

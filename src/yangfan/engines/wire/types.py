@@ -1,4 +1,4 @@
-"""OpenAI's chat completions as they travel between us and a child, with llama.cpp's extensions.
+"""OpenAI's chats and completions as they travel between us and a child, with llama.cpp's extensions.
 
 Only the fields that one of the two ends uses: decoding skips the rest, which is what makes a chunk cheap. The contract is
 https://platform.openai.com/docs/api-reference/chat and llama.cpp's tools/server/README.md.
@@ -76,11 +76,10 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool
 
 
-class ChatBody(msgspec.Struct, omit_defaults=True):
-    """Body of POST /v1/chat/completions."""
+class GenerationBody(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What the bodies of chats and completions share."""
 
     model: str
-    messages: list[ChatMessage]
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -93,12 +92,6 @@ class ChatBody(msgspec.Struct, omit_defaults=True):
     stop: list[str] = []
     logit_bias: Mapping[str, float] | None = None
     n: int = 1
-    tools: list[ToolSpec] = []
-    tool_choice: str | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: Mapping[str, Any] | None = None
-    logprobs: bool = False
-    top_logprobs: int | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     timings_per_token: bool = False
@@ -111,6 +104,26 @@ class ChatBody(msgspec.Struct, omit_defaults=True):
     """llama.cpp: whether to reuse the prompt's prefix from an earlier request; None is its default, yes."""
 
 
+class ChatBody(GenerationBody, kw_only=True, omit_defaults=True):
+    """Body of POST /v1/chat/completions."""
+
+    messages: list[ChatMessage]
+    tools: list[ToolSpec] = []
+    tool_choice: str | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: Mapping[str, Any] | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = None
+
+
+class CompletionBody(GenerationBody, kw_only=True, omit_defaults=True):
+    """Body of POST /v1/completions."""
+
+    prompt: str
+    logprobs: int | None = None
+    """How many alternatives to tell for each token; llama.cpp takes 0 for no log-probabilities at all."""
+
+
 class Output(msgspec.Struct, omit_defaults=True):
     """What the model said: a whole message, or the next piece of one in a stream."""
 
@@ -121,11 +134,12 @@ class Output(msgspec.Struct, omit_defaults=True):
 
 
 class Choice(msgspec.Struct, omit_defaults=True):
-    """One of the `n` answers: `message` in a whole reply, `delta` in a chunk."""
+    """One of the `n` answers: `message` in a whole reply to a chat, `delta` in a chunk; `text` in both of a completion."""
 
     index: int = 0
     message: Output | None = None
     delta: Output | None = None
+    text: str | None = None
     finish_reason: str | None = None
     logprobs: Mapping[str, Any] | None = None
 

@@ -5,16 +5,26 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from yangfan.errors import EngineFailed, Overloaded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from yangfan.engines.base import ChatReply, ChatRequest, Delta, Engine, Message, Slots
+    from yangfan.engines.base import (
+        ChatReply,
+        ChatRequest,
+        CompletionRequest,
+        Delta,
+        Engine,
+        Message,
+        Slots,
+    )
     from yangfan.protocol.presets import Preset
     from yangfan.server.services.replica import Replica
+
+_ReplyT = TypeVar("_ReplyT")
 
 ATTEMPTS = 4
 """Starts of one call on engines that die under it before anything was sent."""
@@ -51,39 +61,71 @@ class Service:
         return self.replica.engine.context_tokens
 
     async def chat(self, request: ChatRequest) -> ChatReply:
-        """Whole answers. An engine that dies is waited for and asked again: nothing was sent yet.
+        """Whole answers of a conversation. An engine that dies is waited for and asked again: nothing was sent yet.
 
         Raises:
             Overloaded: Too many calls wait, or no engine came up in time.
             EngineFailed: Engines died under the call again and again.
         """
-        self._admit()
-        try:
-            deadline = self._deadline()
-            for attempt in range(ATTEMPTS):
-                engine = await self._engine(deadline)
-                try:
-                    return await engine.chat(request)
-                except EngineFailed as error:
-                    await self._died(error, attempt, deadline)
-        finally:
-            self._in_flight -= 1
-        raise AssertionError("the last attempt raises")
+        return await self._whole(lambda engine: engine.chat(request))
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Answers as they come. Before the first delta a dead engine is replaced; after it, EngineFailed ends the stream.
 
         Raises:
             Overloaded: Too many calls wait, or no engine came up in time.
             EngineFailed: The engine died after the first delta, or again and again before it.
         """
+        return self._streamed(lambda engine: engine.chat_stream(request))
+
+    async def complete(self, request: CompletionRequest) -> ChatReply:
+        """Whole continuations of a text; waits, tries again and raises as `chat` does."""
+        return await self._whole(lambda engine: engine.complete(request))
+
+    def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
+        """Continuations as they come; waits, tries again and raises as `stream` does."""
+        return self._streamed(lambda engine: engine.complete_stream(request))
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Tokens of the prompt under the model's own template."""
+        engine = await self._engine(self._deadline())
+        return await engine.count_tokens(messages)
+
+    async def count_text_tokens(self, text: str) -> int:
+        """Tokens of a text as it stands, without a template."""
+        engine = await self._engine(self._deadline())
+        return await engine.count_text_tokens(text)
+
+    async def slots(self) -> Slots:
+        """How busy the engine is."""
+        return await self.replica.engine.slots()
+
+    async def _whole(self, ask: Callable[[Engine], Awaitable[_ReplyT]]) -> _ReplyT:
+        """What `ask` gets from an engine that lives long enough to answer."""
+        self._admit()
+        try:
+            deadline = self._deadline()
+            for attempt in range(ATTEMPTS):
+                engine = await self._engine(deadline)
+                try:
+                    return await ask(engine)
+                except EngineFailed as error:
+                    await self._died(error, attempt, deadline)
+        finally:
+            self._in_flight -= 1
+        raise AssertionError("the last attempt raises")
+
+    async def _streamed(
+        self, ask: Callable[[Engine], AsyncGenerator[Delta]]
+    ) -> AsyncGenerator[Delta]:
+        """The deltas of `ask`, from an engine that lives long enough to begin."""
         self._admit()
         try:
             deadline, started = self._deadline(), False
             for attempt in range(ATTEMPTS):
                 engine = await self._engine(deadline)
                 try:
-                    async with aclosing(engine.chat_stream(request)) as deltas:  # pyright: ignore[reportArgumentType] - the interface promises a generator
+                    async with aclosing(ask(engine)) as deltas:
                         async for delta in deltas:
                             started = True
                             yield delta
@@ -93,15 +135,6 @@ class Service:
                     return
         finally:
             self._in_flight -= 1
-
-    async def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Tokens of the prompt under the model's own template."""
-        engine = await self._engine(self._deadline())
-        return await engine.count_tokens(messages)
-
-    async def slots(self) -> Slots:
-        """How busy the engine is."""
-        return await self.replica.engine.slots()
 
     def _admit(self) -> None:
         room = self.replica.engine.spec.slots + self._policy.max_waiting
