@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yangfan.errors import BadReply
-from yangfan.protocol.sse import DONE, Decoder, Event, encode
+from yangfan.protocol.sse import DONE, Decoder, Event, encode, pieces
 
 payloads = st.text().map(
     lambda text: text.replace("\r", "").replace("\n", "").encode("utf-8", "replace")
@@ -85,3 +85,13 @@ def test_an_event_that_grows_without_end_is_refused(chunk: bytes):
 def test_many_small_events_never_reach_the_limit():
     decoder = Decoder(max_event_bytes=100)
     assert sum(len(decoder.feed(encode(b"x" * 50))) for _ in range(50)) == 50
+
+
+@pytest.mark.parametrize("length", [0, 1, 9, 10, 11, 20, 21, 95])
+def test_pieces_join_to_the_text_and_none_is_longer(length: int):
+    text = "字🚢x"[: max(length, 0)] * (length // 3 + 1)
+    text = text[:length]
+    cut = pieces(text, 10)
+    assert "".join(cut) == text
+    assert all(len(piece) <= 10 for piece in cut)
+    assert cut, "an event may be empty but must be"

@@ -31,6 +31,13 @@ def encode(data: bytes, name: str = "") -> bytes:
     return b"data: %b\n\n" % data
 
 
+def pieces(text: str, size_chars: int = 8192) -> list[str]:
+    """Text cut so that no event's line passes the 64 KiB that some clients read at most."""
+    if len(text) <= size_chars:
+        return [text]
+    return [text[start : start + size_chars] for start in range(0, len(text), size_chars)]
+
+
 def _no_lines() -> list[bytes]:
     return []
 

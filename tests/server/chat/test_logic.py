@@ -23,7 +23,7 @@ from yangfan.engines.base import (
 from yangfan.errors import ContextTooLong, InvalidSystem, TooManyCharacters
 from yangfan.protocol import presets
 from yangfan.server.chat import Chat
-from yangfan.server.chat.logic import DEFAULT_OUTPUT_TOKENS, pieces
+from yangfan.server.chat.logic import DEFAULT_OUTPUT_TOKENS
 from yangfan.server.services import Service, Services
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.service import ServicePolicy
@@ -190,13 +190,3 @@ async def test_presets_limit_of_tokens_holds_below_the_context(chat: Chat):
     await chat.answer(target, request_of(Message("user", "a " * limit)))
     with pytest.raises(ContextTooLong, match=f"ERNIE-3.5-8K takes {limit}"):
         await chat.answer(target, request_of(Message("user", "a " * (limit + 1))))
-
-
-@pytest.mark.parametrize("length", [0, 1, 9, 10, 11, 20, 21, 95])
-def test_pieces_join_to_the_text_and_none_is_longer(length: int):
-    text = "字🚢x"[: max(length, 0)] * (length // 3 + 1)
-    text = text[:length]
-    cut = pieces(text, 10)
-    assert "".join(cut) == text
-    assert all(len(piece) <= 10 for piece in cut)
-    assert cut, "an event may be empty but must be"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from yangfan.errors import ContextTooLong, InvalidSystem, TooManyCharacters
+from yangfan.errors import InvalidSystem
+from yangfan.server.services import check_characters, check_tokens, with_defaults
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -19,8 +20,6 @@ DEFAULT_OUTPUT_TOKENS = 2048
 
 TEMPLATE_BYTES_PER_MESSAGE = 64
 """Upper bound of what a chat template adds around a message, in bytes, and so in tokens."""
-
-Header = tuple[bytes, bytes]
 
 
 class Chat:
@@ -56,58 +55,31 @@ class Chat:
 
     async def _prepared(self, target: Target, request: ChatRequest) -> ChatRequest:
         await self._check_input(target, request.messages)
-        sampling, preset = request.sampling, target.preset
-        limit = sampling.max_output_tokens
-        if limit is None:
-            limit = preset.default_output_tokens if preset is not None else DEFAULT_OUTPUT_TOKENS
-        limit = min(limit, target.service.context_tokens)
-        changes: dict[str, float | int] = {"max_output_tokens": limit}
-        if preset is not None and preset.family == "ernie":
-            if sampling.temperature is None:
-                changes["temperature"] = preset.default_temperature
-            if sampling.top_p is None:
-                changes["top_p"] = preset.default_top_p
-        return msgspec.structs.replace(
-            request, sampling=msgspec.structs.replace(sampling, **changes)
-        )
+        sampling = with_defaults(target, request.sampling, output_tokens=DEFAULT_OUTPUT_TOKENS)
+        return msgspec.structs.replace(request, sampling=sampling)
 
     async def _check_input(self, target: Target, messages: Sequence[Message]) -> None:
-        max_chars = target.preset.max_input_chars if target.preset is not None else None
-        max_tokens = target.preset.max_input_tokens if target.preset is not None else None
+        highest = target.preset.max_input_chars if target.preset is not None else None
         texts = [_text(message) for message in messages]
-        if max_chars is not None:
-            if messages[0].role == "system" and len(texts[0]) > max_chars:
-                raise InvalidSystem(
-                    f"Invalid Argument, system is longer than {max_chars} characters; shorten it"
-                )
-            total = sum(map(len, texts))
-            if total > max_chars:
-                raise TooManyCharacters(
-                    f"the max input characters is {max_chars}; messages and system have {total}, drop or shorten some"
-                )
-        limit = min(max_tokens or target.service.context_tokens, target.service.context_tokens - 1)
+        if highest is not None and messages[0].role == "system" and len(texts[0]) > highest:
+            raise InvalidSystem(
+                f"Invalid Argument, system is longer than {highest} characters; shorten it"
+            )
+        check_characters(
+            target,
+            sum(map(len, texts)),
+            of="messages and system have",
+            remedy="drop or shorten some",
+        )
         # A token holds at least one byte, so most prompts need no exact count.
         upper_bound = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
         upper_bound += TEMPLATE_BYTES_PER_MESSAGE * (len(texts) + 1)
-        if upper_bound <= limit:
-            return
-        tokens = await target.service.count_tokens(messages)
-        if tokens > limit:
-            raise ContextTooLong(
-                f"Prompt tokens too long: {tokens} tokens, {target.asked} takes {limit}; drop or shorten messages"
-            )
-
-
-def answered_by(target: Target) -> tuple[Header, ...]:
-    """The header that names the model that really answers."""
-    return ((b"X-Yangfan-Model", target.service.name.encode("ascii", "replace")),)
-
-
-def pieces(text: str, size_chars: int = 8192) -> list[str]:
-    """Text cut so that no event's line passes the 64 KiB that some clients read at most."""
-    if len(text) <= size_chars:
-        return [text]
-    return [text[start : start + size_chars] for start in range(0, len(text), size_chars)]
+        await check_tokens(
+            target,
+            upper_bound,
+            lambda: target.service.count_tokens(messages),
+            remedy="drop or shorten messages",
+        )
 
 
 def _text(message: Message) -> str:

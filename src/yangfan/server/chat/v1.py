@@ -12,6 +12,7 @@ from msgspec import UNSET
 from yangfan.engines import base
 from yangfan.engines.base import Finish
 from yangfan.errors import Invalid, InvalidMessages, InvalidUserSetting
+from yangfan.protocol.sse import pieces
 from yangfan.protocol.v1.chat import (
     CHAT,
     ChatEvent,
@@ -23,13 +24,14 @@ from yangfan.protocol.v1.chat import (
     Message,
     Usage,
 )
-from yangfan.server.chat.logic import Chat, answered_by, pieces
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
+from yangfan.server.services import answered_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from yangfan.server.chat.logic import Chat
     from yangfan.server.services import Target
 
 _ASKING = ("user", "function")

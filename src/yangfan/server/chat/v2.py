@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 from yangfan.engines import base
 from yangfan.engines.base import Finish
 from yangfan.errors import Invalid, InvalidMessages, MalformedArgument
+from yangfan.protocol.sse import pieces
 from yangfan.protocol.v2.chat import (
     CHAT,
     AnswerMessage,
@@ -33,13 +34,14 @@ from yangfan.protocol.v2.chat import (
     ToolCall,
     Usage,
 )
-from yangfan.server.chat.logic import Chat, answered_by, pieces
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
+from yangfan.server.services import answered_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from yangfan.server.chat.logic import Chat
     from yangfan.server.services import Target
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")

@@ -1,6 +1,20 @@
 """A model behind an address: names, replicas, restarts, retries. `Services` finds and runs them."""
 
 from yangfan.server.services.logic import Services
+from yangfan.server.services.rules import (
+    answered_by,
+    check_characters,
+    check_tokens,
+    with_defaults,
+)
 from yangfan.server.services.service import Service, Target
 
-__all__ = ["Service", "Services", "Target"]
+__all__ = [
+    "Service",
+    "Services",
+    "Target",
+    "answered_by",
+    "check_characters",
+    "check_tokens",
+    "with_defaults",
+]

@@ -1,0 +1,93 @@
+"""What a name allows and assumes: how long an input may be, how long an answer becomes, how its tokens are picked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from yangfan.errors import ContextTooLong, TooManyCharacters
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from yangfan.engines.base import Sampling
+    from yangfan.server.services.service import Target
+
+Header = tuple[bytes, bytes]
+
+
+def answered_by(target: Target) -> tuple[Header, ...]:
+    """The header that names the model that really answers."""
+    return ((b"X-Yangfan-Model", target.service.name.encode("ascii", "replace")),)
+
+
+def with_defaults(target: Target, sampling: Sampling, *, output_tokens: int) -> Sampling:
+    """`sampling`, completed with what Qianfan assumes for the name.
+
+    Args:
+        target: What the name means.
+        sampling: What the request says.
+        output_tokens: Most tokens of an answer when neither the request nor a preset says.
+    """
+    preset, limit = target.preset, sampling.max_output_tokens
+    if limit is None:
+        limit = output_tokens if preset is None else preset.default_output_tokens
+    changes: dict[str, float | int] = {
+        "max_output_tokens": min(limit, target.service.context_tokens)
+    }
+    if preset is not None and preset.family == "ernie":
+        if sampling.temperature is None:
+            changes["temperature"] = preset.default_temperature
+        if sampling.top_p is None:
+            changes["top_p"] = preset.default_top_p
+    return msgspec.structs.replace(sampling, **changes)
+
+
+def check_characters(target: Target, characters: int, *, of: str, remedy: str) -> None:
+    """Refuse an input with more characters than the name takes.
+
+    Args:
+        target: What the name means.
+        characters: How many there are.
+        of: Whose they are, with a verb: ``the prompt has``.
+        remedy: What to do about it: ``shorten it``.
+
+    Raises:
+        TooManyCharacters: There are too many.
+    """
+    highest = target.preset.max_input_chars if target.preset is not None else None
+    if highest is not None and characters > highest:
+        raise TooManyCharacters(
+            f"the max input characters is {highest}; {of} {characters}, {remedy}"
+        )
+
+
+async def check_tokens(
+    target: Target, most: int, count: Callable[[], Awaitable[int]], *, remedy: str
+) -> int:
+    """Refuse an input with more tokens than the name takes or than leave the model room for an answer.
+
+    Args:
+        target: What the name means.
+        most: An upper bound of the tokens; `count` is called only where that does not settle it.
+        count: Counts them.
+        remedy: What to do about too many: ``shorten the prompt``.
+
+    Returns:
+        The tokens if they were counted, else `most`.
+
+    Raises:
+        ContextTooLong: There are too many.
+    """
+    limit = target.service.context_tokens - 1
+    if target.preset is not None and target.preset.max_input_tokens is not None:
+        limit = min(limit, target.preset.max_input_tokens)
+    if most <= limit:
+        return most
+    tokens = await count()
+    if tokens > limit:
+        raise ContextTooLong(
+            f"Prompt tokens too long: {tokens} tokens, {target.asked} takes {limit}; {remedy}"
+        )
+    return tokens
