@@ -139,3 +139,16 @@ def model_path(model_cache: Path) -> Path:
 
     store = ModelStore(model_cache)
     return asyncio.run(pull(MODEL, store=store, egress=Egress())).path
+
+
+@pytest.fixture(scope="session")
+def minilm_folder(model_cache: Path) -> Path:
+    """The embedded embeddings model as it comes, fetched once."""
+    import asyncio
+
+    from yangfan.egress import Egress
+    from yangfan.hub.pull import pull
+    from yangfan.hub.store import ModelStore
+
+    store = ModelStore(model_cache)
+    return asyncio.run(pull("all-minilm-l6-v2", store=store, egress=Egress())).folder

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -159,11 +159,29 @@ class ChatReply(msgspec.Struct, frozen=True):
     usage: Usage
 
 
+class EmbeddingsReply(msgspec.Struct, frozen=True):
+    """One vector of length 1 for each text, in the order of the texts; all have the same number of dimensions."""
+
+    vectors: tuple[list[float], ...]
+    usage: Usage
+
+
+class RerankReply(msgspec.Struct, frozen=True):
+    """How relevant each document is, in the order of the documents; higher is more relevant."""
+
+    scores: tuple[float, ...]
+    usage: Usage
+
+
 class Slots(msgspec.Struct, frozen=True):
     """How busy an engine is: generations running now, and how many can run side by side."""
 
     busy: int
     total: int
+
+
+Kind = Literal["chat", "embeddings", "rerank"]
+"""What a model can be asked for. Who can chat can complete, too."""
 
 
 class EngineSpec(msgspec.Struct, frozen=True):
@@ -196,7 +214,9 @@ class Engine(Protocol):
 
     spec: EngineSpec
     context_tokens: int
-    """Prompt and answer together, known after `start`."""
+    """Prompt and answer together, known after `start`; of a model that gives embeddings, the longest text."""
+    kinds: frozenset[Kind]
+    """What the model can be asked for, known before `start`; the methods for the rest raise."""
 
     @property
     def running(self) -> bool:
@@ -234,6 +254,16 @@ class Engine(Protocol):
 
     def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
         """Continue a text and yield as tokens come. The generator must be closed (`aclosing`)."""
+        ...
+
+    async def embed(
+        self, texts: Sequence[str], *, max_tokens: int | None = None
+    ) -> EmbeddingsReply:
+        """Turn each text into a vector; what a text has beyond `max_tokens` is left out. Raises ContextTooLong."""
+        ...
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
+        """Tell how relevant each document is to `query`. Raises ContextTooLong."""
         ...
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:

@@ -9,6 +9,7 @@ What it does, exactly:
   (`tokenize`; joining the tokens gives the text). The prompt is ``role: text`` and a line feed for each message.
 * A completion goes on by repeating its prompt, token for token, and then ends.
 * `max_output_tokens`, `stop`, `n` and log-probabilities (always 0.0) work; temperature, penalties, seed and the like change nothing.
+* Embeddings are the hashed character n-grams of `_ngrams`: like texts have like vectors. Rerank scores by their cosines.
 * A prompt that leaves no token of the context for an answer is refused as too long.
 * More requests than slots wait, first come, first served; a client that leaves frees its slot.
 
@@ -30,7 +31,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from yangfan.engines._ngrams import cosine, vector_of
 from yangfan.engines.process import ChildProcess, ParentLink
+from yangfan.engines.wire.embeddings import (
+    EmbeddingItem,
+    EmbeddingsResult,
+    RerankBody,
+    RerankItem,
+    RerankResult,
+)
 from yangfan.engines.wire.engine import ChildEngine, Ready
 from yangfan.engines.wire.errors import ErrorBody, ErrorDetail
 from yangfan.engines.wire.listener import Exchange
@@ -57,7 +66,7 @@ from yangfan.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from yangfan.engines.base import Engine, EngineSpec
+    from yangfan.engines.base import Engine, EngineSpec, Kind
 
 DEFAULT_CONTEXT_TOKENS = 8192
 
@@ -103,7 +112,8 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
     process = ChildProcess(
         f"the echo engine of {spec.model!r}", [sys.executable, "-m", __spec__.name], workdir
     )
-    return ChildEngine(spec, process, msgspec.structs.asdict(config))
+    kinds: frozenset[Kind] = frozenset({"chat", "embeddings", "rerank"})
+    return ChildEngine(spec, process, msgspec.structs.asdict(config), kinds=kinds)
 
 
 FORMATS: frozenset[str] = frozenset()
@@ -118,6 +128,12 @@ def missing() -> str | None:
 def tokenize(text: str) -> list[str]:
     """The tokens of `text`; joined they are `text` again."""
     return _TOKEN.findall(text)
+
+
+class EchoEmbeddingsBody(msgspec.Struct):
+    """Body of POST /v1/embeddings: each text whole or in its tokens."""
+
+    input: list[str | list[str]]
 
 
 class EchoCompletion(Completion):
@@ -230,6 +246,8 @@ class Echo:
             "/chat/completions": self._chat,
             "/v1/completions": self._complete,
             "/completions": self._complete,
+            "/v1/embeddings": self._embed,
+            "/v1/rerank": self._rerank,
             "/tokenize": self._tokenize,
             "/apply-template": self._apply_template,
             "/slots": self._report_slots,
@@ -331,6 +349,28 @@ class Echo:
             created=int(time.time()),
             model=self._config.model,
         )
+
+    def _embed(self, exchange: Exchange) -> None:
+        body = msgspec.json.decode(exchange.body, type=EchoEmbeddingsBody)
+        texts = ["".join(text) for text in body.input]
+        counts = [len(tokenize(text)) for text in texts]
+        if max(counts) > self._config.context_tokens:
+            detail = _too_long(max(counts), self._config.context_tokens)
+            exchange.reply(400, self._encode(ErrorBody(detail)))
+            return
+        items = [EmbeddingItem(index, vector_of(text)) for index, text in enumerate(texts)]
+        result = EmbeddingsResult(items, UsageCounts(sum(counts), 0, sum(counts)))
+        exchange.reply(200, self._encode(result))
+
+    def _rerank(self, exchange: Exchange) -> None:
+        body = msgspec.json.decode(exchange.body, type=RerankBody)
+        query = vector_of(body.query)
+        items = [
+            RerankItem(index, cosine(query, vector_of(document)))
+            for index, document in enumerate(body.documents)
+        ]
+        tokens = sum(len(tokenize(text)) for text in (body.query, *body.documents))
+        exchange.reply(200, self._encode(RerankResult(items, UsageCounts(tokens, 0, tokens))))
 
     def _tokenize(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=TokenizeBody)

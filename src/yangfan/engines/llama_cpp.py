@@ -8,6 +8,10 @@ What a request leaves open is llama.cpp's default: temperature 0.8, top_p 0.95, 
 64 tokens). A seed gives the same text again on an idle engine; beside other requests the batch changes the last bits of the logits.
 `min_output_tokens` is not supported by llama.cpp and has no effect.
 
+What a model can be asked for is read from its file: an encoder (BERT and its kin) or a file with a pooling type gives embeddings,
+pooling type rank gives rerank, every other model chats. A text for embeddings may have 2048 tokens, fewer if the model takes fewer,
+more if `context_tokens` says so: it is computed in one batch, whose memory grows with it.
+
 Options (`EngineSpec.options`):
     kv_tokens: Most tokens in the KV pool (default 32768; SmolLM2-135M needs 23 KB for each).
     default_output_tokens: Limit of an answer whose request sets none (default 1024, as on Qianfan).
@@ -29,14 +33,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from yangfan.engines._admission import Admission
-from yangfan.engines._gguf import NotGGUFError, read_context_tokens
+from yangfan.engines._gguf import POOLING_NONE, Facts, NotGGUFError, read_facts
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.chat import gather_reply
 from yangfan.engines.wire.engine import ChildEngine, Ready
 from yangfan.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from yangfan.engines.base import (
@@ -44,9 +48,12 @@ if TYPE_CHECKING:
         ChatRequest,
         CompletionRequest,
         Delta,
+        EmbeddingsReply,
         Engine,
         EngineSpec,
+        Kind,
         Message,
+        RerankReply,
     )
 
 RequestT = TypeVar("RequestT", "ChatRequest", "CompletionRequest")
@@ -63,6 +70,9 @@ CONTROL_THREADS = 16
 
 BATCH_TOKENS = 256
 """Prompt tokens read at a time: the running answers get their next token in between, and a caller that left is noticed."""
+
+DEFAULT_TEXT_TOKENS = 2048
+"""Longest text to embed or rerank, unless the model takes less or the spec says more."""
 
 START_SECONDS = 60.0
 START_SECONDS_PER_GIB = 20.0
@@ -146,7 +156,9 @@ class LlamaEngine(ChildEngine):
             gpu_layers=options.gpu_layers,
             prompt_cache_mib=options.prompt_cache_mib,
         )
-        super().__init__(spec, process, msgspec.structs.asdict(config), LlamaReady)
+        super().__init__(
+            spec, process, msgspec.structs.asdict(config), LlamaReady, frozenset({_kind(path)})
+        )
         self._default_output_tokens = options.default_output_tokens
         self._admission = Admission(tokens=0, slots=spec.slots)
 
@@ -175,6 +187,18 @@ class LlamaEngine(ChildEngine):
             async for delta in deltas:
                 yield delta
 
+    async def embed(
+        self, texts: Sequence[str], *, max_tokens: int | None = None
+    ) -> EmbeddingsReply:
+        """Turn each text into a vector; what a text has beyond `max_tokens` is left out."""
+        async with self._admit_texts(texts):
+            return await super().embed(texts, max_tokens=max_tokens)
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
+        """Tell how relevant each document is to `query`."""
+        async with self._admit_texts([query + document for document in documents]):
+            return await super().rerank(query, documents)
+
     def _became_ready(self, ready: Ready) -> None:
         super()._became_ready(ready)
         assert isinstance(ready, LlamaReady)
@@ -197,6 +221,17 @@ class LlamaEngine(ChildEngine):
         answer_tokens = min(answer_tokens, self.context_tokens)
         tokens = min(prompt_tokens + request.n * answer_tokens, request.n * self.context_tokens)
         return self._admission.hold(tokens=tokens, slots=request.n)
+
+    def _admit_texts(self, texts: Sequence[str]) -> AbstractAsyncContextManager[None]:
+        tokens = sum(min(SPECIAL_TOKENS + _size_bytes(text), self.context_tokens) for text in texts)
+        return self._admission.hold(tokens=tokens, slots=len(texts))
+
+
+def _kind(path: Path) -> Kind:
+    try:
+        return read_facts(path).kind
+    except (NotGGUFError, OSError):
+        return "chat"  # the child says what is wrong with the file
 
 
 def _most_prompt_tokens(request: ChatRequest) -> int:
@@ -233,13 +268,16 @@ def main() -> None:
     link = ParentLink()
     config = msgspec.json.decode(link.config, type=LlamaConfig)
     try:
-        trained_tokens = read_context_tokens(Path(config.path))
+        facts = read_facts(Path(config.path))
     except (NotGGUFError, OSError) as error:
         raise SystemExit(str(error)) from None
-    known = [tokens for tokens in (config.context_tokens, trained_tokens) if tokens is not None]
+    asked_tokens = config.context_tokens
+    if asked_tokens is None and facts.kind != "chat":
+        asked_tokens = DEFAULT_TEXT_TOKENS
+    known = [tokens for tokens in (asked_tokens, facts.context_tokens) if tokens is not None]
     context_tokens = min(known, default=config.kv_tokens)
     kv_tokens = min(config.slots * context_tokens, config.kv_tokens)
-    server = _start_server(config, context_tokens=context_tokens, kv_tokens=kv_tokens)
+    server = _start_server(config, facts, context_tokens=context_tokens, kv_tokens=kv_tokens)
     port = int(server.listening_address.rpartition(":")[2])
     context_tokens = min(context_tokens, kv_tokens)
     ready = LlamaReady(port=port, context_tokens=context_tokens, kv_tokens=kv_tokens)
@@ -247,7 +285,7 @@ def main() -> None:
     threading.Event().wait()
 
 
-def _start_server(config: LlamaConfig, *, context_tokens: int, kv_tokens: int) -> Any:
+def _start_server(config: LlamaConfig, facts: Facts, *, context_tokens: int, kv_tokens: int) -> Any:
     xllamacpp = importlib.import_module("xllamacpp")  # it has no type stubs
     params = xllamacpp.CommonParams()
     params.model.path = config.path
@@ -256,6 +294,11 @@ def _start_server(config: LlamaConfig, *, context_tokens: int, kv_tokens: int) -
     params.n_ctx = kv_tokens
     params.kv_unified = True
     params.kv_unified_per_slot = context_tokens
+    if facts.kind != "chat":
+        params.embedding = True
+        params.n_batch = params.n_ubatch = context_tokens  # no text may be cut in two
+        if facts.pooling_type in {None, POOLING_NONE}:
+            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.cpuparams.n_threads = config.threads
     params.cpuparams_batch.n_threads = config.threads
     params.n_gpu_layers = config.gpu_layers

@@ -3,6 +3,7 @@
     root/blobs/<sha256>                              every file once, whatever model it belongs to
     root/models/<name>/manifest.json                 the truth: which files, and from where; written last
     root/models/<name>/files/<digest>/<path>         hard links to blobs (copies where links are impossible)
+    root/models/<name>/converted/                    the same for engines that read another format, made from the files
     root/partial/<name>/                             what a pull has fetched so far
     root/locks/                                      one pull per model at a time
 
@@ -177,6 +178,15 @@ class ModelStore:
             for blob in self._blobs.iterdir():
                 if blob.name not in used:
                     blob.unlink(missing_ok=True)
+
+    def converted_file(self, model: StoredModel, version: str) -> Path:
+        """Where to keep these very files in the form that an engine reads; removed with the model.
+
+        Args:
+            model: A model of this store.
+            version: Of the converter, with the file's ending: another one must not find this file.
+        """
+        return self._models / model.name / "converted" / f"{model.manifest.digest}.{version}"
 
     def is_intact(self, model: StoredModel) -> bool:
         """Whether every file is there in its size. Cheap: no content is read."""

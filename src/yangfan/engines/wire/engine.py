@@ -14,8 +14,11 @@ from yangfan.engines.base import (
     ChatRequest,
     CompletionRequest,
     Delta,
+    EmbeddingsReply,
     EngineSpec,
+    Kind,
     Message,
+    RerankReply,
     Slots,
 )
 from yangfan.engines.wire.chat import (
@@ -26,6 +29,13 @@ from yangfan.engines.wire.chat import (
     read_deltas,
 )
 from yangfan.engines.wire.completion import completed, encode_completion
+from yangfan.engines.wire.embeddings import (
+    EmbeddingsBody,
+    RerankBody,
+    TextOrTokens,
+    embeddings_of,
+    scores_of,
+)
 from yangfan.engines.wire.errors import refusal
 from yangfan.engines.wire.pool import Pool
 from yangfan.engines.wire.types import Prompt, SlotState, TemplateBody, TokenizeBody, Tokens
@@ -41,6 +51,8 @@ CONTROL_TIMEOUT_SECONDS = 30.0
 
 _CHAT_PATH = "/v1/chat/completions"
 _COMPLETION_PATH = "/v1/completions"
+_EMBEDDINGS_PATH = "/v1/embeddings"
+_RERANK_PATH = "/v1/rerank"
 _T = TypeVar("_T")
 
 
@@ -65,6 +77,7 @@ class ChildEngine:
         process: ChildProcess,
         config: Mapping[str, Any],
         ready_type: type[Ready] = Ready,
+        kinds: frozenset[Kind] = frozenset({"chat"}),
     ) -> None:
         """Describe the engine; nothing runs yet.
 
@@ -73,8 +86,10 @@ class ChildEngine:
             process: The child that `start` starts.
             config: What the child is told as JSON, besides the `api_key` that callers must present.
             ready_type: What its ready line holds.
+            kinds: What the model can be asked for.
         """
         self.spec = spec
+        self.kinds = kinds
         self.context_tokens = spec.context_tokens or 0
         self._process = process
         self._config = config
@@ -139,6 +154,34 @@ class ChildEngine:
         body = encode_completion(self.spec.model, request)
         events = self._connected().stream(_COMPLETION_PATH, body)
         return completed(read_deltas(events, request.n), request)
+
+    async def embed(
+        self, texts: Sequence[str], *, max_tokens: int | None = None
+    ) -> EmbeddingsReply:
+        """Turn each text into a vector; what a text has beyond `max_tokens` is left out."""
+        cut: list[TextOrTokens] = [await self._cut(text, max_tokens) for text in texts]
+        body = msgspec.json.encode(EmbeddingsBody(self.spec.model, cut))
+        status, reply = await self._connected().post(_EMBEDDINGS_PATH, body)
+        if status != 200:
+            raise refusal(status, reply)
+        return embeddings_of(reply, len(texts))
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
+        """Tell how relevant each document is to `query`."""
+        body = msgspec.json.encode(RerankBody(self.spec.model, query, list(documents)))
+        status, reply = await self._connected().post(_RERANK_PATH, body)
+        if status != 200:
+            raise refusal(status, reply)
+        return scores_of(reply, documents)
+
+    async def _cut(self, text: str, max_tokens: int | None) -> TextOrTokens:
+        # No token is shorter than a byte, and two special ones stand around them.
+        if max_tokens is None or len(text.encode("utf-8", "replace")) + 2 <= max_tokens:
+            return text
+        tokens = (await self._control("/tokenize", TokenizeBody(text), Tokens)).tokens
+        if len(tokens) <= max_tokens:
+            return text
+        return [*tokens[: max_tokens - 1], tokens[-1]]  # the last one marks the end of the text
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt that `messages` become under the model's own chat template."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from yangfan.errors import ContextTooLong, EngineFailed, Invalid, Overloaded, RefusedError
@@ -23,6 +25,9 @@ class ErrorBody(msgspec.Struct):
     error: ErrorDetail
 
 
+_TOO_LARGE = re.compile(r"input \((\d+) tokens\) is too large to process.*batch size: (\d+)")
+"""llama.cpp about a text to embed that does not fit one batch; it comes with status 500."""
+
 _decoder = msgspec.json.Decoder(ErrorBody)
 
 
@@ -41,6 +46,12 @@ def refusal_from(detail: ErrorDetail, status: int) -> RefusedError:
         return ContextTooLong(
             f"the prompt has {detail.n_prompt_tokens} tokens and the model takes {detail.n_ctx}, prompt and answer "
             "together; shorten the messages"
+        )
+    too_large = _TOO_LARGE.match(detail.message)
+    if too_large:
+        tokens, most_tokens = too_large.groups()
+        return ContextTooLong(
+            f"a text has {tokens} tokens and the model takes {most_tokens}; shorten it"
         )
     if 400 <= status < 500 and status not in {401, 403, 404}:
         return Invalid(detail.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING
 from yangfan import errors, extensions
 from yangfan.engines.base import Engine, EngineSpec
 from yangfan.engines.choice import choose
-from yangfan.hub import catalogue, pull
+from yangfan.hub import catalogue, convert_bert, pull
 from yangfan.hub.sources.base import HubSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from yangfan.egress import Egress
-    from yangfan.hub.store import ModelStore
+    from yangfan.hub.store import ModelStore, StoredModel
     from yangfan.server.settings import Settings
 
 ECHO = "echo"
@@ -80,6 +81,9 @@ class Models:
                 progress=progress,
                 settings=self._hubs,
             )
+        if stored.format == "safetensors" and convert_bert.is_bert(stored.folder):
+            path = await asyncio.to_thread(self._converted, stored)
+            return self._plan(reference, _engine_for("gguf", reference), path)
         return self._plan(reference, _engine_for(stored.format, reference), stored.path)
 
     def engine(self, plan: Plan, workdir: Path) -> Engine:
@@ -97,6 +101,13 @@ class Models:
         workdir.mkdir(parents=True, exist_ok=True)
         engine: Engine = module.create(plan.spec, workdir)
         return engine
+
+    def _converted(self, stored: StoredModel) -> Path:
+        """The GGUF file of a BERT encoder, made when it is first wanted."""
+        path = self._store.converted_file(stored, convert_bert.VERSION)
+        if not path.is_file():
+            convert_bert.convert(stored.folder, path)
+        return path
 
     def _plan_of_file(self, file: Path) -> Plan:
         path = file.expanduser().absolute()

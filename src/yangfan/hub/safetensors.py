@@ -1,0 +1,84 @@
+"""Read safetensors files: names, shapes and bytes of tensors, nothing of any ML library.
+
+The format: https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header, the data).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from yangfan.errors import ConfigurationError
+from yangfan.hub.content import MAX_HEADER_BYTES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ITEM_BYTES: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
+"""Bytes of one number, for the types that models use."""
+
+
+class TensorInfo(msgspec.Struct, frozen=True):
+    """Where a tensor is: `data_offsets` count from the end of the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+class SafetensorsFile:
+    """One file, its header checked; tensors are read when they are asked for.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigurationError: It is damaged: no header, or tensors that lie outside of it.
+        OSError: It cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            size_bytes = path.stat().st_size
+            head = file.read(8)
+            header_bytes = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+            if not 2 <= header_bytes <= min(MAX_HEADER_BYTES, size_bytes - 8):
+                raise ConfigurationError(f"{path} is no whole safetensors file; get it again")
+            self._data_offset = 8 + header_bytes
+            self.tensors = self._read_header(file.read(header_bytes), size_bytes)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a tensor, row-major, little-endian."""
+        begin, end = self.tensors[name].data_offsets
+        with self.path.open("rb") as file:
+            file.seek(self._data_offset + begin)
+            return file.read(end - begin)
+
+    def _read_header(self, header: bytes, size_bytes: int) -> dict[str, TensorInfo]:
+        try:
+            raw = msgspec.json.decode(header, type=dict[str, msgspec.Raw])
+            raw.pop("__metadata__", None)
+            tensors = {
+                name: msgspec.json.decode(entry, type=TensorInfo) for name, entry in raw.items()
+            }
+        except msgspec.MsgspecError as error:
+            raise ConfigurationError(
+                f"{self.path} has a damaged header ({error}); get it again"
+            ) from error
+        for name, tensor in tensors.items():
+            begin, end = tensor.data_offsets
+            item_bytes = ITEM_BYTES.get(tensor.dtype)
+            if (
+                not 0 <= begin <= end <= size_bytes - self._data_offset
+                or min(tensor.shape, default=0) < 0
+                or item_bytes is None
+                or end - begin != math.prod(tensor.shape) * item_bytes
+            ):
+                raise ConfigurationError(
+                    f"{self.path}: tensor {name[:80]!r} does not lie inside the file as its shape says; get it again"
+                )
+        return tensors
