@@ -74,6 +74,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
     `tool_choice` is "none", "auto", "required" or the name of a tool behind "function:"; `response_format` is OpenAI's
     object (``{"type": "json_object"}``); `n` is the number of answers; `top_logprobs` None means no log-probabilities.
+    `enable_thinking` tells a chat template that has the switch whether the model is to think first; None leaves it alone.
     """
 
     messages: tuple[Message, ...]
@@ -85,6 +86,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     response_format: Mapping[str, Any] | None = None
     logprobs: bool = False
     top_logprobs: int | None = None
+    enable_thinking: bool | None = None
 
 
 class CompletionRequest(msgspec.Struct, frozen=True):

@@ -35,6 +35,7 @@ import msgspec
 from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import POOLING_NONE, Facts, NotGGUFError, read_facts
 from yangfan.engines.process import ChildProcess, ParentLink
+from yangfan.engines.wire.calling import prepare, read_calls
 from yangfan.engines.wire.chat import gather_reply
 from yangfan.engines.wire.engine import ChildEngine, Ready
 from yangfan.errors import ConfigurationError
@@ -106,6 +107,18 @@ class LlamaReady(Ready):
     kv_tokens: int
 
 
+class TemplateAbilities(msgspec.Struct, frozen=True):
+    """What llama.cpp found that the model's chat template can render."""
+
+    supports_tools: bool = False
+
+
+class LlamaProperties(msgspec.Struct):
+    """Reply of GET /props."""
+
+    chat_template_caps: TemplateAbilities = TemplateAbilities()
+
+
 def create(spec: EngineSpec, workdir: Path) -> Engine:
     """Make the (not yet started) engine.
 
@@ -161,6 +174,13 @@ class LlamaEngine(ChildEngine):
         )
         self._default_output_tokens = options.default_output_tokens
         self._admission = Admission(tokens=0, slots=spec.slots)
+        self._template_has_tools = False
+
+    async def start(self) -> None:
+        """Start the child and return when it can answer; EngineFailed with the tail of its log otherwise."""
+        await super().start()
+        properties = await self._control("/props", None, LlamaProperties)
+        self._template_has_tools = properties.chat_template_caps.supports_tools
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Generate and return whole answers.
@@ -173,9 +193,13 @@ class LlamaEngine(ChildEngine):
 
     async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
-        request = self._limit_output(request)
+        request, reader = prepare(
+            self._limit_output(request), template_has_tools=self._template_has_tools
+        )
         admitted = self._admit(request, _most_prompt_tokens(request))
-        async with admitted, aclosing(super().chat_stream(request)) as deltas:
+        generated = super().chat_stream(request)
+        found = generated if reader is None else read_calls(generated, reader)
+        async with admitted, aclosing(found) as deltas:
             async for delta in deltas:
                 yield delta
 

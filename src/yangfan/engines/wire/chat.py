@@ -17,8 +17,10 @@ from yangfan.engines.base import (
     Tool,
     Usage,
 )
+from yangfan.engines.wire.calling import NAMED_FUNCTION, chosen_tools
 from yangfan.engines.wire.errors import refusal_from
 from yangfan.engines.wire.generation import generation_fields
+from yangfan.engines.wire.reasoning import ReasoningSplitter
 from yangfan.engines.wire.types import (
     ChatBody,
     ChatMessage,
@@ -34,14 +36,13 @@ from yangfan.engines.wire.types import (
     ToolSpec,
     UsageCounts,
 )
-from yangfan.errors import EngineFailed, Invalid
+from yangfan.errors import EngineFailed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Completion)
-_NAMED_FUNCTION = "function:"
 
 
 def encode_request(model: str, request: ChatRequest, *, stream: bool) -> bytes:
@@ -61,6 +62,9 @@ def encode_request(model: str, request: ChatRequest, *, stream: bool) -> bytes:
             response_format=request.response_format,
             logprobs=request.logprobs,
             top_logprobs=request.top_logprobs,
+            chat_template_kwargs=None
+            if request.enable_thinking is None
+            else {"enable_thinking": request.enable_thinking},
         )
     )
 
@@ -113,6 +117,7 @@ class DeltaReader:
         self._unfinished = set(range(answers))
         self._completion_tokens = [0] * answers
         self._calls: dict[int, dict[int, FunctionCall]] = {}
+        self._splitters = [ReasoningSplitter() for _ in range(answers)]
         self._held: Delta | None = None
         self._usage: Usage | None = None
         self._running_usage: Usage | None = None
@@ -149,27 +154,37 @@ class DeltaReader:
             raise EngineFailed("the engine's stream has a choice without a delta")
         if output.tool_calls:
             self._add_calls(choice.index, output.tool_calls)
+        thought, text = self._split(choice, output)
         if choice.finish_reason is None:
-            if not (output.content or output.reasoning_content or choice.logprobs):
-                return None  # the role, or a piece of a function call
+            if not (text or thought or choice.logprobs):
+                return None  # the role, a piece of a function call, or what may become a tag
             return Delta(
-                text=output.content or "",
+                text=text,
                 index=choice.index,
-                reasoning=output.reasoning_content or "",
+                reasoning=thought,
                 logprobs=choice.logprobs,
                 usage=self._running_usage,
             )
         self._unfinished.discard(choice.index)
         calls = tuple(self._calls.pop(choice.index, {}).values())
         return Delta(
-            text=output.content or "",
+            text=text,
             index=choice.index,
-            reasoning=output.reasoning_content or "",
+            reasoning=thought,
             function_calls=calls,
             logprobs=choice.logprobs,
             finish=_decode_finish(choice.finish_reason, chunk, called=bool(calls)),
             usage=self._running_usage,
         )
+
+    def _split(self, choice: Choice, output: Output) -> tuple[str, str]:
+        """Reasoning and answer; a completion has no reasoning."""
+        text = output.content or ""
+        if choice.text is not None:
+            return "", text
+        splitter = self._splitters[choice.index]
+        thought, text = splitter.split(text, last=choice.finish_reason is not None)
+        return (output.reasoning_content or "") + thought, text
 
     def _add_calls(self, index: int, fragments: list[ToolCall]) -> None:
         calls = self._calls.setdefault(index, {})
@@ -253,16 +268,8 @@ def _choose_tools(request: ChatRequest) -> tuple[tuple[Tool, ...], str | None]:
     choice = request.tool_choice
     if not request.tools:
         return (), None
-    if choice is None or not choice.startswith(_NAMED_FUNCTION):
-        return request.tools, choice
-    name = choice.removeprefix(_NAMED_FUNCTION)
-    chosen = tuple(tool for tool in request.tools if tool.name == name)
-    if not chosen:
-        known = ", ".join(tool.name for tool in request.tools)
-        raise Invalid(
-            f"tool_choice names {name!r}, but the tools are: {known}", param="tool_choice"
-        )
-    return chosen, "required"
+    named = choice is not None and choice.startswith(NAMED_FUNCTION)
+    return chosen_tools(request), "required" if named else choice
 
 
 def _encode_tool(tool: Tool) -> ToolSpec:
@@ -300,11 +307,12 @@ def _decode_answer(choice: Choice, completion: Completion) -> Answer:
         FunctionCall(call.function.name or "", call.function.arguments or "", call.id or "")
         for call in message.tool_calls
     )
+    thought, text = ReasoningSplitter().split(message.content or "", last=True)
     return Answer(
-        text=message.content or "",
+        text=text,
         finish=_decode_finish(choice.finish_reason, completion, called=bool(calls)),
         index=choice.index,
-        reasoning=message.reasoning_content or "",
+        reasoning=(message.reasoning_content or "") + thought,
         function_calls=calls,
         logprobs=choice.logprobs,
     )

@@ -112,6 +112,8 @@ class ChatBody(GenerationBody, kw_only=True, omit_defaults=True):
     tool_choice: str | None = None
     parallel_tool_calls: bool | None = None
     response_format: Mapping[str, Any] | None = None
+    chat_template_kwargs: Mapping[str, bool] | None = None
+    """llama.cpp and vLLM: variables of the model's chat template."""
     logprobs: bool = False
     top_logprobs: int | None = None
 

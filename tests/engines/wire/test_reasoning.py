@@ -1,0 +1,73 @@
+"""Thoughts and answers, however the output is cut."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yangfan.engines.wire.reasoning import ReasoningSplitter
+
+PIECES = st.lists(
+    st.sampled_from(
+        ["<think>", "</think>", "<", "</", "thi", "nk>", ">", " ", "\n", "思考", "a", "<thinker>"]
+    ),
+    max_size=12,
+)
+
+
+def split(pieces: list[str]) -> tuple[str, str]:
+    splitter = ReasoningSplitter()
+    parts = [splitter.split(piece) for piece in pieces]
+    parts.append(splitter.split("", last=True))
+    return "".join(thought for thought, _ in parts), "".join(answer for _, answer in parts)
+
+
+def reference(output: str) -> tuple[str, str]:
+    """The same in one regular expression over the whole output."""
+    found = re.fullmatch(r"\s*<think>(.*?)(?:</think>(.*))?", output, re.DOTALL)
+    if found is None:
+        return "", output
+    if found[2] is None:
+        return found[1].lstrip(), ""
+    return found[1].strip(), found[2].lstrip()
+
+
+@given(PIECES, st.booleans())
+def test_any_cut_gives_what_the_whole_output_gives(pieces: list[str], thinks: bool) -> None:
+    if thinks:
+        pieces = ["<think>", *pieces]
+    output = "".join(pieces)
+    assert split(pieces) == reference(output)
+    assert split(list(output)) == reference(output)
+    assert split([output]) == reference(output)
+
+
+@pytest.mark.parametrize(
+    ("output", "thought", "answer"),
+    [
+        ("<think>\nWhy?\n</think>\n\nBecause.", "Why?", "Because."),
+        ("\n<think>Why?</think>Because.", "Why?", "Because."),
+        ("<think>\n\n</think>\n\nBecause.", "", "Because."),
+        ("<think>Cut off in the mid", "Cut off in the mid", ""),
+        ("No thoughts, <think>only text</think>", "", "No thoughts, <think>only text</think>"),
+        ("  indented", "", "  indented"),
+        ("<thin", "", "<thin"),
+        ("<think>a < b </ c", "a < b </ c", ""),
+        ("", "", ""),
+    ],
+)
+def test_examples(output: str, thought: str, answer: str) -> None:
+    assert split(list(output)) == (thought, answer)
+
+
+def test_an_answer_is_not_kept_back() -> None:
+    splitter = ReasoningSplitter()
+    assert splitter.split("<think>a") == ("a", "")
+    assert splitter.split("</thi") == ("", "")
+    assert splitter.split("nk>b ") == ("", "b ")
+    assert splitter.split(" <") == ("", " <")
+
+
+def test_text_that_cannot_be_a_tag_passes_at_once() -> None:
+    assert ReasoningSplitter().split("<p") == ("", "<p")
