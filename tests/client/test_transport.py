@@ -227,6 +227,16 @@ def _listening(answer: Callable[[socket.socket], None]) -> Generator[int]:
             thread.join()
 
 
+def _read_request(peer: socket.socket) -> None:
+    """Read head and body: closing with something unread resets the connection before the answer is seen."""
+    with peer.makefile("rb") as request:
+        size = 0
+        while (line := request.readline()) not in {b"\r\n", b""}:
+            if line.lower().startswith(b"content-length:"):
+                size = int(line.partition(b":")[2])
+        request.read(size)
+
+
 @contextlib.contextmanager
 def _tls_listening(folder: Path) -> Generator[int]:
     """A listener with a certificate that nobody knows; it refuses every call."""
@@ -253,7 +263,7 @@ def _tls_listening(folder: Path) -> Generator[int]:
 
     def answer(peer: socket.socket) -> None:
         with context.wrap_socket(peer, server_side=True) as secure:
-            secure.recv(65536)
+            _read_request(secure)
             secure.sendall(
                 b"HTTP/1.1 403 No\r\nContent-Length: 13\r\nConnection: close\r\n\r\nseen over TLS"
             )
