@@ -8,8 +8,9 @@ import os
 import signal
 
 import pytest
-from tests.server.services.conftest import OpenService, Scripted, until
+from tests.server.services.conftest import OpenService, Scripted, ask, until
 
+from yangfan.engines.wire import engine as wire_engine
 from yangfan.errors import EngineFailed
 from yangfan.server.services import replica
 from yangfan.server.services.replica import Replica
@@ -141,3 +142,22 @@ async def test_stop_while_the_engine_is_being_restarted(open_service: OpenServic
     await until(lambda: service.replica.restarts == 1)
     await service.replica.stop()
     assert not service.replica.engine.running
+
+
+async def test_engine_that_hangs_is_killed_and_started_anew(
+    open_service: OpenService, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(replica, "PROBE_SECONDS", 0.02)
+    monkeypatch.setattr(wire_engine, "CONTROL_TIMEOUT_SECONDS", 0.1)
+    service = await open_service()
+    frozen = service.replica.engine.pid
+    assert frozen is not None
+    os.kill(frozen, signal.SIGSTOP)
+
+    answer = await service.chat(ask("still here"))
+
+    assert answer.answers[0].text == "still here"
+    assert service.replica.restarts == 1
+    assert service.replica.engine.pid != frozen
+    assert service.replica.last_error
+    assert "did not answer" in service.replica.last_error

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from typing import TYPE_CHECKING
 
 import structlog
+
+from yangfan.errors import EngineFailed
 
 if TYPE_CHECKING:
     from yangfan.engines.base import Engine
@@ -20,6 +24,12 @@ STABLE_SECONDS = 60.0
 
 NOTICE_SECONDS = 0.2
 """The system tells of a process's end a little after its connections broke; at most so much later."""
+
+PROBE_SECONDS = 10.0
+"""Pause between two looks at a running engine."""
+
+MAX_SILENT_PROBES = 3
+"""An engine that did not answer so many looks in a row hangs; it is killed, and so started anew."""
 
 _log = structlog.get_logger("yangfan.services")
 
@@ -36,7 +46,7 @@ class Replica:
         self.last_error: str | None = None
         self.restarts = 0
         self._ready = asyncio.Event()
-        self._supervisor: asyncio.Task[None] | None = None
+        self._watches: list[asyncio.Task[None]] = []
 
     @property
     def ready(self) -> bool:
@@ -55,16 +65,17 @@ class Replica:
             await self.engine.stop()
             raise
         self._ready.set()
-        self._supervisor = asyncio.create_task(
-            self._supervise(), name=f"replica {self.engine.spec.model}"
-        )
+        model = self.engine.spec.model
+        self._watches = [
+            asyncio.create_task(self._supervise(), name=f"restarts of {model}"),
+            asyncio.create_task(self._probe(), name=f"probes of {model}"),
+        ]
 
     async def stop(self) -> None:
         """Stop watching and stop the engine."""
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
         self._ready.clear()
         await self.engine.stop()
 
@@ -108,6 +119,28 @@ class Replica:
                 )
                 running = await self._start_again()
             self._ready.set()
+
+    async def _probe(self) -> None:
+        """Look whether the engine still answers: a process that hangs does not end by itself."""
+        silent = 0
+        while True:
+            await asyncio.sleep(PROBE_SECONDS)
+            if not self.ready:
+                silent = 0
+                continue
+            try:
+                await self.engine.slots()
+            except EngineFailed as error:
+                silent += 1
+                self.last_error = error.message
+            else:
+                silent = 0
+            pid = self.engine.pid
+            if silent >= MAX_SILENT_PROBES and pid is not None:
+                _log.error("engine hangs, killing it", model=self.engine.spec.model, pid=pid)
+                silent = 0
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
 
     async def _start_again(self) -> bool:
         try:
