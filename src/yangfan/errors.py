@@ -19,7 +19,8 @@
     │   │   ├── BearerInvalid
     │   │   └── SignatureInvalid
     │   ├── Forbidden
-    │   │   └── AppForbidden
+    │   │   ├── AppForbidden
+    │   │   └── ModelForbidden
     │   ├── NotFound
     │   │   ├── EndpointNotFound
     │   │   └── ModelNotFound
@@ -29,6 +30,7 @@
     │   │   ├── RequestRateLimited
     │   │   └── TokenRateLimited
     │   ├── QuotaExceeded
+    │   │   └── TotalQuotaExceeded
     │   ├── Overloaded
     │   ├── EngineFailed
     │   └── InternalError
@@ -186,6 +188,10 @@ class AppForbidden(Forbidden):
     """The `appid` header names an application that these credentials may not use."""
 
 
+class ModelForbidden(Forbidden):
+    """The key may not use the model."""
+
+
 class NotFound(RefusedError):
     """There is no such thing."""
 
@@ -221,7 +227,11 @@ class TokenRateLimited(RateLimited):
 
 
 class QuotaExceeded(RefusedError):
-    """The quota of these credentials is used up."""
+    """The daily quota of these credentials is used up."""
+
+
+class TotalQuotaExceeded(QuotaExceeded):
+    """The quota of these credentials is used up for good."""
 
 
 class Overloaded(RefusedError):

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "pull": "Fetch a model / 下载模型.",
     "models": "Which models answer, and which ones can be had. / 查看可用模型与模型目录。",
     "keys": "Make, list and revoke keys of the platform. / 创建、列出、吊销平台密钥。",
+    "usage": "Show requests and tokens by day (UTC), key and model. / 按日期、密钥、模型查看用量。",
     "sign": "Sign a request with bce-auth-v1, for curl. / 为请求计算 bce-auth-v1 签名。",
     "doctor": "Check this machine and say what to do. / 检查本机环境并给出建议。",
     "version": "Show versions. / 显示版本。",

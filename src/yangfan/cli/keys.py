@@ -13,7 +13,7 @@ from yangfan.protocol.v2.keys import KeyKind
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from yangfan.client.types import NewKey
+    from yangfan.client.types import Key, NewKey
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")]
 
@@ -23,7 +23,7 @@ def keys() -> None:
 
 
 @connected
-def create(
+def create(  # noqa: PLR0913 - what a key can be limited by, one option each
     connection: Connection,
     *,
     kind: Annotated[
@@ -34,11 +34,44 @@ def create(
         int | None,
         typer.Option(min=1, metavar="SECONDS", help="Default: never / 有效期（秒），默认永久"),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="May call this model only; repeatable / 允许的模型"),
+    ] = None,
+    rpm: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Requests a minute / 每分钟请求数")
+    ] = None,
+    tpm: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Tokens a minute, prompt and answer / 每分钟 Token 数"
+        ),
+    ] = None,
+    daily_tokens: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Tokens a UTC day / 每日 Token 数")
+    ] = None,
+    total_tokens: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Tokens ever / Token 总数")
+    ] = None,
+    lenient: Annotated[
+        bool,
+        typer.Option("--lenient", help="Put v1 messages right, not refuse them / 宽松处理 v1 消息"),
+    ] = False,
     as_json: AsJSON = False,
 ) -> None:
     """Make a key; its secret is shown this once. / 创建密钥，密文仅显示一次。"""
     with connection.client() as client:
-        key = client.keys.create(kind=kind, name=name, expires_in_seconds=expires_in)
+        key = client.keys.create(
+            kind=kind,
+            name=name,
+            expires_in_seconds=expires_in,
+            models=model,
+            rpm=rpm,
+            tpm=tpm,
+            daily_tokens=daily_tokens,
+            total_tokens=total_tokens,
+            lenient=lenient,
+        )
     if as_json:
         show_json({"id": key.id, "kind": key.kind, "name": key.name, "secret": key.secret})
         return
@@ -59,9 +92,17 @@ def list_keys(connection: Connection, *, as_json: AsJSON = False) -> None:
         show_json(found)
         return
     show_table(
-        ("id", "kind", "name", "status", "created", "expires"),
+        ("id", "kind", "name", "status", "created", "expires", "limits"),
         [
-            (key.id, key.kind, key.name, key.status, _time(key.created_at), _time(key.expires_at))
+            (
+                key.id,
+                key.kind,
+                key.name,
+                key.status,
+                _time(key.created_at),
+                _time(key.expires_at),
+                _limits(key),
+            )
             for key in found
         ],
         {"enable": "green", "revoked": "red", "expired": "yellow"},
@@ -91,6 +132,19 @@ def _parts(key: NewKey) -> tuple[tuple[str, str], ...]:
             return (("api-key", key.id), ("secret-key", key.secret))
         case "signature":
             return (("access-key", key.id), ("secret-access-key", key.secret))
+
+
+def _limits(key: Key) -> str:
+    """What the key is limited by, in the words of the options."""
+    numbers = {
+        "rpm": key.rpm,
+        "tpm": key.tpm,
+        "daily-tokens": key.daily_tokens,
+        "total-tokens": key.total_tokens,
+    }
+    words = [f"{name} {number}" for name, number in numbers.items() if number is not None]
+    words += [f"model {name}" for name in key.models or ()]
+    return ", ".join([*words, "lenient"] if key.lenient else words)
 
 
 def _time(moment: datetime | None) -> str:

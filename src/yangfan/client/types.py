@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     from yangfan.protocol.v2.keys import KeyKind
 
@@ -330,6 +330,10 @@ class Key:
         status: enable, revoked or expired.
         created_at: When it was made; aware.
         expires_at: When it ends; aware. None if never.
+        models: Names that it may call, in lower case; None for all.
+        rpm: Requests a minute; `tpm` tokens a minute. None for no limit.
+        daily_tokens: Tokens a UTC day; `total_tokens` tokens ever. None for no limit.
+        lenient: Its v1 messages are put right instead of refused.
     """
 
     id: str
@@ -338,6 +342,37 @@ class Key:
     status: str
     created_at: datetime
     expires_at: datetime | None = None
+    models: tuple[str, ...] | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    daily_tokens: int | None = None
+    total_tokens: int | None = None
+    lenient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUsage:
+    """What one key used of one served model on one day (Yangfan servers).
+
+    Attributes:
+        day: The UTC day.
+        key_id: The key's id; `anonymous` where no credentials are asked for.
+        model: Name of the served model, whatever name the calls used.
+        requests: How many calls.
+        prompt_tokens: Tokens of prompts, and `completion_tokens` of answers, by the model's own tokenizer.
+    """
+
+    day: date
+    key_id: str
+    model: str
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
 
 
 @dataclass(frozen=True, slots=True)

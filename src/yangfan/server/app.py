@@ -31,18 +31,20 @@ from yangfan.server.services import Service, Services
 from yangfan.server.services import v2 as services_v2
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.service import ServicePolicy
+from yangfan.server.usage import Usage
+from yangfan.server.usage import v2 as usage_v2
+from yangfan.server.usage.ledger import Ledger
+from yangfan.server.usage.spool import Spool
+from yangfan.server.usage.store import UsageStore
+from yangfan.server.usage.types import Defaults
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable
 
     from yangfan.hub.pull import Progress
     from yangfan.protocol.endpoint import Endpoint
     from yangfan.server.home import Home
     from yangfan.server.settings import Settings
-
-GENEROUS_REQUESTS_PER_MINUTE = 1_000_000
-GENEROUS_TOKENS_PER_MINUTE = 1_000_000_000
-"""What the rate-limit headers say while nothing is limited: official clients throttle themselves to 90 % of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,11 @@ async def build(
             required=settings.auth,
         )
         credentials = await access.load()
+        usage = Usage(
+            Ledger(UsageStore(database), Spool(home.usage)), access.limits_of, _limits(settings)
+        )
+        stack.push_async_callback(usage.stop)
+        await usage.start()
         models = Models(
             ModelStore(settings.model_store_path),
             Egress(allow=settings.egress_allow, proxy=settings.egress_proxy),
@@ -85,10 +92,10 @@ async def build(
         stack.push_async_callback(services.stop)
         await services.start()
         chat = Chat(services)
-        yield _mount(settings, access, credentials, services, chat)
+        yield _mount(settings, access, credentials, services, chat, usage)
 
 
-def routes(access: Access, services: Services, chat: Chat) -> list[Route]:
+def routes(access: Access, services: Services, chat: Chat, usage: Usage) -> list[Route]:
     """Every route of every slice."""
     return [
         *chat_v1.routes(chat),
@@ -96,13 +103,19 @@ def routes(access: Access, services: Services, chat: Chat) -> list[Route]:
         *services_v2.routes(services),
         *access_v1.routes(access),
         *access_v2.routes(access),
+        *usage_v2.routes(usage),
     ]
 
 
 def _mount(
-    settings: Settings, access: Access, credentials: Credentials, services: Services, chat: Chat
+    settings: Settings,
+    access: Access,
+    credentials: Credentials,
+    services: Services,
+    chat: Chat,
+    usage: Usage,
 ) -> Platform:
-    listed = routes(access, services, chat)
+    listed = routes(access, services, chat, usage)
     endpoints = tuple(route.endpoint for route in listed)
     page_routes = [
         *Reference(endpoints, importlib.metadata.version("yangfan")).routes,
@@ -112,7 +125,7 @@ def _mount(
         listed,
         authenticate=access.authenticate,
         max_body_bytes=settings.max_body_bytes,
-        inference_headers=_rate_limit_headers(),
+        meter=usage.meter,
         pages=Starlette(routes=page_routes),
         page_paths=[route.path.partition("{")[0] for route in page_routes],
     )
@@ -131,12 +144,11 @@ async def _services(
     return Services(services, presets.load(), settings.presets)
 
 
-def _rate_limit_headers() -> Sequence[tuple[bytes, bytes]]:
-    requests = str(GENEROUS_REQUESTS_PER_MINUTE).encode()
-    tokens = str(GENEROUS_TOKENS_PER_MINUTE).encode()
-    return (
-        (b"X-Ratelimit-Limit-Requests", requests),
-        (b"X-Ratelimit-Limit-Tokens", tokens),
-        (b"X-Ratelimit-Remaining-Requests", requests),
-        (b"X-Ratelimit-Remaining-Tokens", tokens),
+def _limits(settings: Settings) -> Defaults:
+    return Defaults(
+        rpm=settings.rpm,
+        tpm=settings.tpm,
+        model_rpm=settings.model_rpm,
+        model_tpm=settings.model_tpm,
+        app_qps=settings.app_qps,
     )

@@ -50,6 +50,11 @@ class Home:
         """The server's log."""
         return self.path / "logs" / "server.log"
 
+    @property
+    def usage(self) -> Path:
+        """Usage that is not in the database yet; keep it with the database."""
+        return self.path / "usage"
+
     def engine(self, name: str) -> Path:
         """Working folder of an engine."""
         return self.path / "engines" / name

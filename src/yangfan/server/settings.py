@@ -88,6 +88,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     read_timeout_seconds: Annotated[
         float, Meta(gt=0, description="How long a client may take to send a request.")
     ] = 60.0
+    rpm: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Requests a minute of a key without a limit of its own; none if unset."),
+    ] = None
+    tpm: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="Tokens a minute, prompt and answer, of a key without a limit of its own; none if unset."
+        ),
+    ] = None
+    model_rpm: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Requests a minute of each model, all keys together; no limit if unset."),
+    ] = None
+    model_tpm: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Tokens a minute of each model, all keys together; no limit if unset."),
+    ] = None
+    app_qps: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Requests a second of each application; no limit if unset."),
+    ] = None
     egress_allow: Annotated[
         tuple[str, ...],
         Meta(description="Private hosts and networks that outbound fetches may reach."),

@@ -43,6 +43,7 @@ MERGED: dict[type[errors.RefusedError], type[errors.RefusedError]] = {
     errors.TokenExpired: errors.BearerInvalid,
     errors.Unauthenticated: errors.BearerInvalid,
     errors.RateLimited: errors.RateLimited,
+    errors.TotalQuotaExceeded: errors.QuotaExceeded,
 }
 """Classes that share a code with another: what they arrive as."""
 

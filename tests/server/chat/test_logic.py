@@ -24,6 +24,7 @@ from yangfan.errors import ContextTooLong, InvalidSystem, TooManyCharacters
 from yangfan.protocol import presets
 from yangfan.server.chat import Chat
 from yangfan.server.chat.logic import DEFAULT_OUTPUT_TOKENS
+from yangfan.server.http import Unmetered
 from yangfan.server.services import Service, Services
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.service import ServicePolicy
@@ -81,7 +82,7 @@ async def chat(engine: Listening) -> AsyncGenerator[Chat]:
 async def sampling(chat: Chat, engine: Listening, name: str, **given: Any) -> Sampling:
     """What the engine is told to sample with."""
     request = ChatRequest((Message("user", "hi"),), Sampling(**given))
-    await chat.answer(chat.target(name), request)
+    await chat.answer(chat.target(name), request, Unmetered())
     return engine.asked[-1].sampling
 
 
@@ -124,7 +125,7 @@ async def test_output_never_asks_for_more_than_the_context(chat: Chat, engine: L
 
 async def test_stream_has_the_same_defaults(chat: Chat, engine: Listening):
     request = ChatRequest((Message("user", "hi"),))
-    async for _ in chat.stream(chat.target("ERNIE-Speed-8K"), request):
+    async for _ in chat.stream(chat.target("ERNIE-Speed-8K"), request, Unmetered()):
         pass
     assert engine.asked[-1].sampling.temperature == 0.95
 
@@ -136,33 +137,37 @@ def request_of(*messages: Message) -> ChatRequest:
 async def test_characters_are_counted_over_all_messages(chat: Chat, engine: Listening):
     target = chat.target("ERNIE-4.0-8K")
     turns = [Message("user", "a" * 10_000), Message("assistant", "b" * 9_999), Message("user", "c")]
-    await chat.answer(target, request_of(*turns))
+    await chat.answer(target, request_of(*turns), Unmetered())
     with pytest.raises(TooManyCharacters, match=r"^the max input characters is 20000"):
-        await chat.answer(target, request_of(*turns, Message("user", "d")))
+        await chat.answer(target, request_of(*turns, Message("user", "d")), Unmetered())
 
 
 async def test_parts_count_by_their_text(chat: Chat):
     content = (Part("a" * 20_001), Part(image_url="data:," + "x" * 50_000))
     with pytest.raises(TooManyCharacters, match="have 20001"):
-        await chat.answer(chat.target("ERNIE-4.0-8K"), request_of(Message("user", content)))
+        await chat.answer(
+            chat.target("ERNIE-4.0-8K"), request_of(Message("user", content)), Unmetered()
+        )
 
 
 async def test_system_that_is_too_long_alone_is_blamed(chat: Chat):
     messages = (Message("system", "s" * 20_001), Message("user", "hi"))
     with pytest.raises(InvalidSystem, match=r"^Invalid Argument, system is longer than 20000"):
-        await chat.answer(chat.target("ERNIE-4.0-8K"), request_of(*messages))
+        await chat.answer(chat.target("ERNIE-4.0-8K"), request_of(*messages), Unmetered())
 
 
 async def test_served_models_own_name_has_no_limit_of_characters(chat: Chat, engine: Listening):
-    await chat.answer(chat.target("listening"), request_of(Message("user", "a" * 30_000)))
+    await chat.answer(
+        chat.target("listening"), request_of(Message("user", "a" * 30_000)), Unmetered()
+    )
     assert len(engine.asked) == 1
 
 
 async def test_tokens_are_counted_only_when_they_might_not_fit(chat: Chat, engine: Listening):
     target = chat.target("listening")
-    await chat.answer(target, request_of(Message("user", "word " * 1000)))
+    await chat.answer(target, request_of(Message("user", "word " * 1000)), Unmetered())
     assert engine.counted == 0
-    await chat.answer(target, request_of(Message("user", "word " * 2000)))
+    await chat.answer(target, request_of(Message("user", "word " * 2000)), Unmetered())
     assert engine.counted == 1
 
 
@@ -172,12 +177,12 @@ async def test_prompt_must_leave_room_for_an_answer(
 ):
     request = request_of(Message("user", "a " * words))
     if fits:
-        await chat.answer(chat.target("listening"), request)
+        await chat.answer(chat.target("listening"), request, Unmetered())
         return
     with pytest.raises(
         ContextTooLong, match=r"^Prompt tokens too long: 8192 tokens, listening takes 8191"
     ):
-        await chat.answer(chat.target("listening"), request)
+        await chat.answer(chat.target("listening"), request, Unmetered())
     assert engine.asked == []
 
 
@@ -187,6 +192,6 @@ async def test_presets_limit_of_tokens_holds_below_the_context(chat: Chat):
     limit = target.preset.max_input_tokens
     assert limit is not None
     assert limit < target.service.context_tokens
-    await chat.answer(target, request_of(Message("user", "a " * limit)))
+    await chat.answer(target, request_of(Message("user", "a " * limit)), Unmetered())
     with pytest.raises(ContextTooLong, match=f"ERNIE-3.5-8K takes {limit}"):
-        await chat.answer(target, request_of(Message("user", "a " * (limit + 1))))
+        await chat.answer(target, request_of(Message("user", "a " * (limit + 1))), Unmetered())

@@ -27,7 +27,7 @@ from tests.server.http.conftest import (
 
 from yangfan import errors
 from yangfan.protocol.endpoint import Auth, Dialect
-from yangfan.server.http import Call, Gateway, Principal, Reply, Route
+from yangfan.server.http import Call, Gateway, Principal, Reply, Route, Unmetered
 
 V1_PATH = "/rpc/2.0/ai_custom/v1/wenxinworkshop/ask"
 
@@ -109,9 +109,9 @@ async def test_stranger_is_refused_before_the_body_is_read(open_site: OpenSite):
 async def test_inference_answers_carry_the_rate_limit_headers_even_when_refused(
     open_site: OpenSite,
 ):
-    headers = [(b"X-Ratelimit-Limit-Requests", b"100")]
+    meter = Unmetered(((b"X-Ratelimit-Limit-Requests", b"100"),))
     routes = [Route(endpoint(auth="inference"), repeat), Route(endpoint("/v2/open"), repeat)]
-    site = await open_site(routes, inference_headers=headers)
+    site = await open_site(routes, meter=lambda _principal: meter)
     assert (await site.ask()).headers["x-ratelimit-limit-requests"] == "100"
     assert (await site.ask(body="{")).headers["x-ratelimit-limit-requests"] == "100"
     assert "x-ratelimit-limit-requests" not in (await site.ask("/v2/open")).headers

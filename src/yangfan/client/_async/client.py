@@ -9,6 +9,7 @@ from yangfan.client._async.keys import AsyncKeys
 from yangfan.client._async.models import AsyncModels
 from yangfan.client._async.session import AsyncSession
 from yangfan.client._async.tokens import AsyncTokens
+from yangfan.client._async.usage import AsyncUsage
 from yangfan.client.settings import Given, load
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class AsyncClient:
         models: Which names there are.
         keys: Make, list and revoke the platform's keys.
         tokens: Short-lived tokens for other programs.
+        usage: Requests and tokens by day, key and model.
     """
 
     def __init__(  # noqa: PLR0913 - the client's settings, one argument each
@@ -97,6 +99,7 @@ class AsyncClient:
         self.models = AsyncModels(self._session)
         self.keys = AsyncKeys(self._session)
         self.tokens = AsyncTokens(self._session)
+        self.usage = AsyncUsage(self._session)
 
     @property
     def base_url(self) -> str:

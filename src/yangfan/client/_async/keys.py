@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from yangfan import errors
 from yangfan.client.types import JSON, Key, NewKey
 from yangfan.protocol.v2.keys import CREATE_KEY, LIST_KEYS, REVOKE_KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from yangfan.client._async.session import AsyncSession
     from yangfan.protocol.v2 import keys as wire
 
@@ -23,12 +25,18 @@ class AsyncKeys:
         """Made by the client."""
         self._session = session
 
-    async def create(
+    async def create(  # noqa: PLR0913 - what a key can be limited by, one argument each
         self,
         *,
         kind: wire.KeyKind = "bearer",
         name: str = "",
         expires_in_seconds: int | None = None,
+        models: Sequence[str] | None = None,
+        rpm: int | None = None,
+        tpm: int | None = None,
+        daily_tokens: int | None = None,
+        total_tokens: int | None = None,
+        lenient: bool = False,
     ) -> NewKey:
         """Make a key; keep its secret, it is shown this once.
 
@@ -37,10 +45,24 @@ class AsyncKeys:
                 pair, both and management).
             name: For people, at most 64 characters.
             expires_in_seconds: How long it holds, at least 1; for ever by default.
+            models: Names that it may call, in any spelling of theirs; all by default.
+            rpm: Requests a minute, at least 1; the server's default otherwise.
+            tpm: Tokens a minute, prompt and answer together, at least 1; the server's default otherwise.
+            daily_tokens: Tokens a UTC day, at least 1; no limit by default.
+            total_tokens: Tokens ever, at least 1; no limit by default.
+            lenient: Put its v1 messages right instead of refusing them.
         """
         body: JSON = {"kind": kind, "name": name}
-        if expires_in_seconds is not None:
-            body["expireInSeconds"] = expires_in_seconds
+        wanted: JSON = {
+            "expireInSeconds": expires_in_seconds,
+            "models": None if models is None else [*models],
+            "rpm": rpm,
+            "tpm": tpm,
+            "dailyTokens": daily_tokens,
+            "totalTokens": total_tokens,
+            "lenient": lenient or None,
+        }
+        body.update((key, value) for key, value in wanted.items() if value is not None)
         reply = await self._session.fetch(
             self._session.management_call(CREATE_KEY, body), CREATE_KEY.reply
         )
@@ -65,8 +87,24 @@ class AsyncKeys:
 
 
 def _key(item: wire.Key) -> Key:
-    expires_at = None if item.expireTime is UNSET else _moment(item.expireTime)
-    return Key(item.keyId, item.kind, item.name, item.status, _moment(item.createTime), expires_at)
+    return Key(
+        id=item.keyId,
+        kind=item.kind,
+        name=item.name,
+        status=item.status,
+        created_at=_moment(item.createTime),
+        expires_at=None if item.expireTime is UNSET else _moment(item.expireTime),
+        models=None if item.models is UNSET else tuple(item.models),
+        rpm=_given(item.rpm),
+        tpm=_given(item.tpm),
+        daily_tokens=_given(item.dailyTokens),
+        total_tokens=_given(item.totalTokens),
+        lenient=item.lenient,
+    )
+
+
+def _given(limit: int | UnsetType) -> int | None:
+    return None if limit is UNSET else limit
 
 
 def _moment(text: str) -> datetime:

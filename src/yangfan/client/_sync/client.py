@@ -10,6 +10,7 @@ from yangfan.client._sync.keys import Keys
 from yangfan.client._sync.models import Models
 from yangfan.client._sync.session import Session
 from yangfan.client._sync.tokens import Tokens
+from yangfan.client._sync.usage import Usage
 from yangfan.client.settings import Given, load
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Client:
         models: Which names there are.
         keys: Make, list and revoke the platform's keys.
         tokens: Short-lived tokens for other programs.
+        usage: Requests and tokens by day, key and model.
     """
 
     def __init__(  # noqa: PLR0913 - the client's settings, one argument each
@@ -98,6 +100,7 @@ class Client:
         self.models = Models(self._session)
         self.keys = Keys(self._session)
         self.tokens = Tokens(self._session)
+        self.usage = Usage(self._session)
 
     @property
     def base_url(self) -> str:

@@ -54,6 +54,7 @@ TABLE: tuple[Row, ...] = (
         errors.ModelNotFound,
         "The model does not exist or you do not have access to it.",
     ),
+    Row(401, "invalid_model", _BAD, errors.ModelForbidden, "No permission to use the model"),
     Row(401, "invalid_appid", _BAD, errors.AppForbidden, "No permission to use the appid"),
     Row(401, "invalid_iam_token", _BAD, errors.BearerInvalid, "IAM Certification failed"),
     Row(401, "invalid_iam_token", _BAD, errors.Unauthenticated, "IAM Certification failed"),
@@ -151,12 +152,13 @@ def to_body(error: errors.RefusedError, request_id: str) -> tuple[int, ErrorBody
 
 
 def from_body(body: ErrorBody, *, status: int, request_id: str | None) -> errors.RefusedError:
-    """Decode: the class that the server raised, or a class by status for a code that the table lacks."""
-    kind: type[errors.RefusedError] | None = None
-    for row in TABLE:
-        if row.code == body.error.code and row.status == status:
-            kind = row.kind
-            break
+    """Decode: the class that the server raised, or a class by status for a code that the table lacks.
+
+    Where a code stands for several classes, the documented text decides, then the first row.
+    """
+    rows = [row for row in TABLE if row.code == body.error.code and row.status == status]
+    told = [row for row in rows if row.text and body.error.message.startswith(row.text)]
+    kind = next((row.kind for row in told or rows), None)
     if kind is None:
         kind = next((row.kind for row in TABLE if row.code == body.error.code), None)
     if kind is None:

@@ -15,6 +15,10 @@ KeyKind = Literal["bearer", "oauth", "signature"]
 """bearer: one string for v2; oauth: api_key and secret_key for v1; signature: access_key and secret_access_key."""
 
 
+MAX_PER_MINUTE = 1_000_000_000
+MAX_TOKENS = 1_000_000_000_000_000
+
+
 class ActionReply(msgspec.Struct, Generic[T]):
     """Every Action's success: `{requestId, result}`."""
 
@@ -36,10 +40,37 @@ class CreateKey(msgspec.Struct, kw_only=True, omit_defaults=True):
     kind: KeyKind = "bearer"
     name: Annotated[str, Meta(max_length=64, description="For people; not unique.")] = ""
     expireInSeconds: Annotated[int, Meta(ge=1)] | None = None  # noqa: N815 - the wire's spelling
+    models: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=256)]],
+            Meta(
+                min_length=1, max_length=256, description="Names that it may call; all if absent."
+            ),
+        ]
+        | None
+    ) = None
+    rpm: Annotated[int, Meta(ge=1, le=MAX_PER_MINUTE, description="Requests a minute.")] | None = (
+        None
+    )
+    tpm: (
+        Annotated[
+            int, Meta(ge=1, le=MAX_PER_MINUTE, description="Tokens a minute, prompt and answer.")
+        ]
+        | None
+    ) = None
+    dailyTokens: (  # noqa: N815 - the wire's spelling
+        Annotated[int, Meta(ge=1, le=MAX_TOKENS, description="Tokens a UTC day.")] | None
+    ) = None
+    totalTokens: (  # noqa: N815 - the wire's spelling
+        Annotated[int, Meta(ge=1, le=MAX_TOKENS, description="Tokens ever.")] | None
+    ) = None
+    lenient: Annotated[
+        bool, Meta(description="Put v1 messages right instead of refusing them.")
+    ] = False
 
 
 class Key(msgspec.Struct, kw_only=True):
-    """A key without its secret. Times are UTC, `YYYY-MM-DDThh:mm:ssZ`."""
+    """A key without its secret. Times are UTC, `YYYY-MM-DDThh:mm:ssZ`; a limit that is absent does not exist."""
 
     keyId: str  # noqa: N815 - the wire's spelling
     kind: KeyKind
@@ -47,6 +78,12 @@ class Key(msgspec.Struct, kw_only=True):
     status: Literal["enable", "revoked", "expired"] = "enable"
     createTime: str  # noqa: N815 - the wire's spelling
     expireTime: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    models: list[str] | UnsetType = UNSET
+    rpm: int | UnsetType = UNSET
+    tpm: int | UnsetType = UNSET
+    dailyTokens: int | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    totalTokens: int | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    lenient: bool = False
 
 
 class NewKey(msgspec.Struct, kw_only=True):

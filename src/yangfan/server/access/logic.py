@@ -15,7 +15,7 @@ from yangfan.protocol import signing
 from yangfan.protocol.v1.oauth import TOKEN_LIFETIME_SECONDS
 from yangfan.server.access.secrets import Vault, random_text
 from yangfan.server.access.tokens import TokenMint
-from yangfan.server.access.types import Credentials, Key, Kind
+from yangfan.server.access.types import NO_LIMITS, Credentials, Key, Kind
 from yangfan.server.http import Principal
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from yangfan.protocol.endpoint import Auth
     from yangfan.server.access.store import KeyStore
+    from yangfan.server.usage import Limits
 
 _BEARER_ID_LENGTH = 21
 _HEX = "0123456789abcdef"
@@ -236,12 +237,26 @@ class Access:
         """Every key, oldest first."""
         return sorted(self._by_id.values(), key=lambda key: key.number)
 
-    async def create(self, kind: Kind, name: str, lifetime_seconds: int | None) -> tuple[Key, str]:
+    def limits_of(self, key_id: str) -> Limits:
+        """What a key may use; nothing is limited for callers without one."""
+        key = self._by_id.get(key_id)
+        return NO_LIMITS if key is None else key.limits
+
+    async def create(
+        self,
+        kind: Kind,
+        name: str,
+        lifetime_seconds: int | None,
+        limits: Limits = NO_LIMITS,
+        *,
+        lenient: bool = False,
+    ) -> tuple[Key, str]:
         """Make a key; the key and its secret, which is not kept readable unless signatures need it."""
         now_ms = self._now_ms()
         key, secret = self._draft(
             kind, name=name, app_id=f"app-{random_text(8, _LOWER)}", now_ms=now_ms
         )
+        key = replace(key, limits=limits, lenient=lenient)
         if lifetime_seconds is not None:
             key = replace(key, expires_ms=now_ms + lifetime_seconds * 1000)
         if kind != "signature":
@@ -307,7 +322,7 @@ def _see(seen: dict[str, _Seen], token: str, key: Key, expires_seconds: float) -
 
 
 def _principal(key: Key) -> Principal:
-    return Principal(key.id, key.app_id, key.kind)
+    return Principal(key.id, key.app_id, key.kind, key.lenient)
 
 
 def _header(headers: list[tuple[bytes, bytes]], wanted: bytes) -> str:

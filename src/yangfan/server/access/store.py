@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from yangfan.server.access.tables import KEYS
 from yangfan.server.access.types import Key
+from yangfan.server.usage import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +35,8 @@ class KeyStore:
         stored: list[Key] = []
         async with self._database.write() as connection:
             for key in keys:
-                values = asdict(key)
-                del values["number"]
-                values["builtin"] = int(key.builtin)
                 row = (
-                    await connection.execute(sa.insert(KEYS).values(values).returning(KEYS))
+                    await connection.execute(sa.insert(KEYS).values(_values(key)).returning(KEYS))
                 ).one()
                 stored.append(_key(row))
         return stored
@@ -56,7 +55,20 @@ class KeyStore:
             return None if row is None else _key(row)
 
 
+def _values(key: Key) -> dict[str, Any]:
+    """The row of a key that has none yet."""
+    values = asdict(key)
+    del values["number"]
+    limits = values.pop("limits")
+    models = limits["models"]
+    limits["models"] = None if models is None else json.dumps(sorted(models), ensure_ascii=False)
+    return {**values, **limits, "builtin": int(key.builtin), "lenient": int(key.lenient)}
+
+
 def _key(row: sa.Row[Any]) -> Key:
     values: dict[str, Any] = dict(zip(KEYS.columns.keys(), row, strict=True))
-    values["builtin"] = bool(values["builtin"])
-    return Key(**values)
+    limits = {field.name: values.pop(field.name) for field in fields(Limits)}
+    if limits["models"] is not None:
+        limits["models"] = frozenset(json.loads(limits["models"]))
+    values["builtin"], values["lenient"] = bool(values["builtin"]), bool(values["lenient"])
+    return Key(**values, limits=Limits(**limits))

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from yangfan.server.usage import Limits
+
+NO_LIMITS = Limits()
 Kind = Literal["bearer", "oauth", "signature"]
 
 
@@ -20,6 +23,8 @@ class Key:
         secret_sealed: The secret under AES-GCM; None for keys that are shown once.
         builtin: Made at first start and shown by `yangfan serve`.
         created_ms: When it was made, ms since the epoch; `expires_ms` and `revoked_ms` likewise, None for never.
+        limits: What it may use.
+        lenient: Its v1 messages are put right instead of refused.
     """
 
     number: int
@@ -33,6 +38,8 @@ class Key:
     created_ms: int
     expires_ms: int | None = None
     revoked_ms: int | None = None
+    limits: Limits = NO_LIMITS
+    lenient: bool = False
 
     def status(self, now_ms: int) -> Literal["enable", "revoked", "expired"]:
         """Whether it may be used at `now_ms`."""

@@ -6,7 +6,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from yangfan.errors import Invalid, NotFound
 from yangfan.protocol.v2.bearer import (
@@ -28,6 +28,7 @@ from yangfan.protocol.v2.keys import (
     RevokeKey,
 )
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.usage import Limits
 
 if TYPE_CHECKING:
     from yangfan.server.access import types
@@ -63,7 +64,13 @@ def routes(access: Access) -> list[Route]:
                 f"expireInSeconds must be <= {MAX_KEY_LIFETIME_SECONDS}; leave it out for a key that never expires",
                 param="expireInSeconds",
             )
-        key, secret = await access.create(request.kind, request.name, request.expireInSeconds)
+        key, secret = await access.create(
+            request.kind,
+            request.name,
+            request.expireInSeconds,
+            _limits(request),
+            lenient=request.lenient,
+        )
         return _success(NewKey(keyId=key.id, kind=key.kind, secret=secret, name=key.name))
 
     async def list_keys(call: Call[ListKeys]) -> Reply:
@@ -102,6 +109,7 @@ def _lifetime(text: str | None) -> int:
 
 
 def _wire(key: types.Key, now_ms: int) -> Key:
+    limits = key.limits
     return Key(
         keyId=key.id,
         kind=key.kind,
@@ -109,7 +117,28 @@ def _wire(key: types.Key, now_ms: int) -> Key:
         status=key.status(now_ms),
         createTime=_seconds(key.created_ms),
         expireTime=UNSET if key.expires_ms is None else _seconds(key.expires_ms),
+        models=UNSET if limits.models is None else sorted(limits.models),
+        rpm=_given(limits.rpm),
+        tpm=_given(limits.tpm),
+        dailyTokens=_given(limits.daily_tokens),
+        totalTokens=_given(limits.total_tokens),
+        lenient=key.lenient,
     )
+
+
+def _limits(request: CreateKey) -> Limits:
+    models = request.models
+    return Limits(
+        models=None if models is None else frozenset(map(str.casefold, models)),
+        rpm=request.rpm,
+        tpm=request.tpm,
+        daily_tokens=request.dailyTokens,
+        total_tokens=request.totalTokens,
+    )
+
+
+def _given(limit: int | None) -> int | UnsetType:
+    return UNSET if limit is None else limit
 
 
 def _milliseconds(moment: datetime) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from yangfan.engines.base import Usage
 from yangfan.errors import InvalidSystem
-from yangfan.server.services import check_characters, check_tokens, with_defaults
+from yangfan.server.services import check_characters, check_tokens, reserve, with_defaults
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from yangfan.engines.base import ChatReply, ChatRequest, Delta, Message
+    from yangfan.server.http import Meter
     from yangfan.server.services import Services, Target
 
 DEFAULT_OUTPUT_TOKENS = 2048
@@ -27,38 +30,80 @@ class Chat:
 
     Args:
         services: What is served.
+        lenient: Whether every call is treated as one with a lenient key.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, lenient: bool = False) -> None:
         self._services = services
+        self.lenient = lenient
 
     def target(self, name: str) -> Target:
         """What `name` means here. Raises ModelNotFound."""
         return self._services.resolve(name)
 
-    async def answer(self, target: Target, request: ChatRequest) -> ChatReply:
+    async def answer(self, target: Target, request: ChatRequest, meter: Meter) -> ChatReply:
         """Whole answers.
 
         Raises:
             Invalid: The input is too long, or the engine refuses the request.
+            ModelForbidden: The key may not use this model.
+            RateLimited: A limit has no room now.
+            QuotaExceeded: The key's tokens are used up.
             Overloaded: No room or no engine.
             EngineFailed: The engine died repeatedly.
         """
-        request = await self._prepared(target, request)
-        return await target.service.chat(request)
+        request = await self._prepared(target, request, meter)
+        try:
+            reply = await target.service.chat(request)
+        except asyncio.CancelledError:
+            # The caller left: that was a request, and nobody knows how far the engine came with it.
+            meter.settle(0, 0)
+            raise
+        meter.settle(reply.usage.prompt_tokens, reply.usage.completion_tokens)
+        return reply
 
-    async def stream(self, target: Target, request: ChatRequest) -> AsyncGenerator[Delta]:
-        """Answers as they come; raises as `answer` does."""
-        request = await self._prepared(target, request)
-        async for delta in target.service.stream(request):
-            yield delta
+    async def stream(
+        self, target: Target, request: ChatRequest, meter: Meter
+    ) -> AsyncGenerator[Delta]:
+        """Answers as they come; raises as `answer` does. What was generated until a caller leaves is booked."""
+        request = await self._prepared(target, request, meter)
+        usage = Usage()
+        try:
+            async for delta in target.service.stream(request):
+                if delta.usage is not None:
+                    usage = delta.usage
+                    if delta.finish is not None:
+                        # Before the caller can see the end: what an answer says that it cost is safe by then.
+                        meter.settle(usage.prompt_tokens, usage.completion_tokens)
+                yield delta
+        except (asyncio.CancelledError, GeneratorExit):
+            meter.settle(usage.prompt_tokens, usage.completion_tokens)
+            raise
+        finally:
+            if usage.total_tokens:
+                meter.settle(usage.prompt_tokens, usage.completion_tokens)
 
-    async def _prepared(self, target: Target, request: ChatRequest) -> ChatRequest:
-        await self._check_input(target, request.messages)
-        sampling = with_defaults(target, request.sampling, output_tokens=DEFAULT_OUTPUT_TOKENS)
+    async def _prepared(self, target: Target, request: ChatRequest, meter: Meter) -> ChatRequest:
+        prompt_tokens = await self._check_input(target, request.messages)
+        # How a template shows the tools is not known; a token of them holds at least a byte.
+        tool_tokens = sum(len(msgspec.json.encode(tool)) for tool in request.tools)
+
+        async def count() -> int:
+            return tool_tokens + await target.service.count_tokens(request.messages)
+
+        sampling = await reserve(
+            meter,
+            target,
+            with_defaults(target, request.sampling, output_tokens=DEFAULT_OUTPUT_TOKENS),
+            prompt_tokens=prompt_tokens + tool_tokens,
+            count=count,
+            answers=request.n,
+            length_asked=request.sampling.max_output_tokens is not None,
+        )
         return msgspec.structs.replace(request, sampling=sampling)
 
-    async def _check_input(self, target: Target, messages: Sequence[Message]) -> None:
+    async def _check_input(self, target: Target, messages: Sequence[Message]) -> int:
+        """Refuse what is too long; an upper bound of the prompt's tokens."""
         highest = target.preset.max_input_chars if target.preset is not None else None
         texts = [_text(message) for message in messages]
         if highest is not None and messages[0].role == "system" and len(texts[0]) > highest:
@@ -74,7 +119,7 @@ class Chat:
         # A token holds at least one byte, so most prompts need no exact count.
         upper_bound = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
         upper_bound += TEMPLATE_BYTES_PER_MESSAGE * (len(texts) + 1)
-        await check_tokens(
+        return await check_tokens(
             target,
             upper_bound,
             lambda: target.service.count_tokens(messages),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from yangfan.server.chat.logic import Chat
+    from yangfan.server.http import Meter
     from yangfan.server.services import Target
 
 _ASKING = ("user", "function")
@@ -51,8 +52,8 @@ def routes(chat: Chat) -> list[Route]:
         target = chat.target(call.params["endpoint"])
         request = to_engine(call.request, target)
         if call.request.stream:
-            return Stream(_events(chat, target, request), answered_by(target))
-        return Reply(_reply(await chat.answer(target, request)), answered_by(target))
+            return Stream(_events(chat, target, request, call.meter), answered_by(target))
+        return Reply(_reply(await chat.answer(target, request, call.meter)), answered_by(target))
 
     return [Route(CHAT, answer)]
 
@@ -262,10 +263,10 @@ def _reply(reply: base.ChatReply) -> ChatReply:
 
 
 async def _events(
-    chat: Chat, target: Target, request: base.ChatRequest
+    chat: Chat, target: Target, request: base.ChatRequest, meter: Meter
 ) -> AsyncGenerator[ChatEvent]:
     answer_id, created, sentence_id, usage = new_id(), int(time.time()), 0, Usage()
-    async with aclosing(chat.stream(target, request)) as deltas:
+    async with aclosing(chat.stream(target, request, meter)) as deltas:
         async for delta in deltas:
             if delta.usage is not None:
                 usage = _usage(delta.usage)

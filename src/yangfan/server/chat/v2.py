@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from yangfan.server.chat.logic import Chat
+    from yangfan.server.http import Meter
     from yangfan.server.services import Target
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -66,9 +67,11 @@ def routes(chat: Chat) -> list[Route]:
         target = chat.target(wire.model)
         request = to_engine(wire, target)
         if wire.stream:
-            chunks = _chunks(chat, target, request, wire.stream_options or StreamOptions())
+            options = wire.stream_options or StreamOptions()
+            chunks = _chunks(chat, target, request, options, call.meter)
             return Stream(chunks, answered_by(target))
-        return Reply(_reply(wire.model, await chat.answer(target, request)), answered_by(target))
+        reply = await chat.answer(target, request, call.meter)
+        return Reply(_reply(wire.model, reply), answered_by(target))
 
     return [Route(CHAT, answer)]
 
@@ -297,7 +300,11 @@ def _choice(answer: base.Answer) -> Choice:
 
 
 async def _chunks(
-    chat: Chat, target: Target, request: base.ChatRequest, options: StreamOptions
+    chat: Chat,
+    target: Target,
+    request: base.ChatRequest,
+    options: StreamOptions,
+    meter: Meter,
 ) -> AsyncGenerator[ChatChunk]:
     answer_id, created, model = new_id(), int(time.time()), target.asked
     usage: Usage | UnsetType = UNSET
@@ -318,7 +325,7 @@ async def _chunks(
         begun.add(index)
         return "assistant"
 
-    async with aclosing(chat.stream(target, request)) as deltas:
+    async with aclosing(chat.stream(target, request, meter)) as deltas:
         async for delta in deltas:
             index = delta.index
             if delta.usage is not None:

@@ -2,6 +2,18 @@
 
 from yangfan.server.http.call import Call, Principal, Reply, Stream
 from yangfan.server.http.gateway import Gateway
+from yangfan.server.http.metering import Meter, Metered, Unmetered
 from yangfan.server.http.routing import Handler, Route
 
-__all__ = ["Call", "Gateway", "Handler", "Principal", "Reply", "Route", "Stream"]
+__all__ = [
+    "Call",
+    "Gateway",
+    "Handler",
+    "Meter",
+    "Metered",
+    "Principal",
+    "Reply",
+    "Route",
+    "Stream",
+    "Unmetered",
+]

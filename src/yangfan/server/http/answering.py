@@ -12,6 +12,7 @@ from yangfan import errors
 from yangfan.protocol import sse
 from yangfan.server.http.call import Reply, Stream, new_id
 from yangfan.server.http.dialects import ENCODERS, Header
+from yangfan.server.http.metering import Meter, Unmetered
 from yangfan.server.http.routing import dialect_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _EVENTS: tuple[Header, ...] = (
 _REQUEST_ID_NAMES = frozenset({b"request_id", b"request-id", b"x-request-id"})
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _V1_EVENT_WORD, _V1_EVENT_ESCAPED = b"event", b"\\u0065vent"
+_NO_METER = Unmetered()
 
 
 class ClientGone(Exception):
@@ -53,6 +55,7 @@ class Answering:
         "client_gone",
         "dialect",
         "headers",
+        "meter",
         "request_id",
         "scope",
     )
@@ -68,6 +71,7 @@ class Answering:
         self.client_gone = False
         self.request_id = _request_id(scope["headers"])
         self.dialect: Dialect | None = None
+        self.meter: Meter = _NO_METER
         self.headers: tuple[Header, ...] = ((b"X-Baidu-Request-Id", self.request_id.encode()),)
 
     async def read_body(self, max_bytes: int) -> bytes:
@@ -135,7 +139,9 @@ class Answering:
         events = stream.events
         try:
             first = await anext(events, None)
-            await self._begin(200, (*_EVENTS, *self.headers, *stream.headers))
+            await self._begin(
+                200, (*_EVENTS, *self.headers, *self.meter.headers(), *stream.headers)
+            )
             if first is not None:
                 await self._event(first)
                 await self._rest(events)
@@ -162,7 +168,14 @@ class Answering:
         """Send a whole JSON answer on one line."""
         data = self._encode(body)
         await self._begin(
-            status, (_JSON, (b"Content-Length", str(len(data)).encode()), *self.headers, *headers)
+            status,
+            (
+                _JSON,
+                (b"Content-Length", str(len(data)).encode()),
+                *self.headers,
+                *self.meter.headers(),
+                *headers,
+            ),
         )
         await self._part(data, more=False)
 

@@ -11,6 +11,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from yangfan.server.http.metering import Meter
+
 RequestT = TypeVar("RequestT")
 
 
@@ -20,11 +22,15 @@ def new_id(prefix: str = "as-", length: int = 10) -> str:
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who calls: the key that was presented and the application that it belongs to."""
+    """Who calls: the key that was presented and the application that it belongs to.
+
+    `lenient` keys want their v1 messages put right instead of refused.
+    """
 
     key_id: str
     app_id: str
     kind: str
+    lenient: bool = False
 
 
 class Call(Generic[RequestT]):
@@ -35,10 +41,11 @@ class Call(Generic[RequestT]):
         principal: Who calls.
         params: Path parameters.
         request_id: Echoed as X-Baidu-Request-Id, the caller's own or one of ours.
+        meter: Limits and usage of the call; a handler of an inference call reserves on it before a model works.
         scope: The ASGI scope, for the rare handler that needs more.
     """
 
-    __slots__ = ("params", "principal", "request", "request_id", "scope")
+    __slots__ = ("meter", "params", "principal", "request", "request_id", "scope")
 
     def __init__(
         self,
@@ -47,12 +54,14 @@ class Call(Generic[RequestT]):
         principal: Principal,
         params: Mapping[str, str],
         request_id: str,
+        meter: Meter,
     ) -> None:
         self.scope = scope
         self.request = request
         self.principal = principal
         self.params = params
         self.request_id = request_id
+        self.meter = meter
 
     @property
     def query(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from yangfan import errors
@@ -101,7 +102,7 @@ def _hints(error: errors.RefusedError) -> tuple[Header, ...]:
     if isinstance(error, WrongMethod):
         return ((b"Allow", ", ".join(error.allowed).encode()),)
     if error.retry_after_seconds is not None:
-        return ((b"Retry-After", str(max(1, round(error.retry_after_seconds))).encode()),)
+        return ((b"Retry-After", str(max(1, math.ceil(error.retry_after_seconds))).encode()),)
     return ()
 
 

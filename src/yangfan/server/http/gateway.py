@@ -6,8 +6,8 @@ A raw ASGI callable on purpose: it is the hot path (docs/decisions/0006). Pages 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import msgspec
 import structlog
@@ -17,10 +17,8 @@ from yangfan.protocol.endpoint import Auth
 from yangfan.server.http.answering import Answering, ClientGone, Receive, Scope, Send
 from yangfan.server.http.call import Call, Principal
 from yangfan.server.http.decoding import BodyDecoder
+from yangfan.server.http.metering import Meter, Unmetered
 from yangfan.server.http.routing import Match, Route, RoutingTable, WrongMethod, unknown_path
-
-if TYPE_CHECKING:
-    from yangfan.server.http.dialects import Header
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Authenticate = Callable[[Scope, Auth], Principal]
@@ -28,6 +26,7 @@ Authenticate = Callable[[Scope, Auth], Principal]
 
 _PAGE_METHODS = ("GET", "HEAD")
 _ANONYMOUS = Principal("", "", "none")
+_NO_METER = Unmetered()
 
 _log = structlog.get_logger("yangfan.http")
 
@@ -39,7 +38,7 @@ class Gateway:
         routes: Everything that is answered.
         authenticate: The hook that tells who calls.
         max_body_bytes: Largest request body.
-        inference_headers: Headers that every inference answer carries (rate limits).
+        meter: Makes the meter of an inference call, for who calls.
         pages: ASGI application for what is no API: pages, assets, health.
         page_paths: First segments of the paths that are its own, such as ``/docs``.
     """
@@ -50,7 +49,7 @@ class Gateway:
         *,
         authenticate: Authenticate,
         max_body_bytes: int,
-        inference_headers: Sequence[Header] = (),
+        meter: Callable[[Principal], Meter] = lambda _principal: _NO_METER,
         pages: ASGIApp | None = None,
         page_paths: Iterable[str] = (),
     ) -> None:
@@ -64,7 +63,7 @@ class Gateway:
         }
         self._authenticate = authenticate
         self._max_body_bytes = max_body_bytes
-        self._inference_headers = tuple(inference_headers)
+        self._meter = meter
         self._pages = pages
         self._page_paths = tuple(page_paths)
         self._encode = msgspec.json.Encoder().encode
@@ -96,6 +95,7 @@ class Gateway:
     async def _answer(self, match: Match, answering: Answering) -> None:
         endpoint = match.route.endpoint
         answering.dialect = endpoint.dialect
+        meter: Meter = _NO_METER
         try:
             principal = (
                 _ANONYMOUS
@@ -103,7 +103,7 @@ class Gateway:
                 else self._authenticate(answering.scope, endpoint.auth)
             )
             if endpoint.auth == "inference":
-                answering.headers += self._inference_headers
+                meter = answering.meter = self._meter(principal)
             request: Any = None
             if endpoint.request is not None:
                 body = await answering.read_body(self._max_body_bytes)
@@ -111,7 +111,7 @@ class Gateway:
                     body = match.route.body(body, answering.scope)
                 request = self._decoders[endpoint.name].decode(body)
             call: Call[Any] = Call(
-                answering.scope, request, principal, match.params, answering.request_id
+                answering.scope, request, principal, match.params, answering.request_id, meter
             )
             await answering.run(match.route.handler(call))
         except errors.RefusedError as error:
@@ -130,3 +130,5 @@ class Gateway:
                     f"Internal error; the server's log has it under {answering.request_id}"
                 )
             )
+        finally:
+            meter.close()

@@ -1,6 +1,7 @@
 """A model behind an address: names, replicas, restarts, retries. `Services` finds and runs them."""
 
 from yangfan.server.services.logic import Services
+from yangfan.server.services.reservation import reserve
 from yangfan.server.services.rules import (
     answered_by,
     check_characters,
@@ -16,5 +17,6 @@ __all__ = [
     "answered_by",
     "check_characters",
     "check_tokens",
+    "reserve",
     "with_defaults",
 ]

@@ -171,3 +171,14 @@ class Target:
     asked: str
     service: Service
     preset: Preset | None
+
+    @property
+    def model(self) -> str:
+        """Name of the served model."""
+        return self.service.name
+
+    @property
+    def spellings(self) -> frozenset[str]:
+        """Every name for it, case folded: the one in the call, the served model's, and the preset's."""
+        known = () if self.preset is None else self.preset.spellings
+        return frozenset(map(str.casefold, (self.asked, self.service.name, *known)))

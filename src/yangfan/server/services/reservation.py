@@ -1,0 +1,58 @@
+"""Reserve what a generation may use at most, and no more than needs be where little is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from yangfan.errors import QuotaExceeded, TokenRateLimited
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from yangfan.engines.base import Sampling
+    from yangfan.server.http import Meter
+    from yangfan.server.services.service import Target
+
+
+async def reserve(
+    meter: Meter,
+    target: Target,
+    sampling: Sampling,
+    *,
+    prompt_tokens: int,
+    count: Callable[[], Awaitable[int]],
+    answers: int = 1,
+    length_asked: bool,
+) -> Sampling:
+    """Reserve the prompt and the longest answers; the sampling to generate with.
+
+    Args:
+        meter: The call's.
+        target: What the name means.
+        sampling: Complete, with its `max_output_tokens`.
+        prompt_tokens: An upper bound of the prompt's tokens.
+        count: Counts them; called only where the bound does not fit the limits.
+        answers: How many answers are asked for.
+        length_asked: Whether the caller chose `max_output_tokens`. Otherwise answers that do not fit are made shorter, so that a
+            key with small limits can be used without knowing them.
+
+    Raises:
+        ModelForbidden: The key may not use this model.
+        RateLimited: A limit has no room now.
+        QuotaExceeded: The key's tokens are used up.
+    """
+    longest = sampling.max_output_tokens or 0
+    try:
+        meter.reserve(target, prompt_tokens + longest * answers)
+    except (TokenRateLimited, QuotaExceeded):
+        prompt_tokens = await count()
+    else:
+        return sampling
+    room = None if length_asked else meter.answer_tokens(target, prompt_tokens)
+    if room is not None and room < longest * answers:
+        longest = max(room // answers, 1)
+        sampling = msgspec.structs.replace(sampling, max_output_tokens=longest)
+    meter.reserve(target, prompt_tokens + longest * answers)
+    return sampling
