@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from yangfan.errors import ConfigurationError
+from yangfan.errors import ConfigurationError, Overloaded
 from yangfan.server.access.tables import KEYS
 from yangfan.server.db import Database, journal_mode
 
@@ -189,3 +189,19 @@ async def test_folder_in_its_place_or_missing_folder_is_told(path: Path, tmp_pat
     assert f"cannot use the database {path}: unable to open" in await refused(path)
     elsewhere = tmp_path / "no" / "yangfan.db"
     assert f"cannot use the database {elsewhere}: unable to open" in await refused(elsewhere)
+
+
+async def test_full_disk_changes_nothing_and_says_so(tmp_path: Path):
+    database = Database(tmp_path / "yangfan.db")
+    await database.migrate()
+    async with database.write() as connection:
+        await connection.exec_driver_sql("CREATE TABLE fill (data BLOB)")
+    async with database.write() as connection:
+        pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
+        await connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(Overloaded, match="disk that holds yangfan.db is full"):
+        async with database.write() as connection:
+            await connection.exec_driver_sql("INSERT INTO fill VALUES (zeroblob(100000))")
+    async with database.read() as connection:
+        assert (await connection.exec_driver_sql("SELECT count(*) FROM fill")).scalar_one() == 0
+    await database.close()
