@@ -199,7 +199,7 @@ async def test_full_disk_changes_nothing_and_says_so(tmp_path: Path):
     async with database.write() as connection:
         pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
         await connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-    with pytest.raises(Overloaded, match="disk that holds yangfan.db is full"):
+    with pytest.raises(Overloaded, match=r"disk that holds yangfan\.db is full"):
         async with database.write() as connection:
             await connection.exec_driver_sql("INSERT INTO fill VALUES (zeroblob(100000))")
     async with database.read() as connection:
