@@ -1,6 +1,6 @@
 """The ASGI application in front of every slice: find the route, check who calls, decode, answer, say no properly.
 
-A raw ASGI callable on purpose: it is the hot path (docs/decisions/0006). Pages go to an ordinary Starlette application.
+A raw ASGI callable on purpose: it is the hot path (docs/decisions/0010). Pages go to an ordinary Starlette application.
 """
 
 from __future__ import annotations
