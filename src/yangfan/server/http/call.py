@@ -18,7 +18,7 @@ RequestT = TypeVar("RequestT")
 
 def new_id(prefix: str = "as-", length: int = 10) -> str:
     """An id as the wire shows them: ``as-`` and ten lower-case alphanumerics, hexadecimal here. Not a secret."""
-    return f"{prefix}{random.getrandbits(4 * length):0{length}x}"  # noqa: S311 - an identifier, and no system call
+    return f"{prefix}{random.getrandbits(4 * length):0{length}x}"
 
 
 class Principal(msgspec.Struct, frozen=True):
