@@ -91,7 +91,7 @@ async def build(
         services = await _services(settings, models, home, progress)
         stack.push_async_callback(services.stop)
         await services.start()
-        chat = Chat(services)
+        chat = Chat(services, lenient=settings.lenient)
         yield _mount(settings, access, credentials, services, chat, usage)
 
 

@@ -57,6 +57,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auth: Annotated[
         bool, Meta(description="Ask for credentials. False only on a loopback address.")
     ] = True
+    lenient: Annotated[
+        bool,
+        Meta(
+            description="Put v1 messages right instead of refusing them: system turns, one role twice in a row."
+        ),
+    ] = False
     slots: Annotated[
         int, Meta(ge=1, le=1024, description="Generations side by side, per model.")
     ] = 16

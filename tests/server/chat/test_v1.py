@@ -132,7 +132,8 @@ def test_functions_become_tools(speed: Target):
         "examples": [[]],
         "plugin_id": "p",
     }
-    assert translate(speed, functions=[function]).tools == (Tool("f", "d", schema),)
+    closed = {**schema, "additionalProperties": False}
+    assert translate(speed, functions=[function]).tools == (Tool("f", "d", closed),)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ from yangfan.protocol.v1.chat import (
     Message,
     Usage,
 )
+from yangfan.server.chat import react
+from yangfan.server.chat.lenient import put_right
+from yangfan.server.chat.tools import OfferedFunction, read_tools
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
 from yangfan.server.services import answered_by
@@ -50,10 +53,16 @@ def routes(chat: Chat) -> list[Route]:
 
     async def answer(call: Call[ChatRequest]) -> Reply | Stream:
         target = chat.target(call.params["endpoint"])
-        request = to_engine(call.request, target)
-        if call.request.stream:
-            return Stream(_events(chat, target, request, call.meter), answered_by(target))
-        return Reply(_reply(await chat.answer(target, request, call.meter)), answered_by(target))
+        wire = call.request
+        if chat.lenient or call.principal.lenient:
+            wire = put_right(wire)
+        request = to_engine(wire, target)
+        in_words = bool(request.tools) and not wire.functions
+        if wire.stream:
+            events = _events(chat, target, request, call.meter, in_words=in_words)
+            return Stream(events, answered_by(target))
+        reply = await chat.answer(target, request, call.meter)
+        return Reply(_reply(reply, in_words=in_words), answered_by(target))
 
     return [Route(CHAT, answer)]
 
@@ -79,7 +88,7 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
     translated = [base.Message("system", system)] if system else []
     for position, message in enumerate(messages):
         translated.append(_message(message, position))
-    return base.ChatRequest(
+    request = base.ChatRequest(
         messages=tuple(translated),
         sampling=base.Sampling(
             temperature=wire.temperature,
@@ -93,10 +102,15 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
             seed=wire.seed,
             stop=tuple(wire.stop or ()),
         ),
-        tools=tuple(_tool(function) for function in wire.functions or ()),
+        tools=read_tools(
+            [_offered(function) for function in wire.functions or ()], param="functions"
+        ),
         tool_choice=_tool_choice(wire),
+        parallel_tool_calls=False if wire.functions else None,
         response_format={"type": "json_object"} if wire.response_format == "json_object" else None,
     )
+    prompted = target.preset is not None and target.preset.suffix == react.SUFFIX
+    return react.with_tools(request) if prompted and not wire.functions else request
 
 
 def check_messages(messages: Sequence[Message]) -> None:
@@ -226,12 +240,8 @@ def _part(part: ContentPart) -> base.Part:
     return base.Part(image_url=part.image_url.url, detail=part.image_url.detail)
 
 
-def _tool(function: Function) -> base.Tool:
-    return base.Tool(
-        name=function.name or "",
-        description=function.description or "",
-        parameters=function.parameters or {},
-    )
+def _offered(function: Function) -> OfferedFunction:
+    return OfferedFunction(function.name or "", function.description or "", function.parameters)
 
 
 def _forced_function(wire: ChatRequest) -> str | None:
@@ -249,27 +259,34 @@ def _tool_choice(wire: ChatRequest) -> str | None:
 # Out
 
 
-def _reply(reply: base.ChatReply) -> ChatReply:
-    answer = reply.answers[0]
+def _reply(reply: base.ChatReply, *, in_words: bool) -> ChatReply:
+    answer = react.in_words(reply.answers[0]) if in_words else reply.answers[0]
+    thoughts = answer.reasoning or answer.text
     return ChatReply(
         id=new_id(),
         created=int(time.time()),
-        result=answer.text,
+        result="" if answer.function_calls else answer.text,
         is_truncated=answer.finish is Finish.LENGTH,
         finish_reason=_FINISH[answer.finish],
-        function_call=_function_call(answer.function_calls),
+        function_call=_function_call(answer.function_calls, thoughts),
         usage=_usage(reply.usage),
     )
 
 
 async def _events(
-    chat: Chat, target: Target, request: base.ChatRequest, meter: Meter
+    chat: Chat, target: Target, request: base.ChatRequest, meter: Meter, *, in_words: bool
 ) -> AsyncGenerator[ChatEvent]:
     answer_id, created, sentence_id, usage = new_id(), int(time.time()), 0, Usage()
+    thoughts = ""
     async with aclosing(chat.stream(target, request, meter)) as deltas:
         async for delta in deltas:
             if delta.usage is not None:
                 usage = _usage(delta.usage)
+            thoughts += delta.reasoning
+            if in_words:
+                delta = react.in_words(delta)
+            if not delta.text and delta.finish is None:
+                continue  # v1 has no word for reasoning, nor for a call that is not whole
             *early, last = pieces(delta.text)
             for text in early:
                 yield ChatEvent(
@@ -290,17 +307,21 @@ async def _events(
                 is_truncated=finish is Finish.LENGTH,
                 result=last,
                 finish_reason=_FINISH[finish] if finish is not None else UNSET,
-                function_call=_function_call(delta.function_calls),
+                function_call=_function_call(delta.function_calls, thoughts),
                 usage=usage,
             )
             sentence_id += 1
 
 
-def _function_call(calls: Sequence[base.FunctionCall]) -> FunctionCall | msgspec.UnsetType:
+def _function_call(
+    calls: Sequence[base.FunctionCall], thoughts: str
+) -> FunctionCall | msgspec.UnsetType:
     if not calls:
         return UNSET
     call = calls[0]
-    return FunctionCall(name=call.name, arguments=call.arguments, thoughts=call.thoughts)
+    return FunctionCall(
+        name=call.name, arguments=call.arguments, thoughts=call.thoughts or thoughts
+    )
 
 
 def _usage(usage: base.Usage) -> Usage:

@@ -32,8 +32,11 @@ from yangfan.protocol.v2.chat import (
     PromptTokensDetails,
     StreamOptions,
     ToolCall,
+    ToolFunction,
     Usage,
 )
+from yangfan.server.chat.schema import Reducer
+from yangfan.server.chat.tools import OfferedFunction, read_tools
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
 from yangfan.server.services import answered_by
@@ -65,7 +68,7 @@ def routes(chat: Chat) -> list[Route]:
                 "model is empty; name one, GET /v2/models lists them", param="model"
             )
         target = chat.target(wire.model)
-        request = to_engine(wire, target)
+        request = to_engine(wire, target, lenient=chat.lenient or call.principal.lenient)
         if wire.stream:
             options = wire.stream_options or StreamOptions()
             chunks = _chunks(chat, target, request, options, call.meter)
@@ -79,8 +82,8 @@ def routes(chat: Chat) -> list[Route]:
 # In
 
 
-def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
-    """Check v2's rules and translate.
+def to_engine(wire: ChatRequest, target: Target, *, lenient: bool = False) -> base.ChatRequest:
+    """Check v2's rules and translate; `lenient` lets system turns stand anywhere for every model.
 
     Raises:
         Invalid: A rule is broken; the subclass decides the code.
@@ -91,22 +94,12 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
             "messages must not be empty; send at least one {role: user, content: …}",
             param="messages",
         )
-    _check_messages(wire.messages, system_first=ernie)
+    _check_messages(wire.messages, system_first=ernie and not lenient)
     if ernie:
         _check_ernie_ranges(wire, target)
     _check_tools(wire)
     _check_logit_bias(wire)
     stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
-    format_ = wire.response_format
-    if (
-        format_ is not None
-        and format_.type == "json_schema"
-        and not _schema_of(format_.json_schema)
-    ):
-        raise Invalid(
-            "response_format.json_schema.schema must be a JSON Schema object",
-            param="response_format",
-        )
     return base.ChatRequest(
         messages=tuple(_message(message) for message in wire.messages),
         sampling=base.Sampling(
@@ -122,18 +115,16 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
             logit_bias=wire.logit_bias,
         ),
         n=wire.n or 1,
-        tools=tuple(
-            base.Tool(
-                tool.function.name, tool.function.description or "", tool.function.parameters or {}
-            )
-            for tool in wire.tools or ()
-            if tool.function is not None
+        tools=read_tools(
+            [_offered(tool.function) for tool in wire.tools or () if tool.function is not None],
+            param="tools",
         ),
         tool_choice=_tool_choice(wire),
         parallel_tool_calls=wire.parallel_tool_calls,
         response_format=_response_format(wire),
         logprobs=bool(wire.logprobs),
         top_logprobs=wire.top_logprobs,
+        enable_thinking=wire.enable_thinking,
     )
 
 
@@ -250,7 +241,23 @@ def _response_format(wire: ChatRequest) -> dict[str, Any] | None:
         return None
     if wanted.type == "json_object":
         return {"type": "json_object"}
-    return {"type": "json_schema", "json_schema": wanted.json_schema}
+    schema = _schema_of(wanted.json_schema)
+    if not schema:
+        raise Invalid(
+            "response_format.json_schema.schema must be a JSON Schema object",
+            param="response_format",
+        )
+    reduced = Reducer(exact=True).reduce(schema, "response_format.json_schema.schema")
+    return {"type": "json_schema", "json_schema": {**(wanted.json_schema or {}), "schema": reduced}}
+
+
+def _offered(function: ToolFunction) -> OfferedFunction:
+    return OfferedFunction(
+        function.name,
+        function.description or "",
+        function.parameters,
+        strict=bool(function.strict),
+    )
 
 
 def _message(message: Message) -> base.Message:
