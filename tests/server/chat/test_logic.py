@@ -35,6 +35,7 @@ class Listening:
 
     running = True
     pid = None
+    kinds = frozenset({"chat"})
 
     def __init__(self, context_tokens: int = 8192) -> None:
         self.spec = EngineSpec("listening")

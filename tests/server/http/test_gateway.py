@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator, Callable, MutableMapping
 from typing import Any
 
 import pytest
@@ -27,7 +27,33 @@ from tests.server.http.conftest import (
 
 from yangfan import errors
 from yangfan.protocol.endpoint import Auth, Dialect
-from yangfan.server.http import Call, Gateway, Principal, Reply, Route, Unmetered
+from yangfan.server.http import (
+    Call,
+    Gateway,
+    Metered,
+    Principal,
+    Reply,
+    Route,
+    Stream,
+    Unmetered,
+)
+
+
+class Target:
+    """A model to reserve for."""
+
+    model = "m"
+    spellings = ("m",)
+
+
+def always(meter: Unmetered) -> Callable[[Principal], Unmetered]:
+    """The same meter for every call."""
+
+    def give(_principal: Principal) -> Unmetered:
+        return meter
+
+    return give
+
 
 V1_PATH = "/rpc/2.0/ai_custom/v1/wenxinworkshop/ask"
 
@@ -111,10 +137,64 @@ async def test_inference_answers_carry_the_rate_limit_headers_even_when_refused(
 ):
     meter = Unmetered(((b"X-Ratelimit-Limit-Requests", b"100"),))
     routes = [Route(endpoint(auth="inference"), repeat), Route(endpoint("/v2/open"), repeat)]
-    site = await open_site(routes, meter=lambda _principal: meter)
+    site = await open_site(routes, meter=always(meter))
     assert (await site.ask()).headers["x-ratelimit-limit-requests"] == "100"
     assert (await site.ask(body="{")).headers["x-ratelimit-limit-requests"] == "100"
     assert "x-ratelimit-limit-requests" not in (await site.ask("/v2/open")).headers
+
+
+class Watched(Unmetered):
+    """A meter that remembers what happened to it."""
+
+    __slots__ = ("closed", "reserved")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reserved = False
+        self.closed = 0
+
+    def reserve(self, target: Metered, tokens: int) -> None:
+        self.reserved = True
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("ending", ["answer", "stream", "refusal", "defect", "bad body"])
+async def test_meter_is_closed_however_the_call_ends(open_site: OpenSite, ending: str):
+    meter = Watched()
+
+    async def handle(call: Call[Question]) -> Reply | Stream:
+        call.meter.reserve(Target(), 1)
+        if ending == "refusal":
+            raise errors.Overloaded("no room")
+        if ending == "defect":
+            raise ZeroDivisionError
+        return Stream(events()) if ending == "stream" else Reply(Answer("a"))
+
+    async def events() -> AsyncGenerator[Answer]:
+        yield Answer("a")
+
+    route = Route(endpoint(auth="inference"), handle)
+    site = await open_site([route], meter=always(meter))
+    heard = await site.ask(body="{" if ending == "bad body" else "{}")
+    status = {"refusal": 429, "defect": 500, "bad body": 400}.get(ending, 200)
+    assert (heard.status, meter.closed) == (status, 1)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_answer_for_which_nothing_was_reserved_is_a_defect(
+    open_site: OpenSite, streamed: bool
+):
+    async def handle(_call: Call[Question]) -> Reply | Stream:
+        return Stream(events()) if streamed else Reply(Answer("a"))
+
+    async def events() -> AsyncGenerator[Answer]:
+        yield Answer("a")
+
+    route = Route(endpoint(auth="inference"), handle)
+    site = await open_site([route], meter=always(Watched()))
+    assert (await site.ask()).status == 500
 
 
 async def test_body_of_exactly_the_limit_is_read(open_site: OpenSite):

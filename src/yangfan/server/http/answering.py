@@ -56,6 +56,7 @@ class Answering:
         "dialect",
         "headers",
         "meter",
+        "must_reserve",
         "request_id",
         "scope",
     )
@@ -72,6 +73,7 @@ class Answering:
         self.request_id = _request_id(scope["headers"])
         self.dialect: Dialect | None = None
         self.meter: Meter = _NO_METER
+        self.must_reserve = False
         self.headers: tuple[Header, ...] = ((b"X-Baidu-Request-Id", self.request_id.encode()),)
 
     async def read_body(self, max_bytes: int) -> bytes:
@@ -106,6 +108,7 @@ class Answering:
             if isinstance(answer, Stream):
                 await self._stream(answer)
             else:
+                self._check_reserved()
                 await self.send(200, answer.body, answer.headers)
         finally:
             unwatch()
@@ -139,6 +142,7 @@ class Answering:
         events = stream.events
         try:
             first = await anext(events, None)
+            self._check_reserved()
             await self._begin(
                 200, (*_EVENTS, *self.headers, *self.meter.headers(), *stream.headers)
             )
@@ -152,6 +156,11 @@ class Answering:
             if close is not None:
                 await close()
         await self._part(b"", more=False)
+
+    def _check_reserved(self) -> None:
+        assert self.meter.reserved or not self.must_reserve, (
+            "the handler answers an inference call for which it reserved nothing: call.meter.reserve(target, tokens) comes first"
+        )
 
     async def _rest(self, events: AsyncIterator[msgspec.Struct]) -> None:
         async for event in events:

@@ -104,6 +104,7 @@ class Gateway:
             )
             if endpoint.auth == "inference":
                 meter = answering.meter = self._meter(principal)
+                answering.must_reserve = endpoint.request is not None
             request: Any = None
             if endpoint.request is not None:
                 body = await answering.read_body(self._max_body_bytes)
