@@ -18,6 +18,7 @@ import pytest
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 MODEL = "smollm2-135m-instruct"
+EMBEDDINGS_MODEL = "all-minilm-l6-v2"
 
 
 @dataclass(frozen=True)
@@ -151,4 +152,16 @@ def minilm_folder(model_cache: Path) -> Path:
     from yangfan.hub.store import ModelStore
 
     store = ModelStore(model_cache)
-    return asyncio.run(pull("all-minilm-l6-v2", store=store, egress=Egress())).folder
+    return asyncio.run(pull(EMBEDDINGS_MODEL, store=store, egress=Egress())).folder
+
+
+@pytest.fixture(scope="session")
+def vector_server(
+    tmp_path_factory: pytest.TempPathFactory, model_cache: Path, minilm_folder: Path
+) -> Generator[Server]:
+    """A server with the embedded embeddings model only."""
+    assert minilm_folder.is_dir()
+    shared = {"YANGFAN_MODEL_STORE": str(model_cache)}
+    home = tmp_path_factory.mktemp("vector-home")
+    with serving(home, models=(EMBEDDINGS_MODEL,), environ=shared) as server:
+        yield server

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from tests.conformance.conftest import Programs  # pyright: ignore[reportMissingImports]
     from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
 
-pytestmark = pytest.mark.model
 
-
+@pytest.mark.model
 @pytest.mark.parametrize("path", ["/v2", "/v1"])
 def test_chat_models_and_errors_read_as_openai_promises(
     model_server: Server, programs: Programs, path: str
@@ -60,3 +59,24 @@ def test_chat_models_and_errors_read_as_openai_promises(
         "code": "invalid_messages",
     }
     assert found["wrong_key"] == {"status": 401, "code": "invalid_iam_token"}
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v1"])
+@pytest.mark.parametrize(
+    "server", ["echo_server", pytest.param("vector_server", marks=pytest.mark.model)]
+)
+def test_embeddings_read_as_openai_promises(
+    request: pytest.FixtureRequest, programs: Programs, server: str, path: str
+) -> None:
+    running: Server = request.getfixturevalue(server)
+    environ = {"BASE_URL": running.base_url + path, "API_KEY": running.bearer}
+    found = programs.run("openai_embeddings", environ=environ)
+    for name in ("default", "floats", "async"):
+        assert [item["index"] for item in found[name]["data"]] == [0, 1, 2]
+        assert [len(item["embedding"]) for item in found[name]["data"]] == [384] * 3
+    for one, other in zip(found["default"]["data"], found["floats"]["data"], strict=True):
+        assert one["embedding"] == pytest.approx(other["embedding"], abs=1e-4)
+    assert len(found["one"]["data"]) == 1
+    assert found["default"]["usage"]["total_tokens"] > 10
+    assert found["dimensions"] == {"status": 400, "code": "invalid_argument"}
+    assert found["chat_model"] == {"status": 401, "code": "invalid_model"}

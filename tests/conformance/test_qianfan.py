@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from tests.conformance.conftest import Programs  # pyright: ignore[reportMissingImports]
     from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
 
-pytestmark = pytest.mark.model
-
 
 def _environ(server: Any, credentials: str) -> dict[str, str]:
     base = {
@@ -32,6 +30,7 @@ def _environ(server: Any, credentials: str) -> dict[str, str]:
     return base | given[credentials]
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("credentials", ["oauth", "signature"])
 def test_v1_chat_answers_whole_and_streamed(
     model_server: Server, programs: Programs, credentials: str
@@ -68,6 +67,7 @@ def test_v1_chat_answers_whole_and_streamed(
     assert found["stream_error"]["code"] == 336003
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("credentials", ["bearer", "signature"])
 def test_v2_chat_answers_whole_and_streamed(
     model_server: Server, programs: Programs, credentials: str
@@ -89,3 +89,55 @@ def test_v2_chat_answers_whole_and_streamed(
     assert found["turns"]["choices"][0]["message"]["content"]
     assert found["error"]["status"] == 400
     assert found["stream_error"]["code"] == "invalid_argument"
+
+
+def assert_vectors(body: Any) -> None:
+    """Three vectors, and the two texts about the cat are the likest."""
+    assert body["object"] == "embedding_list"
+    assert [item["index"] for item in body["data"]] == [0, 1, 2]
+    cat, cats, motor = (item["embedding"] for item in body["data"])
+    assert len(cat) == len(cats) == len(motor) == 384
+    assert _cosine(cat, cats) > _cosine(cat, motor) + 0.2
+    assert body["usage"]["total_tokens"] == body["usage"]["prompt_tokens"] > 10
+
+
+def _cosine(one: list[float], other: list[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def assert_found_the_cat(body: Any, count: int) -> None:
+    """So many documents, the one about the cat first."""
+    assert body["object"] == "reranker_list"
+    assert len(body["results"]) == count
+    assert body["results"][0]["index"] == 1
+    assert body["results"][0]["document"] == "The cat sits on the mat."
+    scores = [result["relevance_score"] for result in body["results"]]
+    assert scores == sorted(scores, reverse=True)
+    assert body["usage"]["total_tokens"] > 10
+
+
+VECTOR_SERVERS = ["echo_server", pytest.param("vector_server", marks=pytest.mark.model)]
+
+
+@pytest.mark.parametrize("server", VECTOR_SERVERS)
+@pytest.mark.parametrize("credentials", ["oauth", "signature"])
+def test_v1_embeddings_and_rerank_answer(
+    request: pytest.FixtureRequest, programs: Programs, server: str, credentials: str
+) -> None:
+    environ = _environ(request.getfixturevalue(server), credentials)
+    found = programs.run("qianfan_vectors", environ=environ)
+    for name in ("embeddings", "async_embeddings", "version_2"):
+        assert_vectors(found[name]["body"])
+    assert len(found["by_model"]["data"]) == 1
+    assert_found_the_cat(found["rerank"]["body"], 2)
+    assert_found_the_cat(found["async_rerank"]["body"], 3)
+    assert found["too_many"]["code"] == found["no_documents"]["code"] == 336003
+    assert "embeddings max batch size is 16" in found["too_many"]["text"]
+    assert "embeddings max length per batch size is 1000" in found["too_long"]["text"]
+
+
+@pytest.mark.model
+def test_a_rerank_without_a_reranker_says_so(vector_server: Server, programs: Programs) -> None:
+    found = programs.run("qianfan_vectors", environ=_environ(vector_server, "oauth"))
+    assert found["rerank"]["headers"]["x-yangfan-rerank"] == "embedding-similarity"
+    assert found["embeddings"]["headers"]["x-yangfan-model"] == "all-minilm-l6-v2"

@@ -20,7 +20,8 @@ import pytest
 from tests.conftest import Server, serving, wait_until
 from tests.server.conftest import Caller, Reply, mint_of, sign_request
 
-V1 = "/rpc/2.0/ai_custom/v1/wenxinworkshop/chat/ernie_speed"
+V1_ROOT = "/rpc/2.0/ai_custom/v1/wenxinworkshop"
+V1 = f"{V1_ROOT}/chat/ernie_speed"
 V2 = "/v2/chat/completions"
 TOKEN = "/oauth/2.0/token"
 BEARER_TOKEN = "/v1/BCE-BEARER/token"
@@ -127,6 +128,37 @@ def test_v1_refuses_field_of_a_streaming_call_in_plain_json(
     caller: Caller, field: str, code: int, says: str
 ):
     check(caller.v1(f'{{"stream":true,"messages":{MESSAGES},{field}}}'), 200, code, says)
+
+
+@pytest.mark.parametrize(("body", "code", "says"), rows("v1", "embeddings"))
+def test_v1_refuses_texts_to_embed(caller: Caller, body: str, code: int, says: str):
+    check(
+        caller.ask("POST", f"{V1_ROOT}/embeddings/embedding-v1", body, caller.bearer()),
+        200,
+        code,
+        says,
+    )
+
+
+@pytest.mark.parametrize(("body", "code", "says"), rows("v1", "rerank"))
+def test_v1_refuses_documents_to_rank(caller: Caller, body: str, code: int, says: str):
+    path = f"{V1_ROOT}/reranker/bce_reranker_base"
+    check(caller.ask("POST", path, body, caller.bearer()), 200, code, says)
+
+
+@pytest.mark.parametrize(("field", "status", "code", "says"), rows("v2", "embeddings"))
+def test_v2_refuses_field_of_embeddings(
+    caller: Caller, field: str, status: int, code: str, says: str
+):
+    body = f'{{"model":"embedding-v1","input":["a"],{field}}}'
+    check(caller.ask("POST", "/v2/embeddings", body, caller.bearer()), status, code, says)
+
+
+@pytest.mark.parametrize("path", ["/v2/embeddings", "/v2/rerank"])
+def test_v2_refuses_a_call_without_a_model(caller: Caller, path: str):
+    body = '{"input":["a"],"query":"a","documents":["b"]}'
+    says = "^model is empty; name one"
+    check(caller.ask("POST", path, body, caller.bearer()), 400, "invalid_model", says)
 
 
 @pytest.mark.parametrize(("body", "status", "code", "says"), rows("v2", "bodies"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import date, datetime
 
     from yangfan.protocol.v2.keys import KeyKind
@@ -298,6 +299,90 @@ class ChatEvent:
     def function_calls(self) -> tuple[FunctionCall, ...]:
         """New function calls, or new parts of them."""
         return self.choice.function_calls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingsResult:
+    """The vectors of some texts; iterate, index or `len` it as the list of them.
+
+    Attributes:
+        vectors: One vector for each text, in the order of the texts; each has length 1.
+        model: The name that was asked for.
+        usage: Tokens; None when the server did not say.
+        info: What the headers say.
+        raw: The reply, decoded.
+    """
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str = ""
+    usage: Usage | None = None
+    info: ReplyInfo = field(default_factory=ReplyInfo)
+    raw: JSON = field(default_factory=_no_json, repr=False)
+
+    def __len__(self) -> int:
+        """How many vectors there are."""
+        return len(self.vectors)
+
+    def __getitem__(self, index: int) -> tuple[float, ...]:
+        """The vector of the text at `index`."""
+        return self.vectors[index]
+
+    def __iter__(self) -> Iterator[tuple[float, ...]]:
+        """The vectors, in the order of the texts."""
+        return iter(self.vectors)
+
+    @property
+    def dimensions(self) -> int:
+        """Length of each vector."""
+        return len(self.vectors[0])
+
+
+@dataclass(frozen=True, slots=True)
+class RankedDocument:
+    """A document and how relevant it is.
+
+    Attributes:
+        document: The text.
+        score: How relevant: higher is more. Its range is the model's own.
+        index: Its place among the documents that were sent.
+    """
+
+    document: str
+    score: float
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankResult:
+    """Documents sorted by relevance; iterate, index or `len` it as the list of them.
+
+    Attributes:
+        results: The documents, the most relevant first.
+        model: The name that was asked for.
+        usage: Tokens; None when the server did not say.
+        is_by_similarity: No reranker answered: the order is that of the embeddings' similarity (Yangfan servers).
+        info: What the headers say.
+        raw: The reply, decoded.
+    """
+
+    results: tuple[RankedDocument, ...]
+    model: str = ""
+    usage: Usage | None = None
+    is_by_similarity: bool = False
+    info: ReplyInfo = field(default_factory=ReplyInfo)
+    raw: JSON = field(default_factory=_no_json, repr=False)
+
+    def __len__(self) -> int:
+        """How many documents there are."""
+        return len(self.results)
+
+    def __getitem__(self, index: int) -> RankedDocument:
+        """The document at a rank, 0 for the most relevant."""
+        return self.results[index]
+
+    def __iter__(self) -> Iterator[RankedDocument]:
+        """The documents, the most relevant first."""
+        return iter(self.results)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Reading is liberal: unknown fields are ignored and every field may be absent.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
-from urllib.parse import quote
 
 import msgspec
 
@@ -19,8 +18,8 @@ from yangfan.client.dialect import (
     text_of,
     turns_of,
 )
+from yangfan.client.paths import Paths
 from yangfan.client.types import JSON, ChatEvent, ChatResult, Choice, FunctionCall, ReplyInfo
-from yangfan.protocol import presets
 from yangfan.protocol.v1.chat import CHAT, ChatRequest
 
 if TYPE_CHECKING:
@@ -37,15 +36,11 @@ class V1:
 
     def __init__(self) -> None:
         """The table of names is read at the first call."""
-        self._presets: presets.Presets | None = None
+        self._paths = Paths(CHAT, "chat")
 
     def path(self, model: str) -> str:
         """The path of a preset by any of its names, else of a service whose suffix is `model`."""
-        if self._presets is None:
-            self._presets = presets.load()
-        preset = self._presets.find(model)
-        suffix = preset.suffix if preset is not None and preset.type == "chat" else model
-        return CHAT.path.replace("{endpoint}", quote(suffix, safe=""))
+        return self._paths.of(model)
 
     def body(self, model: str, messages: Messages, options: ChatOptions, *, stream: bool) -> JSON:  # noqa: ARG002 - the path names the model
         """Body of the call; system turns become the `system` field."""

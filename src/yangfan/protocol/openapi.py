@@ -17,11 +17,15 @@ import msgspec
 
 from yangfan.protocol import sse
 from yangfan.protocol.v1 import chat as v1_chat
+from yangfan.protocol.v1 import embeddings as v1_embeddings
 from yangfan.protocol.v1 import errors as v1_errors
 from yangfan.protocol.v1 import oauth
+from yangfan.protocol.v1 import rerank as v1_rerank
 from yangfan.protocol.v2 import chat as v2_chat
+from yangfan.protocol.v2 import embeddings as v2_embeddings
 from yangfan.protocol.v2 import errors as v2_errors
 from yangfan.protocol.v2 import keys
+from yangfan.protocol.v2 import rerank as v2_rerank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -96,11 +100,18 @@ _HEADERS: dict[str, str] = {
 }
 
 _QUESTION = "1加1为什么等于2?"
+_ANSWER = "因为皮亚诺公理如此定义加法。"
 _EXAMPLES: dict[type[msgspec.Struct], msgspec.Struct] = {
     type(body): body
     for body in (
         v1_chat.ChatRequest(messages=[v1_chat.Message("user", _QUESTION)]),
         v2_chat.ChatRequest(model="ernie-speed-8k", messages=[v2_chat.Message("user", _QUESTION)]),
+        v1_embeddings.EmbeddingsRequest(input=[_QUESTION]),
+        v2_embeddings.EmbeddingsRequest(model="embedding-v1", input=[_QUESTION]),
+        v1_rerank.RerankRequest(query=_QUESTION, documents=[_ANSWER, _QUESTION]),
+        v2_rerank.RerankRequest(
+            model="bce-reranker-base_v1", query=_QUESTION, documents=[_ANSWER, _QUESTION]
+        ),
         oauth.TokenRequest("client_credentials", "API_KEY", "SECRET_KEY"),
         keys.CreateKey(kind="oauth", name="laptop"),
         keys.RevokeKey("KEY_ID"),

@@ -29,6 +29,7 @@ class Preset:
         family: Whose model it is; decides the range of the temperature.
         max_input_chars: Most characters of messages and system together; None when the platform sets no limit.
         max_input_tokens: The same in tokens.
+        max_inputs: Most texts of one call; None when the platform's own limit holds.
         default_output_tokens: Most tokens of an answer when the request does not say; 0 for kinds that write no text.
         max_output_tokens: Highest value that a request may ask for; 0 for kinds that write no text.
         default_temperature: Temperature when the request does not say.
@@ -43,6 +44,7 @@ class Preset:
     family: Family
     max_input_chars: int | None
     max_input_tokens: int | None
+    max_inputs: int | None
     default_output_tokens: int
     max_output_tokens: int
     default_temperature: float
@@ -101,6 +103,7 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
     suffix: str = ""
     max_input_chars: int | None = None
     max_input_tokens: int | None = None
+    max_inputs: int | None = None
     aliases: tuple[str, ...] = ()
 
 
@@ -124,6 +127,7 @@ def _preset(row: _Row, table: _Table) -> Preset:
         family=profile.family,
         max_input_chars=row.max_input_chars or profile.max_input_chars,
         max_input_tokens=row.max_input_tokens or profile.max_input_tokens,
+        max_inputs=row.max_inputs,
         default_output_tokens=profile.default_output_tokens,
         max_output_tokens=profile.max_output_tokens,
         default_temperature=profile.default_temperature,

@@ -23,10 +23,16 @@ from yangfan.server.chat import Chat
 from yangfan.server.chat import v1 as chat_v1
 from yangfan.server.chat import v2 as chat_v2
 from yangfan.server.db import Database
+from yangfan.server.embeddings import Embeddings
+from yangfan.server.embeddings import v1 as embeddings_v1
+from yangfan.server.embeddings import v2 as embeddings_v2
 from yangfan.server.health import Health
 from yangfan.server.http import Gateway, Route
 from yangfan.server.models import Models
 from yangfan.server.reference import Reference
+from yangfan.server.rerank import Rerank
+from yangfan.server.rerank import v1 as rerank_v1
+from yangfan.server.rerank import v2 as rerank_v2
 from yangfan.server.services import Service, Services
 from yangfan.server.services import v2 as services_v2
 from yangfan.server.services.replica import Replica
@@ -97,9 +103,14 @@ async def build(
 
 def routes(access: Access, services: Services, chat: Chat, usage: Usage) -> list[Route]:
     """Every route of every slice."""
+    embeddings, rerank = Embeddings(services), Rerank(services)
     return [
         *chat_v1.routes(chat),
         *chat_v2.routes(chat),
+        *embeddings_v1.routes(embeddings),
+        *embeddings_v2.routes(embeddings),
+        *rerank_v1.routes(rerank),
+        *rerank_v2.routes(rerank),
         *services_v2.routes(services),
         *access_v1.routes(access),
         *access_v2.routes(access),

@@ -21,6 +21,7 @@ class Still:
     def __init__(self) -> None:
         self.spec = EngineSpec("still", slots=4)
         self.context_tokens = CONTEXT_TOKENS
+        self.kinds = frozenset({"chat"})
 
 
 @pytest.fixture(scope="session")

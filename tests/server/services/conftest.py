@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from math import hypot
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from yangfan.engines.base import (
     ChatRequest,
     CompletionRequest,
     Delta,
+    EmbeddingsReply,
     EngineSpec,
     Finish,
+    Kind,
     Message,
+    RerankReply,
     Slots,
     Usage,
 )
@@ -64,9 +68,15 @@ class Scripted:
         chats: How often it was asked.
     """
 
-    def __init__(self, starts: Sequence[bool] = (), chats: Sequence[bool] = ()) -> None:
+    def __init__(
+        self,
+        starts: Sequence[bool] = (),
+        chats: Sequence[bool] = (),
+        kinds: frozenset[Kind] = frozenset({"chat"}),
+    ) -> None:
         self.spec = EngineSpec("scripted", slots=1)
         self.context_tokens = 100
+        self.kinds = kinds
         self.running = False
         self.pid = None
         self.starts: list[float] = []
@@ -106,6 +116,17 @@ class Scripted:
 
     async def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
         yield Delta((await self.complete(request)).answers[0].text, finish=Finish.NATURAL)
+
+    async def embed(
+        self, texts: Sequence[str], *, max_tokens: int | None = None
+    ) -> EmbeddingsReply:
+        """Two dimensions: how far north, how far east the text says."""
+        sizes = [("north" in text, "east" in text) for text in texts]
+        vectors = tuple([n / (hypot(n, e) or 1), e / (hypot(n, e) or 1)] for n, e in sizes)
+        return EmbeddingsReply(vectors, Usage(sum(map(len, texts))))
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
+        return RerankReply(tuple(float(len(text)) for text in documents), Usage(len(query)))
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         return len(messages)

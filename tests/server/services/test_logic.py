@@ -9,12 +9,18 @@ from tests.server.services.conftest import Scripted
 
 from yangfan.errors import ConfigurationError, EngineFailed, ModelNotFound
 from yangfan.protocol import presets
+from yangfan.protocol.presets import PresetType
 from yangfan.server.services import Service, Services
 from yangfan.server.services.logic import MAX_REMEMBERED_NAMES
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.service import ServicePolicy
 
 PRESETS = presets.load()
+
+
+def kinds(*names: str) -> Scripted:
+    """An engine for these kinds of calls."""
+    return Scripted(kinds=frozenset(names))  # pyright: ignore[reportArgumentType] - the names of kinds
 
 
 def service_of(name: str, engine: Scripted | None = None) -> Service:
@@ -94,6 +100,88 @@ def test_name_of_another_kind_says_so(name: str, kind: str):
         services_of("first").resolve(name)
 
 
+MIXED = (
+    ("talker", kinds("chat")),
+    ("embedder", kinds("embeddings")),
+    ("all", kinds("chat", "embeddings", "rerank")),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "answers"),
+    [
+        ("ernie_speed", "chat", "talker"),
+        ("embedding-v1", "embeddings", "embedder"),
+        ("BGE-Large-ZH", "embeddings", "embedder"),
+        ("bce_reranker_base", "reranker", "all"),
+        ("bce-reranker-base", "reranker", "all"),
+        ("all", "chat", "all"),
+        ("all", "embeddings", "all"),
+        ("embedder", "reranker", "embedder"),
+    ],
+)
+def test_preset_is_answered_by_the_first_model_that_can(
+    name: str, wanted: PresetType, answers: str
+):
+    services = Services([service_of(*pair) for pair in MIXED], PRESETS, {})
+    assert services.resolve(name, wanted).service.name == answers
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "says"),
+    [
+        (
+            "embedder",
+            "chat",
+            "'embedder' is a model for embeddings, not for chat; chat is served by: talker, all",
+        ),
+        (
+            "talker",
+            "embeddings",
+            "'talker' is a model for chat, not for embeddings; embeddings is served by: embedder, all",
+        ),
+        (
+            "ernie_speed",
+            "reranker",
+            "is a model for chat, not for reranker; reranker is served by: embedder, all",
+        ),
+        ("embeding-v1", "embeddings", "did you mean embedding-v1"),
+    ],
+)
+def test_asking_a_model_for_what_it_cannot_do_says_what_can(
+    name: str, wanted: PresetType, says: str
+):
+    services = Services([service_of(*pair) for pair in MIXED], PRESETS, {})
+    with pytest.raises(ModelNotFound) as raised:
+        services.resolve(name, wanted)
+    assert says in raised.value.message
+
+
+@pytest.mark.parametrize("name", ["embedding-v1", "tao-8k"])
+def test_preset_that_nothing_can_answer_says_how_to_change_that(name: str):
+    with pytest.raises(
+        ModelNotFound, match=r"embeddings, and none is served here; start .*--model"
+    ):
+        services_of("first").resolve(name, "embeddings")
+
+
+def test_list_tells_the_type_of_every_name():
+    services = Services([service_of(*pair) for pair in MIXED], PRESETS, {})
+    listed = {entry.name: entry for entry in services.names()}
+    for name, answers, wanted in [
+        ("embedder", "embedder", "embeddings"),
+        ("all", "all", "chat"),
+        ("embedding-v1", "embedder", "embeddings"),
+        ("bce-reranker-base_v1", "all", "reranker"),
+    ]:
+        assert (listed[name].service.name, listed[name].type) == (answers, wanted)
+    for name, entry in listed.items():
+        assert services.find(name) == entry
+        assert services.resolve(name, entry.type).service is entry.service
+    with pytest.raises(ModelNotFound):
+        services.find("nothing")
+
+
 def test_one_answer_for_one_spelling_and_an_end_to_what_is_remembered():
     services = services_of("first")
     assert services.resolve("ernie_speed") is services.resolve("ernie_speed")
@@ -108,16 +196,16 @@ def test_one_answer_for_one_spelling_and_an_end_to_what_is_remembered():
 def test_list_has_served_models_first_and_every_chat_preset_once():
     services = services_of("first", "second", mapping={"ERNIE-Speed-8K": "second"})
     names = services.names()
-    assert [(name, service.name) for name, service in names[:2]] == [
+    assert [(name, service.name) for name, service, _ in names[:2]] == [
         ("first", "first"),
         ("second", "second"),
     ]
-    listed = dict(names)
+    listed = {name: service for name, service, _ in names}
     assert len(listed) == len(names)
     assert listed["ernie-speed-8k"].name == "second"
     assert listed["ernie-4.0-8k"].name == "first"
     assert "bge-large-zh" not in listed
-    assert all(services.resolve(name).service is service for name, service in names)
+    assert all(services.resolve(name).service is service for name, service, _ in names)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +213,11 @@ def test_list_has_served_models_first_and_every_chat_preset_once():
     [
         (("a", "A"), {}, "`models` names the same model twice"),
         (("a",), {"ernie-x": "a"}, "'ernie-x', which is no Qianfan model name"),
+        (
+            ("a",),
+            {"bge-large-zh": "a"},
+            "gives 'bge-large-zh', a model for embeddings, to 'a', which is for chat",
+        ),
         (("a",), {"ernie-4.0-8k": "b"}, "gives 'ernie-4.0-8k' to 'b', which `models` lacks"),
     ],
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yangfan.client._async.chat import AsyncChat
+from yangfan.client._async.embeddings import AsyncEmbeddings
 from yangfan.client._async.keys import AsyncKeys
 from yangfan.client._async.models import AsyncModels
+from yangfan.client._async.rerank import AsyncRerank
 from yangfan.client._async.session import AsyncSession
 from yangfan.client._async.tokens import AsyncTokens
 from yangfan.client._async.usage import AsyncUsage
@@ -48,6 +50,8 @@ class AsyncClient:
 
     Attributes:
         chat: Call it to talk with a model.
+        embeddings: Call it to turn texts into vectors.
+        rerank: Call it to sort documents by how well they answer a query.
         models: Which names there are.
         keys: Make, list and revoke the platform's keys.
         tokens: Short-lived tokens for other programs.
@@ -96,6 +100,8 @@ class AsyncClient:
         )
         self._session = AsyncSession(settings, AsyncTransport(settings))
         self.chat = AsyncChat(self._session)
+        self.embeddings = AsyncEmbeddings(self._session)
+        self.rerank = AsyncRerank(self._session)
         self.models = AsyncModels(self._session)
         self.keys = AsyncKeys(self._session)
         self.tokens = AsyncTokens(self._session)

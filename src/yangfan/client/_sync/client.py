@@ -6,8 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yangfan.client._sync.chat import Chat
+from yangfan.client._sync.embeddings import Embeddings
 from yangfan.client._sync.keys import Keys
 from yangfan.client._sync.models import Models
+from yangfan.client._sync.rerank import Rerank
 from yangfan.client._sync.session import Session
 from yangfan.client._sync.tokens import Tokens
 from yangfan.client._sync.usage import Usage
@@ -49,6 +51,8 @@ class Client:
 
     Attributes:
         chat: Call it to talk with a model.
+        embeddings: Call it to turn texts into vectors.
+        rerank: Call it to sort documents by how well they answer a query.
         models: Which names there are.
         keys: Make, list and revoke the platform's keys.
         tokens: Short-lived tokens for other programs.
@@ -97,6 +101,8 @@ class Client:
         )
         self._session = Session(settings, Transport(settings))
         self.chat = Chat(self._session)
+        self.embeddings = Embeddings(self._session)
+        self.rerank = Rerank(self._session)
         self.models = Models(self._session)
         self.keys = Keys(self._session)
         self.tokens = Tokens(self._session)

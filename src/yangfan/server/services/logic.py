@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from yangfan.errors import ConfigurationError, ModelNotFound
 from yangfan.server.services.service import Service, Target
@@ -12,24 +12,44 @@ from yangfan.server.services.service import Service, Target
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from yangfan.protocol.presets import Preset, Presets
+    from yangfan.engines.base import Kind
+    from yangfan.protocol.presets import Preset, Presets, PresetType
 
-CHAT = "chat"
+SERVED_BY: Final[Mapping[PresetType, Sequence[Kind]]] = {
+    "chat": ("chat",),
+    "embeddings": ("embeddings",),
+    "reranker": ("rerank", "embeddings"),
+}
+"""Which models can answer a call of each type, the better ones first: documents can be sorted by how similar they are, too."""
+
+_EXAMPLES: Final[Mapping[PresetType, str]] = {
+    "chat": "ernie_speed",
+    "embeddings": "embedding-v1",
+    "reranker": "bce_reranker_base",
+}
 
 MAX_REMEMBERED_NAMES = 1024
 """Spellings whose meaning is kept; callers choose spellings, so there has to be an end."""
+
+
+class Listed(NamedTuple):
+    """A name that calls may use, the service that answers to it, and the type of call that it is for."""
+
+    name: str
+    service: Service
+    type: PresetType
 
 
 class Services:
     """Names to services.
 
     Args:
-        services: What is served; the first one answers every preset name that `mapping` does not give to another.
+        services: What is served; the first one that can answers every preset name that `mapping` does not give to another.
         presets: Qianfan's names.
         mapping: Preset name to name of a service.
 
     Raises:
-        ConfigurationError: Two services share a name, or `mapping` names what does not exist.
+        ConfigurationError: Two services share a name, or `mapping` names what does not exist or cannot answer.
     """
 
     def __init__(
@@ -39,9 +59,8 @@ class Services:
         self._services = {service.name.casefold(): service for service in services}
         if len(self._services) != len(services):
             raise ConfigurationError("settings: `models` names the same model twice")
-        self._default = services[0]
         self._presets = presets
-        self._resolved: dict[str, Target] = {}
+        self._resolved: dict[tuple[PresetType, str], Target] = {}
         self._mapping: dict[str, Service] = {}
         for preset_name, service_name in mapping.items():
             preset, service = presets.find(preset_name), self._services.get(service_name.casefold())
@@ -53,6 +72,11 @@ class Services:
                 raise ConfigurationError(
                     f"settings: `presets` gives {preset_name!r} to {service_name!r}, which `models` lacks"
                 )
+            if not _can(service, preset.type):
+                raise ConfigurationError(
+                    f"settings: `presets` gives {preset_name!r}, a model for {preset.type}, to {service_name!r}, which is for"
+                    f" {type_of(service)}"
+                )
             self._mapping[preset.name] = service
 
     @property
@@ -60,36 +84,53 @@ class Services:
         """Every service, the default first."""
         return list(self._services.values())
 
-    def resolve(self, name: str) -> Target:
+    def resolve(self, name: str, wanted: PresetType = "chat") -> Target:
         """The service that answers to a name: a served model's, or any preset's name, alias or endpoint suffix.
 
+        Args:
+            name: As the caller wrote it.
+            wanted: The type of call.
+
         Raises:
-            ModelNotFound: Nothing answers to it; the message lists what does.
+            ModelNotFound: Nothing answers to it, or not to this type of call; the message lists what does.
         """
-        known = self._resolved.get(name)
+        known = self._resolved.get((wanted, name))
         if known is not None:
             return known
         service = self._services.get(name.casefold())
         preset = self._presets.find(name)
-        if service is None and preset is not None and preset.type == CHAT:
-            service = self._mapping.get(preset.name, self._default)
-        if service is None:
-            raise self._unknown(name, preset)
+        if service is None and preset is not None and preset.type == wanted:
+            service = self._serving(preset)
+        if service is None or not _can(service, wanted):
+            raise self._unknown(name, wanted)
         target = Target(name, service, preset)
         if len(self._resolved) < MAX_REMEMBERED_NAMES:
-            self._resolved[name] = target
+            self._resolved[wanted, name] = target
         return target
 
-    def names(self) -> list[tuple[str, Service]]:
-        """Every chat name to list: served models first, then presets in lower case, as v2 spells them."""
-        listed = {service.name: service for service in self.all}
+    def find(self, name: str) -> Listed:
+        """What a name is, whatever it is for.
+
+        Raises:
+            ModelNotFound: Nothing answers to it; the message lists what does.
+        """
+        service, preset = self._services.get(name.casefold()), self._presets.find(name)
+        if service is not None:
+            return Listed(name, service, type_of(service))
+        wanted = preset.type if preset is not None else "chat"
+        return Listed(name, self.resolve(name, wanted).service, wanted)
+
+    def names(self) -> list[Listed]:
+        """Every name to list: served models first, then presets in lower case, as v2 spells them."""
+        listed = {
+            service.name: Listed(service.name, service, type_of(service)) for service in self.all
+        }
         for preset in self._presets.all:
-            if preset.type == CHAT:
-                listed.setdefault(
-                    preset.name.lower().replace(" ", "-"),
-                    self._mapping.get(preset.name, self._default),
-                )
-        return list(listed.items())
+            service = self._serving(preset)
+            if service is not None:
+                name = preset.name.lower().replace(" ", "-")
+                listed.setdefault(name, Listed(name, service, preset.type))
+        return list(listed.values())
 
     async def start(self) -> None:
         """Start every engine, side by side; if one fails, stop all.
@@ -109,12 +150,29 @@ class Services:
         """Stop every engine."""
         await asyncio.gather(*(service.replica.stop() for service in self.all))
 
-    def _unknown(self, name: str, preset: Preset | None) -> ModelNotFound:
-        served = ", ".join(service.name for service in self.all)
-        if preset is not None:
+    def _serving(self, preset: Preset) -> Service | None:
+        """Who answers to a preset name: the one that the settings name, else the first that can."""
+        if preset.name in self._mapping:
+            return self._mapping[preset.name]
+        for kind in SERVED_BY.get(preset.type, ()):
+            for service in self.all:
+                if kind in service.kinds:
+                    return service
+        return None
+
+    def _unknown(self, name: str, wanted: PresetType) -> ModelNotFound:
+        able = ", ".join(service.name for service in self.all if _can(service, wanted))
+        served = f"{wanted} is served by: {able}" if able else f"no model served here is {wanted}"
+        found = self._services.get(name.casefold())
+        preset = self._presets.find(name)
+        if found is None and preset is not None and preset.type == wanted:
             return ModelNotFound(
-                f"{name[:64]!r} is a model for {preset.type}, not for chat; chat is served by: {served}"
+                f"{name[:64]!r} is a model for {wanted}, and none is served here; start `yangfan serve` with one more"
+                " --model (`yangfan models catalogue` lists them)"
             )
+        if found is not None or preset is not None:
+            own = type_of(found) if found is not None else preset.type if preset else wanted
+            return ModelNotFound(f"{name[:64]!r} is a model for {own}, not for {wanted}; {served}")
         spellings = {
             spelling.casefold(): spelling
             for known in self._presets.all
@@ -126,7 +184,20 @@ class Services:
             if close
             else ""
         )
+        all_served = ", ".join(service.name for service in self.all)
         return ModelNotFound(
-            f"no model {name[:64]!r}{hint} Served here: {served}, and every Qianfan chat name such as ernie_speed"
-            " (GET /v2/models lists them)"
+            f"no model {name[:64]!r}{hint} Served here: {all_served}, and every Qianfan {wanted} name such as"
+            f" {_EXAMPLES.get(wanted, 'ernie_speed')} (GET /v2/models lists them)"
         )
+
+
+def type_of(service: Service) -> PresetType:
+    """What a service is for, first of all."""
+    for wanted, kinds in SERVED_BY.items():
+        if kinds[0] in service.kinds:
+            return wanted
+    raise AssertionError(f"{service.name} answers no type of call")
+
+
+def _can(service: Service, wanted: PresetType) -> bool:
+    return any(kind in service.kinds for kind in SERVED_BY.get(wanted, ()))

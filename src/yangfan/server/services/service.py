@@ -17,8 +17,11 @@ if TYPE_CHECKING:
         ChatRequest,
         CompletionRequest,
         Delta,
+        EmbeddingsReply,
         Engine,
+        Kind,
         Message,
+        RerankReply,
         Slots,
     )
     from yangfan.protocol.presets import Preset
@@ -56,6 +59,11 @@ class Service:
         self._in_flight = 0
 
     @property
+    def kinds(self) -> frozenset[Kind]:
+        """What the model can be asked for."""
+        return self.replica.engine.kinds
+
+    @property
     def context_tokens(self) -> int:
         """Prompt and answer together, at most."""
         return self.replica.engine.context_tokens
@@ -85,6 +93,16 @@ class Service:
     def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
         """Continuations as they come; waits, tries again and raises as `stream` does."""
         return self._streamed(lambda engine: engine.complete_stream(request))
+
+    async def embed(
+        self, texts: Sequence[str], *, max_tokens: int | None = None
+    ) -> EmbeddingsReply:
+        """One vector for each text, cut at `max_tokens`; waits, tries again and raises as `chat` does."""
+        return await self._whole(lambda engine: engine.embed(texts, max_tokens=max_tokens))
+
+    async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
+        """How relevant each document is; waits, tries again and raises as `chat` does."""
+        return await self._whole(lambda engine: engine.rerank(query, documents))
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt under the model's own template."""

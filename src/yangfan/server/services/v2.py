@@ -8,8 +8,7 @@ from yangfan.protocol.v2.models import MODEL, MODELS, Model, ModelList
 from yangfan.server.http import Call, Reply, Route
 
 if TYPE_CHECKING:
-    from yangfan.server.services.logic import Services
-    from yangfan.server.services.service import Service
+    from yangfan.server.services.logic import Listed, Services
 
 
 def routes(services: Services) -> list[Route]:
@@ -17,14 +16,18 @@ def routes(services: Services) -> list[Route]:
 
     async def models(call: Call[None]) -> Reply:
         del call
-        return Reply(ModelList(data=[_model(name, service) for name, service in services.names()]))
+        return Reply(ModelList(data=[_model(listed) for listed in services.names()]))
 
     async def model(call: Call[None]) -> Reply:
-        name = call.params["model"]
-        return Reply(_model(name, services.resolve(name).service))
+        return Reply(_model(services.find(call.params["model"])))
 
     return [Route(MODELS, models), Route(MODEL, model)]
 
 
-def _model(name: str, service: Service) -> Model:
-    return Model(id=name, created=service.created, type="chat", served_by=service.name)
+def _model(listed: Listed) -> Model:
+    return Model(
+        id=listed.name,
+        created=listed.service.created,
+        type=listed.type,
+        served_by=listed.service.name,
+    )

@@ -1,0 +1,103 @@
+"""What both dialects share: the limits on texts, and the way to the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yangfan.errors import Invalid, QuotaExceeded, TokenRateLimited
+
+if TYPE_CHECKING:
+    from yangfan.engines.base import EmbeddingsReply
+    from yangfan.server.http.metering import Meter
+    from yangfan.server.services import Services, Target
+
+MAX_TEXTS = 16
+"""Texts of one call, for names without a limit of their own."""
+
+SPECIAL_TOKENS = 2
+"""Begin and end of a text, which encoders add."""
+
+
+class Embeddings:
+    """Turn texts into vectors with any served model that can.
+
+    Args:
+        services: What is served.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def target(self, name: str) -> Target:
+        """What `name` means here. Raises ModelNotFound."""
+        return self._services.resolve(name, "embeddings")
+
+    async def answer(
+        self, target: Target, texts: str | list[str] | None, meter: Meter
+    ) -> EmbeddingsReply:
+        """One vector for each text; a string is one text.
+
+        Raises:
+            RateLimited: A limit has no room now.
+            QuotaExceeded: The key's tokens are used up.
+            Invalid: No text, a blank one, too many, or one that is too long for the name that was called.
+            ContextTooLong: A text has more tokens than the model that answers takes.
+            Overloaded: No room or no engine.
+            EngineFailed: The engine died repeatedly.
+        """
+        checked = _checked(target, [texts] if isinstance(texts, str) else texts or [])
+        sizes = [len(text.encode("utf-8", "surrogatepass")) + SPECIAL_TOKENS for text in checked]
+        try:
+            meter.reserve(target, sum(sizes))
+        except (TokenRateLimited, QuotaExceeded):
+            counts = [await target.service.count_text_tokens(text) for text in checked]
+            meter.reserve(target, sum(counts))
+        await _check_tokens(target, checked, sizes)
+        reply = await target.service.embed(checked)
+        meter.settle(reply.usage.prompt_tokens, 0)
+        return reply
+
+
+def _checked(target: Target, texts: list[str]) -> list[str]:
+    preset = target.preset
+    if not texts:
+        raise Invalid(
+            "embeddings input can not be empty; send a list of texts, or one", param="input"
+        )
+    max_texts = preset.max_inputs if preset is not None and preset.max_inputs else MAX_TEXTS
+    if len(texts) > max_texts:
+        raise Invalid(
+            f"embeddings max batch size is {max_texts}; {len(texts)} texts came, send them in several calls",
+            param="input",
+        )
+    max_chars = preset.max_input_chars if preset is not None else None
+    for position, text in enumerate(texts):
+        if not text.strip():
+            raise Invalid(
+                f"embeddings input can not be blank; input[{position}] holds no text", param="input"
+            )
+        if max_chars is not None and len(text) > max_chars:
+            raise Invalid(
+                f"embeddings max length per batch size is {max_chars}; input[{position}] has {len(text)} characters,"
+                " shorten or split it",
+                param="input",
+            )
+    return texts
+
+
+async def _check_tokens(target: Target, texts: list[str], sizes: list[int]) -> None:
+    """Hold the texts against the limit of the name that was called; the model holds them against its own."""
+    max_tokens = target.preset.max_input_tokens if target.preset is not None else None
+    if max_tokens is None:
+        return
+    for position, (text, size) in enumerate(zip(texts, sizes, strict=True)):
+        # A token holds at least one byte, so most texts need no exact count.
+        if (
+            size > max_tokens
+            and (tokens := await target.service.count_text_tokens(text)) > max_tokens
+        ):
+            raise Invalid(
+                f"embeddings max tokens per batch size is {max_tokens}; input[{position}] has {tokens} tokens,"
+                " shorten or split it",
+                param="input",
+            )

@@ -1,0 +1,66 @@
+"""v2 embeddings (specification C.4): OpenAI's shape."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import time
+from typing import TYPE_CHECKING
+
+from yangfan.errors import Invalid, MalformedArgument
+from yangfan.protocol.v2.embeddings import (
+    EMBEDDINGS,
+    EmbeddingsReply,
+    EmbeddingsRequest,
+    EmbeddingsUsage,
+)
+from yangfan.protocol.v2.embeddings import Embedding as Item
+from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.call import new_id
+from yangfan.server.services import answered_by
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from yangfan.engines import base
+    from yangfan.server.embeddings.logic import Embeddings
+
+
+def routes(embeddings: Embeddings) -> list[Route]:
+    """What this file answers."""
+
+    async def answer(call: Call[EmbeddingsRequest]) -> Reply:
+        wire = call.request
+        if not wire.model:
+            raise MalformedArgument(
+                "model is empty; name one, GET /v2/models lists them", param="model"
+            )
+        target = embeddings.target(wire.model)
+        reply = await embeddings.answer(target, wire.input, call.meter)
+        return Reply(_reply(wire, wire.model, reply), answered_by(target))
+
+    return [Route(EMBEDDINGS, answer)]
+
+
+def _reply(wire: EmbeddingsRequest, model: str, reply: base.EmbeddingsReply) -> EmbeddingsReply:
+    dimensions = len(reply.vectors[0])
+    if wire.dimensions not in {None, dimensions}:
+        raise Invalid(
+            f"dimensions must be {dimensions}, the length of this model's vectors, got {wire.dimensions}; leave it out",
+            param="dimensions",
+        )
+    encoded = wire.encoding_format == "base64"
+    return EmbeddingsReply(
+        id=new_id(),
+        created=int(time.time()),
+        model=model,
+        data=[
+            Item(embedding=_packed(vector) if encoded else vector, index=index)
+            for index, vector in enumerate(reply.vectors)
+        ],
+        usage=EmbeddingsUsage(reply.usage.prompt_tokens, reply.usage.total_tokens),
+    )
+
+
+def _packed(vector: Sequence[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")

@@ -1,0 +1,37 @@
+"""The shape of a v2 answer (specification C.4), and OpenAI's encodings."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Any
+
+import pytest
+from tests.server.conftest import Caller
+
+
+def ask(echo: Caller, path: str = "/v2/embeddings", **fields: object) -> dict[str, Any]:
+    body = {"model": "embedding-v1", "input": ["hello", "world"], **fields}
+    reply = echo.ask("POST", path, body, echo.bearer())
+    assert reply.status == 200, reply.body
+    return reply.json
+
+
+@pytest.mark.parametrize("path", ["/v2/embeddings", "/v1/embeddings", "/v2/v1/embeddings"])
+def test_every_path_answers_with_every_field(echo: Caller, path: str):
+    answer = ask(echo, path, user="someone", endpoint=None, stream=False)
+    assert list(answer) == ["id", "object", "created", "model", "data", "usage"]
+    assert (answer["object"], answer["model"]) == ("embedding_list", "embedding-v1")
+    assert answer["usage"] == {"prompt_tokens": 2, "total_tokens": 2}
+
+
+def test_base64_holds_the_same_numbers_in_32_bits(echo: Caller):
+    plain = ask(echo, encoding_format="float")["data"]
+    packed = ask(echo, encoding_format="base64")["data"]
+    for one, other in zip(plain, packed, strict=True):
+        numbers = struct.unpack("<384f", base64.b64decode(other["embedding"]))
+        assert numbers == pytest.approx(one["embedding"], abs=1e-7)
+
+
+def test_the_models_own_dimensions_are_accepted(echo: Caller):
+    assert ask(echo, dimensions=384)
