@@ -181,7 +181,7 @@ def test_model_limit_is_shared_by_keys_and_changes_at_once(open_usage: Open):
     with pytest.raises(errors.RequestRateLimited):
         spend(usage, 1, key="b")
     meter_of(usage, "b").reserve(Target("another"), 1)
-    usage.rates.limit_model("echo", rpm=None, tpm=5)
+    usage.lanes.limit_model("echo", rpm=None, tpm=5)
     spend(usage, 5, key="b")
     with pytest.raises(errors.TokenRateLimited):
         spend(usage, 1, key="a")

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from yangfan.server.usage.buckets import Bucket
+    from yangfan.server.usage.lanes import Lane
     from yangfan.server.usage.types import Limits
-
-
-class Lane(NamedTuple):
-    """The buckets that a key's calls to one model take from; empty where nothing is limited."""
-
-    seconds: tuple[Bucket, ...] = ()
-    requests: tuple[Bucket, ...] = ()
-    tokens: tuple[Bucket, ...] = ()
 
 
 class Quota:

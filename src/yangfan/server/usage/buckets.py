@@ -28,26 +28,25 @@ class Bucket:
 
     def wait_ns(self, units: int, now_ns: int) -> int:
         """How long until `units` can be taken: 0 for now. It makes no sense for more than `limit`."""
-        self._refill(now_ns)
+        elapsed_ns = now_ns - self._seen_ns
+        if elapsed_ns > 0:
+            self._seen_ns = now_ns
+            level = self._level + elapsed_ns * self.limit
+            self._level = level if level < self._full else self._full
         missing = units * self._period_ns - self._level
         return 0 if missing <= 0 else -(-missing // self.limit)
 
     def take(self, units: int) -> None:
-        """Take `units`, after `wait_ns` said 0; more than there is leaves a debt."""
+        """Take `units`, after `wait_ns` told that they are there; more than there is leaves a debt."""
         self._level -= units * self._period_ns
 
-    def give_back(self, units: int, now_ns: int) -> None:
+    def give_back(self, units: int) -> None:
         """Return units that were taken and not used."""
-        self._refill(now_ns)
-        self._level = min(self._level + units * self._period_ns, self._full)
+        # What flowed in since is added later: the sum is the same, and so is the brim.
+        level = self._level + units * self._period_ns
+        self._level = level if level < self._full else self._full
 
-    def remaining(self, now_ns: int) -> int:
-        """Whole units that can be taken now."""
-        self._refill(now_ns)
-        return max(self._level // self._period_ns, 0)
-
-    def _refill(self, now_ns: int) -> None:
-        elapsed_ns = now_ns - self._seen_ns
-        if elapsed_ns > 0:
-            self._seen_ns = now_ns
-            self._level = min(self._level + elapsed_ns * self.limit, self._full)
+    @property
+    def remaining(self) -> int:
+        """Whole units that could be taken when `wait_ns` was last asked, and since."""
+        return self._level // self._period_ns if self._level > 0 else 0

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from yangfan.server.usage.account import Account, Quota
+from yangfan.server.usage.lanes import Lanes
 from yangfan.server.usage.meter import AccountMeter
-from yangfan.server.usage.rates import Rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,8 @@ class Usage:
     ) -> None:
         """Start empty; `start` reads what was used."""
         self.ledger = ledger
-        self.rates = Rates(defaults, clock_ns)
+        self.lanes = Lanes(defaults, clock_ns)
+        self._clock_ns = clock_ns
         self._limits_of = limits_of
         self._accounts: dict[str, Account] = {}
         self._first_day = ledger.today
@@ -60,7 +61,7 @@ class Usage:
         account = self._accounts.get(principal.key_id)
         if account is None:
             account = self._accounts[principal.key_id] = self._account(principal)
-        return AccountMeter(account, self.rates, self.ledger)
+        return AccountMeter(account, self.lanes, self.ledger, self._clock_ns)
 
     def _account(self, principal: Principal) -> Account:
         limits = self._limits_of(principal.key_id)
@@ -70,7 +71,7 @@ class Usage:
         return Account(
             key_id,
             limits,
-            self.rates.own_lane(principal.app_id, limits),
+            self.lanes.of_key(principal.app_id, limits),
             daily=None if daily is None else Quota(daily, used_first_day, self._first_day),
             total=None if total is None else Quota(total, self._used_ever.get(key_id, 0)),
         )

@@ -8,13 +8,13 @@ from yangfan import errors
 from yangfan.server.usage.buckets import SECOND_NS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
     from yangfan.server.http import Metered
-    from yangfan.server.usage.account import Account, Lane
+    from yangfan.server.usage.account import Account
     from yangfan.server.usage.buckets import Bucket
+    from yangfan.server.usage.lanes import Lane, Lanes
     from yangfan.server.usage.ledger import Ledger
-    from yangfan.server.usage.rates import Rates
 
 Header = tuple[bytes, bytes]
 
@@ -31,35 +31,40 @@ class AccountMeter:
 
     Args:
         account: The key's account.
-        rates: All buckets.
+        lanes: All buckets.
         ledger: Where usage is booked.
+        clock_ns: Nanoseconds of the buckets' clock.
     """
 
     __slots__ = (
         "_account",
         "_booked",
+        "_clock_ns",
+        "_completion_tokens",
         "_held",
         "_lane",
+        "_lanes",
         "_ledger",
         "_model",
-        "_rates",
-        "_used",
+        "_prompt_tokens",
         "reserved",
     )
 
-    def __init__(self, account: Account, rates: Rates, ledger: Ledger) -> None:
+    def __init__(
+        self, account: Account, lanes: Lanes, ledger: Ledger, clock_ns: Callable[[], int]
+    ) -> None:
         self._account = account
-        self._rates = rates
+        self._lanes = lanes
         self._ledger = ledger
+        self._clock_ns = clock_ns
         self._lane = account.own
         self._model = ""
-        self._held = 0
-        self._used = (0, 0)
+        self._held = self._prompt_tokens = self._completion_tokens = 0
         self.reserved = self._booked = False
 
     def answer_tokens(self, target: Metered, prompt_tokens: int) -> int | None:
         """How long answers may become where the caller does not say: a quarter of a minute's tokens, all of a quota's."""
-        lane, quotas = self._rates.lane(self._account, target.model), self._account.quotas
+        lane, quotas = self._lane_to(target), self._account.quotas
         if not lane.tokens and not quotas:
             return None
         rooms = [(bucket.limit - prompt_tokens) // SHARE for bucket in lane.tokens]
@@ -75,113 +80,116 @@ class AccountMeter:
             QuotaExceeded: The key's tokens are used up.
         """
         assert not self.reserved, "a call reserves once"
-        refusal = self._refusal(target, tokens)
-        if refusal is not None:
-            raise refusal
-        self._take(1, tokens)
-        for quota in self._account.quotas:
+        account = self._account
+        allowed = account.limits.models
+        if allowed is not None and allowed.isdisjoint(target.spellings):
+            raise errors.ModelForbidden(
+                f"the key may call {', '.join(sorted(allowed))}, not {target.model}; use one of these or another key"
+            )
+        lane = self._lane = self._lane_to(target)
+        if account.quotas:
+            _check_quotas(account, tokens, self._ledger.today)
+        if lane.is_limited:
+            _check_rates(lane, tokens, self._clock_ns())
+            for bucket in lane.singles:
+                bucket.take(1)
+            for bucket in lane.tokens:
+                bucket.take(tokens)
+        for quota in account.quotas:
             quota.hold(tokens)
         self._model, self._held, self.reserved = target.model, tokens, True
 
     def settle(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Book what was used so far, and give back what was reserved beyond; a later call books what came on top."""
-        before_prompt, before_completion = self._used
-        prompt = max(prompt_tokens - before_prompt, 0)
-        completion = max(completion_tokens - before_completion, 0)
+        prompt = prompt_tokens - self._prompt_tokens
+        completion = completion_tokens - self._completion_tokens
         if self._booked and not prompt and not completion:
             return
-        self._release(self._held, prompt + completion)
-        requests = 0 if self._booked else 1
-        self._held, self._booked = 0, True
-        self._used = (before_prompt + prompt, before_completion + completion)
-        self._ledger.record(self._account.key_id, self._model, requests, prompt, completion)
+        self._give_back(prompt + completion)
+        self._ledger.record(
+            self._account.key_id, self._model, 0 if self._booked else 1, prompt, completion
+        )
+        self._prompt_tokens, self._completion_tokens = prompt_tokens, completion_tokens
+        self._booked = True
 
     def close(self) -> None:
         """The call is over. If nothing was settled, give back all that was reserved."""
         if self.reserved and not self._booked:
-            now_ns = self._rates.now_ns()
-            for bucket in (*self._lane.seconds, *self._lane.requests):
-                bucket.give_back(1, now_ns)
-            self._release(self._held, 0)
-            self._held, self.reserved = 0, False
+            for bucket in self._lane.singles:
+                bucket.give_back(1)
+            self._give_back(0)
+            self.reserved = False
 
     def headers(self) -> tuple[Header, ...]:
-        """The X-Ratelimit headers of the tightest limits, as they stand now."""
+        """The X-Ratelimit headers of the tightest limits, as they stood when the call last met them."""
         lane = self._lane
         if not lane.requests and not lane.tokens:
             return _GENEROUS
-        now_ns = self._rates.now_ns()
-        requests, requests_left = _tightest(lane.requests, GENEROUS_REQUESTS_PER_MINUTE, now_ns)
-        tokens, tokens_left = _tightest(lane.tokens, GENEROUS_TOKENS_PER_MINUTE, now_ns)
-        return _headers(requests, tokens, requests_left, tokens_left)
+        return _headers(
+            *_tightest(lane.requests, GENEROUS_REQUESTS_PER_MINUTE),
+            *_tightest(lane.tokens, GENEROUS_TOKENS_PER_MINUTE),
+        )
 
-    def _refusal(self, target: Metered, tokens: int) -> errors.RefusedError | None:
+    def _lane_to(self, target: Metered) -> Lane:
         account = self._account
-        allowed = account.limits.models
-        if allowed is not None and allowed.isdisjoint(target.spellings):
-            return errors.ModelForbidden(
-                f"the key may call {', '.join(sorted(allowed))}, not {target.model}; use one of these or another key"
-            )
-        lane = self._lane = self._rates.lane(account, target.model)
-        return self._quota_refusal(tokens) or _rate_refusal(lane, tokens, self._rates)
+        return self._lanes.of_call(account.key_id, account.own, target.model)
 
-    def _quota_refusal(self, tokens: int) -> errors.QuotaExceeded | None:
-        if not self._account.quotas:
-            return None
-        today = self._ledger.today
-        total, daily = self._account.total, self._account.daily
-        if total is not None and total.left(today) < tokens:
-            return errors.TotalQuotaExceeded(
-                f"{_left(total.left(today), total.limit, tokens)} or use another key"
-            )
-        if daily is not None and daily.left(today) < tokens:
-            return errors.QuotaExceeded(
-                f"{_left(daily.left(today), daily.limit, tokens)} or wait for the next day (UTC)"
-            )
-        return None
-
-    def _take(self, requests: int, tokens: int) -> None:
-        for bucket in (*self._lane.seconds, *self._lane.requests):
-            bucket.take(requests)
+    def _give_back(self, used: int) -> None:
+        """End the reservation, of which so many tokens were used."""
+        held, self._held = self._held, 0
         for bucket in self._lane.tokens:
-            bucket.take(tokens)
-
-    def _release(self, held: int, used: int) -> None:
-        if self._lane.tokens:
-            now_ns = self._rates.now_ns()
-            for bucket in self._lane.tokens:
-                bucket.give_back(held - used, now_ns)
+            if used <= held:
+                bucket.give_back(held - used)
+            else:
+                bucket.wait_ns(0, self._clock_ns())
+                bucket.take(used - held)
         for quota in self._account.quotas:
             quota.release(held, used, self._ledger.today)
 
 
-def _rate_refusal(lane: Lane, tokens: int, rates: Rates) -> errors.RateLimited | None:
-    """The limit that has room last, so that a caller who waits for it is not refused by another."""
-    if not (lane.seconds or lane.requests or lane.tokens):
-        return None
+def _check_quotas(account: Account, tokens: int, today: int) -> None:
+    total, daily = account.total, account.daily
+    if total is not None and total.left(today) < tokens:
+        raise errors.TotalQuotaExceeded(
+            f"{_left(total.left(today), total.limit, tokens)} or use another key"
+        )
+    if daily is not None and daily.left(today) < tokens:
+        raise errors.QuotaExceeded(
+            f"{_left(daily.left(today), daily.limit, tokens)} or wait for the next day (UTC)"
+        )
+
+
+def _check_rates(lane: Lane, tokens: int, now_ns: int) -> None:
+    """Refuse by the limit that has room last, so that a caller who waits for it is not refused by another."""
+    longest_ns, blame = 0, None
+    for bucket in lane.singles:
+        wait_ns = bucket.wait_ns(1, now_ns)
+        if wait_ns > longest_ns:
+            longest_ns, blame = wait_ns, bucket
     for bucket in lane.tokens:
         if tokens > bucket.limit:
-            return errors.TokenRateLimited(
+            raise errors.TokenRateLimited(
                 f"this call may need {tokens} tokens and the limit is {bucket.limit} a minute;"
                 " shorten the prompt or lower max_output_tokens"
             )
-    now_ns = rates.now_ns()
-    longest_ns, refusal = 0, None
-    for kind, unit, units, buckets in (
-        (errors.RateLimited, "requests a second", 1, lane.seconds),
-        (errors.RequestRateLimited, "requests a minute", 1, lane.requests),
-        (errors.TokenRateLimited, "tokens a minute", tokens, lane.tokens),
-    ):
-        for bucket in buckets:
-            wait_ns = bucket.wait_ns(units, now_ns)
-            if wait_ns > longest_ns:
-                longest_ns = wait_ns
-                refusal = kind(
-                    f"the limit is {bucket.limit} {unit}, {bucket.remaining(now_ns)} are left and this call may need {units};"
-                    f" try again in {-(-wait_ns // SECOND_NS)} s",
-                    retry_after_seconds=wait_ns / SECOND_NS,
-                )
-    return refusal
+        wait_ns = bucket.wait_ns(tokens, now_ns)
+        if wait_ns > longest_ns:
+            longest_ns, blame = wait_ns, bucket
+    if blame is not None:
+        raise _refusal(lane, blame, tokens, longest_ns)
+
+
+def _refusal(lane: Lane, blame: Bucket, tokens: int, wait_ns: int) -> errors.RateLimited:
+    kind, unit, units = errors.TokenRateLimited, "tokens a minute", tokens
+    if blame in lane.seconds:
+        kind, unit, units = errors.RateLimited, "requests a second", 1
+    elif blame in lane.requests:
+        kind, unit, units = errors.RequestRateLimited, "requests a minute", 1
+    return kind(
+        f"the limit is {blame.limit} {unit}, {blame.remaining} are left and this call may need {units};"
+        f" try again in {-(-wait_ns // SECOND_NS)} s",
+        retry_after_seconds=wait_ns / SECOND_NS,
+    )
 
 
 def _left(left: int, limit: int, tokens: int) -> str:
@@ -191,16 +199,18 @@ def _left(left: int, limit: int, tokens: int) -> str:
     )
 
 
-def _tightest(buckets: Iterable[Bucket], generous: int, now_ns: int) -> tuple[int, int]:
-    return min(
-        ((bucket.limit, bucket.remaining(now_ns)) for bucket in buckets),
-        key=lambda pair: pair[1],
-        default=(generous, generous),
-    )
+def _tightest(buckets: Sequence[Bucket], generous: int) -> tuple[int, int]:
+    """Limit and remainder of the bucket with the least left."""
+    limit = left = generous
+    for bucket in buckets:
+        remaining = bucket.remaining
+        if remaining < left:
+            limit, left = bucket.limit, remaining
+    return limit, left
 
 
 def _headers(
-    requests: int, tokens: int, requests_left: int, tokens_left: int
+    requests: int, requests_left: int, tokens: int, tokens_left: int
 ) -> tuple[Header, ...]:
     return (
         (b"X-Ratelimit-Limit-Requests", b"%d" % requests),
@@ -212,7 +222,7 @@ def _headers(
 
 _GENEROUS = _headers(
     GENEROUS_REQUESTS_PER_MINUTE,
-    GENEROUS_TOKENS_PER_MINUTE,
     GENEROUS_REQUESTS_PER_MINUTE,
+    GENEROUS_TOKENS_PER_MINUTE,
     GENEROUS_TOKENS_PER_MINUTE,
 )
