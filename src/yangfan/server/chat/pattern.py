@@ -11,13 +11,14 @@ import re
 MAX_LENGTH = 200
 """Longest pattern, in characters."""
 
-MAX_REPETITIONS = 500
+MAX_REPETITIONS = 256
 """Most repetitions that all counts of a pattern allow together; `*` and `+` are free."""
 
 _PLAIN = r"[A-Za-z0-9_ @#%&=,;:!~/<>'\-\u00a0-\uffff]"
 _RANGE = r"(?:[a-z]-[a-z]|[A-Z]-[A-Z]|[0-9]-[0-9]|[\u4e00-\u9fff]-[\u4e00-\u9fff])"
 _CLASS = rf"\[(?:{_RANGE}|[A-Za-z0-9_ @#%&=,;:!~/<>'.+*?(){{}}|$\u00a0-\uffff])+-?\]"
 _COUNT = r"(?:[*+?]|\{[0-9]{1,3}(?:,[0-9]{0,3})?\})"
+_NOTHING = re.compile(r"\{0+(?:,0+)?\}")
 _SHAPE = re.compile(rf"\^(?:(?:{_PLAIN}|{_CLASS}|\((?!\?)|\))(?:(?<!\(){_COUNT})?|\|)*\$")
 _ESCAPES = re.compile(r"\\(.)", re.DOTALL)
 _KNOWN_ESCAPES = {"d": "[0-9]", "w": "[A-Za-z0-9_]"} | {sign: f"[{sign}]" for sign in ".+*?(){}|$"}
@@ -29,7 +30,9 @@ def portable(pattern: str) -> str | None:
     if len(pattern) > MAX_LENGTH:
         return None
     spelled = _ESCAPES.sub(lambda found: _KNOWN_ESCAPES.get(found[1], "\\"), pattern)
-    if _SHAPE.fullmatch(spelled) is None or _repetitions(spelled) > MAX_REPETITIONS:
+    if _SHAPE.fullmatch(spelled) is None or _NOTHING.search(spelled) is not None:
+        return None
+    if _repetitions(spelled) > MAX_REPETITIONS:
         return None
     try:
         re.compile(spelled)

@@ -31,10 +31,10 @@ MAX_NODES = 1000
 MAX_ALTERNATIVES = 256
 """Values of `enum` and branches of `anyOf` in one request: each is tried at every token."""
 
-MAX_REPETITIONS = 2000
-"""Highest bound of a length or a count of items."""
+MAX_REPETITIONS = 256
+"""Highest bound of a length or a count of items: what an engine keeps track of at every token grows with it."""
 
-MAX_TOTAL_REPETITIONS = 20_000
+MAX_TOTAL_REPETITIONS = 4096
 """All those bounds in one request together."""
 
 MAX_NAME_CHARS = 256
@@ -388,8 +388,8 @@ class Reducer:
         return {
             "properties": reduced,
             **({"required": required} if required else {}),
-            # Leaving out what is allowed but not described keeps a small model from inventing it.
-            "additionalProperties": others or False,
+            # What is allowed but not named need not come, and grammars fail to keep it from some names.
+            "additionalProperties": False,
         }
 
     def _required(self, given: Mapping[str, Any], pointer: str) -> list[str]:
