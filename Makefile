@@ -10,7 +10,7 @@ ARGS ?=
 help: ## Print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
-serve: $(VENV)/.serve ## Install, get the embedded model, start the platform (options: ARGS='--port 9000')
+serve: $(VENV)/.serve ## Install, get the embedded models, start the platform (options: ARGS='--port 9000')
 	@exec $(BIN)/yangfan serve $(ARGS)
 
 test: $(VENV)/.dev ## Run the whole suite (options: ARGS='-k chat')

@@ -150,9 +150,9 @@ def test_engines():
 
 
 def test_missing_model_says_how_to_get_it(tmp_path: Path):
-    found = doctor.check_model(ModelStore(tmp_path))
+    found = doctor.check_model(ModelStore(tmp_path), "all-minilm-l6-v2")
     assert found.state == "warning"
-    assert "yangfan pull" in found.advice
+    assert "yangfan pull all-minilm-l6-v2` (92 MB)" in found.advice
 
 
 def test_extras_name_what_is_installed():

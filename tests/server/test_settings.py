@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from yangfan.errors import ConfigurationError
-from yangfan.server.settings import EMBEDDED_MODEL, Settings, load
+from yangfan.server.settings import EMBEDDED_MODELS, Settings, load
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def load_at(home: Path, flags: dict[str, object] | None = None, **environ: str) 
 
 def test_nothing_said_means_the_defaults():
     settings = Settings()
-    assert (settings.host, settings.port, settings.models) == ("127.0.0.1", 8000, (EMBEDDED_MODEL,))
+    assert (settings.host, settings.port, settings.models) == ("127.0.0.1", 8000, EMBEDDED_MODELS)
     assert settings.auth
     assert settings.home_path == Path("~/.yangfan").expanduser()
     assert settings.model_store_path == settings.home_path

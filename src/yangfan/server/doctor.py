@@ -27,7 +27,7 @@ from yangfan.hub.store import ModelStore
 from yangfan.server import settings as server_settings
 from yangfan.server.db import journal_mode
 from yangfan.server.home import MIN_FREE_BYTES, Home
-from yangfan.server.settings import EMBEDDED_MODEL, Settings
+from yangfan.server.settings import EMBEDDED_MODELS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,7 @@ def examine(flags: Mapping[str, object], environ: Mapping[str, str]) -> list[Fin
         check_writable(home.path),
         check_sqlite(sqlite3.sqlite_version_info),
         *(check_engine(name) for name in extensions.names("yangfan.engines")),
-        check_model(ModelStore(chosen.model_store_path)),
+        *(check_model(ModelStore(chosen.model_store_path), name) for name in EMBEDDED_MODELS),
         check_port(chosen.host, chosen.port, answer),
         check_clock(
             datetime.now(UTC), running.time if running is not None and running.ours else None
@@ -180,16 +180,16 @@ def check_engine(name: str) -> Finding:
     return Finding(f"engine {name}", "warning", "its library is not installed", missing)
 
 
-def check_model(store: ModelStore) -> Finding:
-    """The model that is served by default is here."""
-    model = store.get(EMBEDDED_MODEL)
+def check_model(store: ModelStore, name: str) -> Finding:
+    """A model that is served by default is here."""
+    model = store.get(name)
     if model is not None and store.is_intact(model):
-        return Finding("default model", "ok", f"{EMBEDDED_MODEL} at {model.path}")
-    entry = catalogue.load().find(EMBEDDED_MODEL)
+        return Finding("default model", "ok", f"{name} at {model.path}")
+    entry = catalogue.load().find(name)
     size = "" if entry is None else f" ({entry.size_bytes / 1e6:.0f} MB)"
     state = "is not here" if model is None else "is damaged"
-    advice = f"`yangfan pull {EMBEDDED_MODEL}`{size}, or let `yangfan serve` fetch it"
-    return Finding("default model", "warning", f"{EMBEDDED_MODEL} {state}", advice)
+    advice = f"`yangfan pull {name}`{size}, or let `yangfan serve` fetch it"
+    return Finding("default model", "warning", f"{name} {state}", advice)
 
 
 def check_port(host: str, port: int, answer: Answer | None) -> Finding:

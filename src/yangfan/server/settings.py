@@ -15,8 +15,8 @@ from msgspec import Meta
 
 from yangfan.errors import ConfigurationError
 
-EMBEDDED_MODEL = "smollm2-135m-instruct"
-"""What is served when nothing else is asked for."""
+EMBEDDED_MODELS = ("smollm2-135m-instruct", "all-minilm-l6-v2")
+"""What is served when nothing else is asked for: one to chat with, one for embeddings."""
 
 _PREFIX = "YANGFAN_"
 _COMMON_NAMES = {"hf_endpoint": "HF_ENDPOINT", "hf_token": "HF_TOKEN"}
@@ -45,9 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     models: Annotated[
         tuple[str, ...],
         Meta(
-            description="Models to serve: catalogue names, paths of .gguf files, or echo. The first one answers presets."
+            description="Models to serve: catalogue names, paths of .gguf files, or echo. The first one that can answers presets."
         ),
-    ] = (EMBEDDED_MODEL,)
+    ] = EMBEDDED_MODELS
     presets: Annotated[
         Mapping[str, str],
         Meta(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from yangfan.egress import Egress
 from yangfan.errors import ConfigurationError
+from yangfan.hub import catalogue
+from yangfan.hub.pull import pull
 from yangfan.hub.store import ModelStore
 from yangfan.server.models import Models
 from yangfan.server.settings import Settings
@@ -66,3 +70,30 @@ async def test_unknown_name_is_told_what_there_is(tmp_path: Path, reference: str
 async def test_name_that_can_be_no_model_is_told_the_rule(tmp_path: Path, reference: str):
     with pytest.raises(ConfigurationError, match="cannot be the name of a model: use"):
         await models_of(tmp_path).plan(reference)
+
+
+@pytest.mark.model
+def test_bert_encoder_is_converted_once_and_removed_with_its_model(
+    minilm_folder: Path, tmp_path: Path
+):
+    store = ModelStore(tmp_path)
+    known = catalogue.load().find("all-minilm-l6-v2")
+    assert known is not None
+    asyncio.run(
+        pull(
+            msgspec.structs.replace(known, sources=(f"file:{minilm_folder}",)),
+            store=store,
+            egress=Egress(),
+        )
+    )
+    models = models_of(tmp_path)
+    plan = asyncio.run(models.plan("all-minilm-l6-v2"))
+    assert (plan.name, plan.engine) == ("all-minilm-l6-v2", "llama_cpp")
+    path = Path(str(plan.spec.path))
+    assert path.read_bytes()[:4] == b"GGUF"
+    made = path.stat().st_mtime_ns
+    assert (asyncio.run(models.plan("all-minilm-l6-v2"))).spec.path == str(path)
+    assert path.stat().st_mtime_ns == made
+    assert models.engine(plan, tmp_path / "work").kinds == {"embeddings"}
+    store.remove("all-minilm-l6-v2")
+    assert not path.exists()
