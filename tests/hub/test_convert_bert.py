@@ -18,7 +18,7 @@ import pytest
 from yangfan.engines import llama_cpp
 from yangfan.engines._gguf import read_facts
 from yangfan.engines.base import EngineSpec
-from yangfan.errors import ConfigurationError
+from yangfan.errors import ConfigurationError, ContextTooLong
 from yangfan.hub.convert_bert import convert, is_bert
 
 TEXTS = [
@@ -180,8 +180,10 @@ def write_model(
     config: dict | None = None,
     pooling: dict | None = None,
     vocabulary: list[str] = VOCABULARY,
+    labels: int = 0,
+    scale: float = 1.0,
 ) -> Path:
-    """Write a model folder with made-up weights."""
+    """Write a model folder with made-up weights; with labels it has a classifier, whose weights are scaled and whose bias is 0.5."""
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps({**CONFIG, **(config or {})}))
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", "utf-8")
@@ -189,10 +191,18 @@ def write_model(
         (folder / "1_Pooling").mkdir()
         (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     header, data = {}, b""
-    for seed, (name, shape) in enumerate(SHAPES.items()):
+    head = {
+        "pooler.dense.weight": [4, 4],
+        "pooler.dense.bias": [4],
+        "classifier.weight": [labels, 4],
+        "classifier.bias": [labels],
+    }
+    for seed, (name, shape) in enumerate({**SHAPES, **(head if labels else {})}.items()):
         if name == without:
             continue
         values = [math.sin(seed * 37 + index) for index in range(math.prod(shape))]
+        if name.startswith("classifier"):
+            values = [0.5 if name.endswith("bias") else scale * value for value in values]
         numbers = (
             [struct.unpack("<I", struct.pack("<f", value))[0] >> 16 for value in values]
             if dtype == "BF16"
@@ -201,7 +211,7 @@ def write_model(
             else values
         )
         tensor = struct.pack(f"<{len(values)}{CODES[dtype]}", *numbers)
-        header[prefix + name] = {
+        header[("" if name.startswith("classifier") else prefix) + name] = {
             "dtype": dtype,
             "shape": shape,
             "data_offsets": [len(data), len(data) + len(tensor)],
@@ -231,6 +241,30 @@ async def test_weights_of_every_float_type_are_converted(
     assert cosine(*vectors) > 0.999
 
 
+@pytest.mark.skipif(llama_cpp.missing() is not None, reason=str(llama_cpp.missing()))
+async def test_an_encoder_with_a_classifier_of_one_label_ranks(tmp_path: Path) -> None:
+    scores: dict[float, tuple[float, ...]] = {}
+    for scale in (0.0, 1.0, 2.0):
+        folder = write_model(tmp_path / str(scale), prefix="bert.", labels=1, scale=scale)
+        target = tmp_path / f"{scale}.gguf"
+        convert(folder, target)
+        engine = llama_cpp.create(EngineSpec("tiny", str(target), slots=4, threads=1), tmp_path)
+        assert engine.kinds == {"rerank"}
+        await engine.start()
+        reply = await engine.rerank("sea", ["wind", "seas", "wind wind seas"] * 3)
+        assert reply.usage.prompt_tokens > 9 * 5
+        with pytest.raises(ContextTooLong, match="32"):
+            await engine.rerank("sea", ["wind " * 40])
+        await engine.stop()
+        scores[scale] = reply.scores
+    # score = scale * (weights . tanh(pooled)) + 0.5, whatever the encoder makes of the texts.
+    assert scores[0.0] == pytest.approx([0.5] * 9)
+    assert len(set(scores[1.0][:3])) == 3
+    assert scores[1.0][:3] == pytest.approx(scores[1.0][3:6], abs=1e-5)
+    doubled = [2 * (score - 0.5) + 0.5 for score in scores[1.0]]
+    assert scores[2.0] == pytest.approx(doubled, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("pooling", "number"),
     [
@@ -253,6 +287,8 @@ def test_pooling_is_the_models_own(tmp_path: Path, pooling: dict | None, number:
         ({"config": {"hidden_size": "wide"}}, r"config\.json cannot be used: Expected `int`"),
         ({"pooling": {"pooling_mode_mean_tokens": False}}, "neither mean nor cls"),
         ({"without": f"{BLOCK}.output.dense.bias"}, "lacks 1 tensors of a bert encoder"),
+        ({"labels": 3}, "into 3 classes instead of scoring"),
+        ({"labels": 1, "without": "pooler.dense.bias"}, "lacks 1 tensors"),
         ({"dtype": "I32"}, "of type I32; F32, F16 and BF16"),
         ({"vocabulary": ["sea"]}, r"vocab\.txt lacks a token"),
     ],

@@ -321,8 +321,11 @@ def _start_server(config: LlamaConfig, facts: Facts, *, context_tokens: int, kv_
     if facts.kind != "chat":
         params.embedding = True
         params.n_batch = params.n_ubatch = context_tokens  # no text may be cut in two
-        if facts.pooling_type in {None, POOLING_NONE}:
-            params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+        poolings = xllamacpp.llama_pooling_type
+        if facts.kind == "rerank":
+            params.pooling_type = poolings.LLAMA_POOLING_TYPE_RANK
+        elif facts.pooling_type in {None, POOLING_NONE}:
+            params.pooling_type = poolings.LLAMA_POOLING_TYPE_MEAN
     params.cpuparams.n_threads = config.threads
     params.cpuparams_batch.n_threads = config.threads
     params.n_gpu_layers = config.gpu_layers

@@ -1,5 +1,7 @@
 """Turn a BERT encoder's safetensors folder into the GGUF file that llama.cpp runs, without torch.
 
+An encoder gives embeddings. One with a classifier of one label (BertForSequenceClassification: a cross-encoder) ranks.
+
 The names and facts are those of llama.cpp's own converter (class BertModel in
 https://github.com/ggml-org/llama.cpp/blob/master/convert_hf_to_gguf.py). Matrices become 16-bit floats; norms, biases and
 the embeddings of positions and types stay at 32 bits, as there.
@@ -30,7 +32,7 @@ VERSION: Final = "1.gguf"
 
 ARCHITECTURE: Final = "bert"
 WEIGHTS: Final = "model.safetensors"
-_POOLING: Final = {"mean": 1, "cls": 2}
+_POOLING: Final = {"mean": 1, "cls": 2, "rank": 4}
 """Numbers of `enum llama_pooling_type`."""
 
 _NORMAL, _UNKNOWN, _CONTROL = 1, 2, 3
@@ -64,6 +66,9 @@ _BLOCK: Final = {
     "output.dense": "ffn_down",
     "output.LayerNorm": "layer_output_norm",
 }
+_HEAD: Final = {"pooler.dense": "cls", "classifier": "cls.output"}
+"""What turns the first token's vector into a score."""
+
 _KEPT_AT_32_BITS: Final = frozenset({"position_embd.weight", "token_types.weight"})
 
 
@@ -113,10 +118,11 @@ def convert(folder: Path, target: Path) -> None:
     config = _read(folder / "config.json", BertConfig)
     _require_bert(config, folder)
     tokenizer = _read(folder / "tokenizer_config.json", _TokenizerConfig, _TokenizerConfig())
-    pooling = _pooling(folder)
     tokens = _tokens(folder / "vocab.txt")
     source = SafetensorsFile(folder / WEIGHTS)
-    tensors = _tensors(source, config)
+    ranks = "classifier.weight" in source.tensors
+    pooling = "rank" if ranks else _pooling(folder)
+    tensors = _tensors(source, _names(config.num_hidden_layers, ranks=ranks))
     facts: dict[str, gguf.Value] = {
         "general.architecture": ARCHITECTURE,
         "general.name": folder.name,
@@ -205,12 +211,12 @@ def _special_tokens(tokens: list[str], folder: Path) -> dict[str, gguf.Value]:
         ) from None
 
 
-def _tensors(source: SafetensorsFile, config: BertConfig) -> list[gguf.Tensor]:
-    """Every tensor of the encoder; heads that were only there for its training are left out."""
+def _tensors(source: SafetensorsFile, names: dict[str, str]) -> list[gguf.Tensor]:
+    """Every tensor that is wanted; heads that were only there for the encoder's training are left out."""
     found = {name.removeprefix("bert."): name for name in source.tensors}
     wanted = {
         f"{bert}.{part}": f"{ours}.{part}"
-        for bert, ours in _names(config.num_hidden_layers).items()
+        for bert, ours in names.items()
         for part in ("weight", "bias")
         if part == "weight" or not bert.endswith("_embeddings")
     }
@@ -219,12 +225,17 @@ def _tensors(source: SafetensorsFile, config: BertConfig) -> list[gguf.Tensor]:
         raise ConfigurationError(
             f"{source.path} lacks {len(missing)} tensors of a bert encoder, {missing[0]} first; get the model again"
         )
+    labels = source.tensors[found["classifier.weight"]].shape[0] if "classifier" in names else 1
+    if labels != 1:
+        raise ConfigurationError(
+            f"{source.path} sorts texts into {labels} classes instead of scoring them; take a reranker with one label"
+        )
     return [_tensor(source, found[bert], ours) for bert, ours in wanted.items()]
 
 
-def _names(blocks: int) -> dict[str, str]:
+def _names(blocks: int, *, ranks: bool) -> dict[str, str]:
     """Hugging Face's names and llama.cpp's, without ``.weight`` and ``.bias``."""
-    names = dict(_TOP)
+    names = {**_TOP, **(_HEAD if ranks else {})}
     for block in range(blocks):
         for bert, ours in _BLOCK.items():
             names[f"encoder.layer.{block}.{bert}"] = f"blk.{block}.{ours}"
