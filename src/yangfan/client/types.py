@@ -436,6 +436,26 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class TPMResource:
+    """Capacity that was added to a model.
+
+    Attributes:
+        id: Its id.
+        rpm: Requests a minute; `tpm` tokens a minute.
+        status: Running, and others in Baidu's cloud.
+        started_at: Since when; aware.
+        releases_at: Until when; aware. None for ever.
+    """
+
+    id: str
+    rpm: int
+    tpm: int
+    status: str
+    started_at: datetime
+    releases_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyUsage:
     """What one key used of one served model on one day (Yangfan servers).
 

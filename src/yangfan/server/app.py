@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 
 from yangfan.egress import Egress
+from yangfan.errors import ModelNotFound
 from yangfan.hub.store import ModelStore
 from yangfan.protocol import presets
 from yangfan.server.access import Access, Credentials
@@ -19,6 +20,9 @@ from yangfan.server.access import v1 as access_v1
 from yangfan.server.access import v2 as access_v2
 from yangfan.server.access.secrets import Vault, load_or_create_master_key
 from yangfan.server.access.store import KeyStore
+from yangfan.server.charge import Charge
+from yangfan.server.charge import v2 as charge_v2
+from yangfan.server.charge.store import ChargeStore
 from yangfan.server.chat import Chat
 from yangfan.server.chat import v1 as chat_v1
 from yangfan.server.chat import v2 as chat_v2
@@ -40,12 +44,13 @@ from yangfan.server.services.service import ServicePolicy
 from yangfan.server.usage import Usage
 from yangfan.server.usage import v2 as usage_v2
 from yangfan.server.usage.ledger import Ledger
+from yangfan.server.usage.meter import GENEROUS_REQUESTS_PER_MINUTE
 from yangfan.server.usage.spool import Spool
 from yangfan.server.usage.store import UsageStore
 from yangfan.server.usage.types import Defaults
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from yangfan.hub.pull import Progress
     from yangfan.protocol.endpoint import Endpoint
@@ -98,11 +103,19 @@ async def build(
         stack.push_async_callback(services.stop)
         await services.start()
         chat = Chat(services, lenient=settings.lenient)
-        yield _mount(settings, access, credentials, services, chat, usage)
+        charge = Charge(ChargeStore(database), usage.lanes.limit_model)
+        stack.push_async_callback(charge.stop)
+        await charge.start()
+        model_rpm = settings.model_rpm or GENEROUS_REQUESTS_PER_MINUTE
+        listed = [
+            *routes(access, services, chat, usage),
+            *charge_v2.routes(charge, lambda name: _served(services, name), model_rpm),
+        ]
+        yield _mount(settings, access, credentials, services, usage, listed)
 
 
 def routes(access: Access, services: Services, chat: Chat, usage: Usage) -> list[Route]:
-    """Every route of every slice."""
+    """Every route of every slice but charge."""
     embeddings, rerank = Embeddings(services), Rerank(services)
     return [
         *chat_v1.routes(chat),
@@ -123,10 +136,9 @@ def _mount(
     access: Access,
     credentials: Credentials,
     services: Services,
-    chat: Chat,
     usage: Usage,
+    listed: Sequence[Route],
 ) -> Platform:
-    listed = routes(access, services, chat, usage)
     endpoints = tuple(route.endpoint for route in listed)
     page_routes = [
         *Reference(endpoints, importlib.metadata.version("yangfan")).routes,
@@ -153,6 +165,14 @@ async def _services(
         engine = await asyncio.to_thread(models.engine, plan, home.engine(plan.name))
         services.append(Service(plan.name, Replica(engine), policy, created=created))
     return Services(services, presets.load(), settings.presets)
+
+
+def _served(services: Services, name: str) -> str:
+    """The served model that a name means, whatever it is called for. Raises ModelNotFound."""
+    for wanted in ("embeddings", "reranker"):
+        with suppress(ModelNotFound):
+            return services.resolve(name, wanted).model
+    return services.resolve(name).model
 
 
 def _limits(settings: Settings) -> Defaults:

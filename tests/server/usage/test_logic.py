@@ -181,10 +181,11 @@ def test_model_limit_is_shared_by_keys_and_changes_at_once(open_usage: Open):
     with pytest.raises(errors.RequestRateLimited):
         spend(usage, 1, key="b")
     meter_of(usage, "b").reserve(Target("another"), 1)
-    usage.lanes.limit_model("echo", rpm=None, tpm=5)
-    spend(usage, 5, key="b")
+    usage.lanes.limit_model("echo", 5)
     with pytest.raises(errors.TokenRateLimited):
-        spend(usage, 1, key="a")
+        spend(usage, 6, key="b")
+    usage.lanes.limit_model("echo")
+    spend(usage, 6, key="a")
 
 
 def test_keys_own_limit_wins_over_the_default(open_usage: Open):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import wait_until
+from tests.conftest import serving, wait_until
 from tests.server.conftest import Caller, Reply
-from tests.server.usage.conftest import Grant, Holder
+from tests.server.usage.conftest import Grant, Holder, granted
 
 USAGE = "/v2/usage?Action=DescribeUsage"
 
@@ -146,6 +148,22 @@ def test_a_caller_who_waits_as_told_gets_in(grant: Grant):
         pass
     assert reply.headers["Retry-After"] == "1"
     wait_until(lambda: holder.v2().status == 200, "room for another request", 5.0)
+
+
+def test_requests_a_second_of_an_application_are_refused_in_both_dialects(tmp_path: Path):
+    with serving(tmp_path, environ={"YANGFAN_APP_QPS": "1"}) as server:
+        holder = granted(Caller(server))
+        told: list[Reply] = []
+
+        def refused_in(call: Callable[[], Reply]) -> bool:
+            told.append(call())
+            return b'"hi"' not in told[-1].body
+
+        wait_until(lambda: refused_in(holder.v1), "two calls of v1 within a second")
+        assert told[-1].json["error_code"] == 18
+        wait_until(lambda: refused_in(holder.v2), "two calls of v2 within a second")
+        assert told[-1].json["error"]["code"] == "user_rate_limit_exceeded"
+        assert (told[-1].status, told[-1].headers["Retry-After"]) == (429, "1")
 
 
 # Tokens a minute

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from yangfan.client._async.charge import AsyncCharge
 from yangfan.client._async.chat import AsyncChat
 from yangfan.client._async.embeddings import AsyncEmbeddings
 from yangfan.client._async.keys import AsyncKeys
@@ -56,6 +57,7 @@ class AsyncClient:
         keys: Make, list and revoke the platform's keys.
         tokens: Short-lived tokens for other programs.
         usage: Requests and tokens by day, key and model.
+        charge: Capacity of models in tokens a minute.
     """
 
     def __init__(  # noqa: PLR0913 - the client's settings, one argument each
@@ -106,6 +108,7 @@ class AsyncClient:
         self.keys = AsyncKeys(self._session)
         self.tokens = AsyncTokens(self._session)
         self.usage = AsyncUsage(self._session)
+        self.charge = AsyncCharge(self._session)
 
     @property
     def base_url(self) -> str:

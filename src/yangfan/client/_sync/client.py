@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from yangfan.client._sync.charge import Charge
 from yangfan.client._sync.chat import Chat
 from yangfan.client._sync.embeddings import Embeddings
 from yangfan.client._sync.keys import Keys
@@ -57,6 +58,7 @@ class Client:
         keys: Make, list and revoke the platform's keys.
         tokens: Short-lived tokens for other programs.
         usage: Requests and tokens by day, key and model.
+        charge: Capacity of models in tokens a minute.
     """
 
     def __init__(  # noqa: PLR0913 - the client's settings, one argument each
@@ -107,6 +109,7 @@ class Client:
         self.keys = Keys(self._session)
         self.tokens = Tokens(self._session)
         self.usage = Usage(self._session)
+        self.charge = Charge(self._session)
 
     @property
     def base_url(self) -> str:

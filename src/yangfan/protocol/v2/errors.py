@@ -84,8 +84,6 @@ TABLE: tuple[Row, ...] = (
     ),
     Row(429, "input_tpm_rate_limit_exceeded", _RATE, errors.TokenRateLimited),
     Row(429, "output_tpm_rate_limit_exceeded", _RATE, errors.TokenRateLimited),
-    Row(429, "Offline_batch_reasoning_refused", _RATE, errors.RateLimited),
-    Row(429, "preemptible_rate_limit_exceeded", _RATE, errors.RateLimited),
     Row(
         429,
         "user_rate_limit_exceeded",
@@ -93,6 +91,8 @@ TABLE: tuple[Row, ...] = (
         errors.RateLimited,
         "qps request limit by APP ID reached",
     ),
+    Row(429, "Offline_batch_reasoning_refused", _RATE, errors.RateLimited),
+    Row(429, "preemptible_rate_limit_exceeded", _RATE, errors.RateLimited),
     Row(
         429,
         "cluster_rate_limit_exceeded",

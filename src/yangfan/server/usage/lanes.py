@@ -79,17 +79,20 @@ class Lanes:
         """The lane of a key, whose own is given, to a model."""
         of_keys = self._of_calls.get(model)
         if of_keys is None:
-            defaults = self._defaults
-            self.limit_model(model, rpm=defaults.model_rpm, tpm=defaults.model_tpm)
+            self.limit_model(model)
             of_keys = self._of_calls[model]
         lane = of_keys.get(key_id)
         if lane is None:
             lane = of_keys[key_id] = own + self._of_models[model]
         return lane
 
-    def limit_model(self, model: str, *, rpm: int | None, tpm: int | None) -> None:
-        """Give a model limits of its own; None for no limit. Its buckets are full at once."""
-        self._of_models[model] = Lane(requests=self._buckets(rpm), tokens=self._buckets(tpm))
+    def limit_model(self, model: str, tpm: int | None = None) -> None:
+        """Give a model so many tokens a minute instead of the default. Its buckets are full at once."""
+        defaults = self._defaults
+        self._of_models[model] = Lane(
+            requests=self._buckets(defaults.model_rpm),
+            tokens=self._buckets(tpm or defaults.model_tpm),
+        )
         self._of_calls[model] = {}
 
     def _buckets(self, limit: int | None, period_ns: int = MINUTE_NS) -> tuple[Bucket, ...]:

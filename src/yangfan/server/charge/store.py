@@ -1,0 +1,41 @@
+"""Capacity in the database: SQL in, types out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from yangfan.server.charge.tables import TPM_RESOURCES
+from yangfan.server.charge.types import Capacity
+
+if TYPE_CHECKING:
+    from yangfan.server.db import Database
+
+
+class ChargeStore:
+    """The rows of `tpm_resources`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> list[Capacity]:
+        """Every capacity, oldest first."""
+        query = sa.select(TPM_RESOURCES).order_by(TPM_RESOURCES.c.started_ms, TPM_RESOURCES.c.id)
+        async with self._database.read() as connection:
+            return [Capacity(*row) for row in await connection.execute(query)]
+
+    async def put(self, capacity: Capacity) -> None:
+        """Insert it, or replace what has its id."""
+        values = asdict(capacity)
+        statement = insert(TPM_RESOURCES).values(values)
+        statement = statement.on_conflict_do_update(index_elements=["id"], set_=values)
+        async with self._database.write() as connection:
+            await connection.execute(statement)
+
+    async def remove(self, ids: list[str]) -> None:
+        """Delete these."""
+        async with self._database.write() as connection:
+            await connection.execute(sa.delete(TPM_RESOURCES).where(TPM_RESOURCES.c.id.in_(ids)))

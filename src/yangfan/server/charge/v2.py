@@ -1,0 +1,131 @@
+"""v2: the Actions of /v2/charge that make sense without a bill (specification D.15)."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from yangfan.errors import Invalid
+from yangfan.protocol.v2.charge import (
+    AUTO_RELEASE_TPM,
+    DESCRIBE_TPM,
+    PURCHASE_TPM,
+    RELEASE_TPM,
+    RESIZE_TPM,
+    AutoReleaseTPM,
+    Billing,
+    DescribeTPM,
+    PurchaseTPM,
+    ReleaseTPM,
+    ResizeTPM,
+    TPMInstance,
+    TPMList,
+    TPMPurchased,
+)
+from yangfan.protocol.v2.keys import ActionReply
+from yangfan.server.http import Call, Reply, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from yangfan.server.charge.logic import Charge
+    from yangfan.server.charge.types import Capacity
+
+UNIT_SECONDS = {"Hour": 3600, "Day": 86_400, "Month": 30 * 86_400}
+
+
+def routes(charge: Charge, model_of: Callable[[str], str], model_rpm: int) -> list[Route]:
+    """What this file answers.
+
+    Args:
+        charge: The capacity.
+        model_of: The served model that a name means. Raises ModelNotFound.
+        model_rpm: Requests a minute of every model, to show.
+    """
+
+    async def purchase(call: Call[PurchaseTPM]) -> Reply:
+        wanted = call.request
+        capacity = await charge.purchase(
+            model_of(wanted.model),
+            wanted.purchaseCount,
+            wanted.billing.paymentTiming,
+            _lifetime_seconds(wanted.billing),
+        )
+        return _success(TPMPurchased(capacity.id))
+
+    async def describe(call: Call[DescribeTPM]) -> Reply:
+        wanted = call.request
+        found = [
+            _wire(capacity, wanted.model, model_rpm)
+            for capacity in charge.of(model_of(wanted.model))
+            if wanted.paymentTiming in {None, capacity.payment}
+            and wanted.instanceId in {None, capacity.id}
+            and wanted.status in {None, "Running"}
+        ]
+        return _success(TPMList(found))
+
+    async def release(call: Call[ReleaseTPM]) -> Reply:
+        await charge.release(call.request.instanceId, model_of(call.request.model))
+        return _success(True)  # noqa: FBT003 - the result of the Action
+
+    async def resize(call: Call[ResizeTPM]) -> Reply:
+        await charge.resize(call.request.instanceId, call.request.count)
+        return _success(True)  # noqa: FBT003 - the result of the Action
+
+    async def auto_release(call: Call[AutoReleaseTPM]) -> Reply:
+        await charge.release_at(call.request.instanceId, _release_ms(call.request.releaseTime))
+        return _success(True)  # noqa: FBT003 - the result of the Action
+
+    return [
+        Route(PURCHASE_TPM, purchase),
+        Route(DESCRIBE_TPM, describe),
+        Route(RELEASE_TPM, release),
+        Route(RESIZE_TPM, resize),
+        Route(AUTO_RELEASE_TPM, auto_release),
+    ]
+
+
+def _success(result: Any) -> Reply:
+    return Reply(ActionReply(str(uuid.uuid4()), result))
+
+
+def _lifetime_seconds(billing: Billing) -> int | None:
+    reservation = billing.reservation
+    if billing.paymentTiming == "Postpaid" or reservation is None:
+        return None
+    return UNIT_SECONDS[reservation.reservationTimeUnit] * reservation.reservationLength
+
+
+def _release_ms(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Invalid(
+            f"releaseTime must be a time such as 2026-01-31T00:00:00Z, got {text!r}",
+            param="releaseTime",
+        ) from None
+    if moment <= datetime.now(UTC):
+        raise Invalid(
+            f"releaseTime must lie ahead, {text} is over; ReleaseTPMResource releases now",
+            param="releaseTime",
+        )
+    return int(moment.timestamp() * 1000)
+
+
+def _wire(capacity: Capacity, model: str, model_rpm: int) -> TPMInstance:
+    return TPMInstance(
+        instanceId=capacity.id,
+        model=model,
+        paymentTiming="Prepaid" if capacity.payment == "Prepaid" else "Postpaid",
+        rpm=model_rpm,
+        tpm=capacity.tpm,
+        startTime=_time(capacity.started_ms),
+        expiredTime="-" if capacity.release_ms is None else _time(capacity.release_ms),
+    )
+
+
+def _time(epoch_ms: int) -> str:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
