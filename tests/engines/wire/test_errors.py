@@ -33,6 +33,12 @@ from yangfan.errors import ContextTooLong, EngineFailed, Invalid, Overloaded, Re
             Invalid,
             "images",
         ),
+        (
+            500,
+            b'{"error":{"message":"input (602 tokens) is too large to process. increase the physical batch size (current batch size: 512)"}}',
+            ContextTooLong,
+            "602 tokens and the model takes 512",
+        ),
         (500, b'{"error":{"message":"Compute error."}}', EngineFailed, "Compute error"),
         (
             503,
