@@ -80,3 +80,35 @@ def test_embeddings_read_as_openai_promises(
     assert found["default"]["usage"]["total_tokens"] > 10
     assert found["dimensions"] == {"status": 400, "code": "invalid_argument"}
     assert found["chat_model"] == {"status": 401, "code": "invalid_model"}
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("path", ["/v2", "/v1"])
+def test_completions_read_as_openai_promises(
+    model_server: Server, programs: Programs, path: str
+) -> None:
+    found = programs.run(
+        "openai_completions",
+        environ={"BASE_URL": model_server.base_url + path, "API_KEY": model_server.bearer},
+    )
+
+    whole = found["sync"]
+    assert whole["object"] == "text_completion"
+    assert whole["choices"][0]["text"]
+    assert whole["choices"][0]["logprobs"] is None
+    assert whole["usage"]["completion_tokens"] <= 16
+    *chunks, last = found["stream"]
+    assert (last["choices"], last["usage"]["completion_tokens"]) == ([], 12)
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks)
+    assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+    assert {chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]} == {None}
+    assert found["async_stream"]
+    texts = [choice["text"] for choice in found["many"]["choices"]]
+    assert [text.startswith("Once upon a time") for text in texts] == [True, True, False, False]
+    assert [text.startswith("def f(x):") for text in texts] == [False, False, True, True]
+    logprobs = found["logprobs"]["choices"][0]["logprobs"]
+    assert len(logprobs["tokens"]) == len(logprobs["token_logprobs"]) == 3
+    assert all(len(others) == 2 for others in logprobs["top_logprobs"])
+    assert logprobs["text_offset"][0] == 0
+    assert found["error"]["code"] == "invalid_argument"
+    assert "suffix is not supported" in found["error"]["text"]

@@ -141,3 +141,30 @@ def test_a_rerank_without_a_reranker_says_so(vector_server: Server, programs: Pr
     found = programs.run("qianfan_vectors", environ=_environ(vector_server, "oauth"))
     assert found["rerank"]["headers"]["x-yangfan-rerank"] == "embedding-similarity"
     assert found["embeddings"]["headers"]["x-yangfan-model"] == "all-minilm-l6-v2"
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("credentials", ["oauth", "signature"])
+def test_completions_go_on_and_tokens_are_counted(
+    model_server: Server, programs: Programs, credentials: str
+) -> None:
+    found = programs.run("qianfan_completions", environ=_environ(model_server, credentials))
+
+    for name in ("preset", "chat_preset", "endpoint", "async"):
+        whole, events = found[name]["whole"], found[name]["stream"]
+        assert whole["object"] == "completion"
+        assert whole["result"]
+        usage = whole["usage"]
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+        assert 0 < usage["completion_tokens"] <= 12
+        assert [event["is_end"] for event in events] == [False] * (len(events) - 1) + [True]
+        assert [event["sentence_id"] for event in events] == list(range(len(events)))
+        assert "".join(event["result"] for event in events)
+        # The package calls chat for chat presets, whose answers have no such field.
+        if name != "chat_preset":
+            assert whole["is_safe"] == 1
+            assert {event["is_safe"] for event in events} == {1}
+            assert usage["prompt_tokens"] == found["tokens"]
+    assert found["preset"]["served"].startswith("smollm2")
+    assert found["error"]["code"] == 336007
+    assert found["tokens"] == found["default_tokens"] > 10

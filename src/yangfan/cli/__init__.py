@@ -19,6 +19,8 @@ from yangfan.errors import YangfanError
 COMMANDS: Mapping[str, str] = {
     "serve": "Start the platform; Ctrl-C stops it. / 启动平台，按 Ctrl-C 停止。",
     "chat": "Talk with a model: a question, a pipe or a conversation. / 与模型对话：提问、管道或多轮。",
+    "complete": "Let a model go on from a text. / 让模型续写文本。",
+    "tokens": "Count the tokens of a text. / 计算文本的 Token 数。",
     "embed": "Turn texts into vectors. / 将文本转换为向量。",
     "rerank": "Sort documents by how well they answer a query. / 按与查询的相关性对文档排序。",
     "pull": "Fetch a model / 下载模型.",

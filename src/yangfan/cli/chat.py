@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
-from yangfan.cli.connection import Connection, connected
+from yangfan.cli.connection import Connection, connected, dialect
 from yangfan.cli.conversation import Conversation, converse
-from yangfan.cli.terminal import show_json
+from yangfan.cli.terminal import document, show_json
 from yangfan.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from yangfan.client.options import ChatOptions
-    from yangfan.client.types import ChatResult
 
 DEFAULT_MODEL = "ernie-speed-8k"
 
@@ -74,7 +72,7 @@ def chat(  # noqa: PLR0913 - one parameter per option
     if interactive and as_json:
         raise typer.BadParameter("--json needs a PROMPT")
     question = "" if interactive else _question(prompt)
-    with connection.client(version=_dialect(version)) as client:
+    with connection.client(version=dialect(version)) as client:
         conversation = Conversation(client, model, options, stream=stream, verbose=verbose)
         if interactive:
             converse(conversation)
@@ -82,25 +80,6 @@ def chat(  # noqa: PLR0913 - one parameter per option
             show_json(document(client.chat(question, model=model, **options)))
         else:
             conversation.say(question)
-
-
-def document(result: ChatResult) -> dict[str, object]:
-    """A whole answer for `--json`: its text, then every field but the undecoded reply."""
-    fields: dict[str, object] = msgspec.to_builtins(result)
-    fields.pop("raw", None)
-    return {"text": result.text, **fields}
-
-
-def _dialect(version: str | None) -> Literal[1, 2] | None:
-    match version:
-        case None:
-            return None
-        case "1":
-            return 1
-        case "2":
-            return 2
-        case _:
-            raise typer.BadParameter(f"--version is 1 or 2, not {version!r}")
 
 
 def _question(prompt: str | None) -> str:

@@ -178,3 +178,20 @@ def connected(command: Callable[Concatenate[Connection, P], None]) -> Callable[P
 
     with_options.__signature__ = inspect.Signature([*own, *options.values()])  # pyright: ignore[reportAttributeAccessIssue, reportFunctionMemberAccess] - the way to tell `inspect`
     return with_options
+
+
+def dialect(version: str | None) -> Version | None:
+    """What the option `--version` of a command says.
+
+    Raises:
+        BadParameter: Neither 1 nor 2.
+    """
+    match version:
+        case None:
+            return None
+        case "1":
+            return 1
+        case "2":
+            return 2
+        case _:
+            raise typer.BadParameter(f"--version is 1 or 2, not {version!r}")

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 import typer
+
+from yangfan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from yangfan.client.types import ChatResult
 
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 del _CONTROLS[ord("\n")], _CONTROLS[ord("\t")]
@@ -41,6 +47,29 @@ def show_table(
     for row in rows:
         table.add_row(*(Text(printable(cell), (styles or {}).get(cell, "")) for cell in row))
     Console().print(table)
+
+
+def given_text(argument: str | None) -> str:
+    """A text as it was given: the argument, else all of stdin.
+
+    Raises:
+        ConfigurationError: It is not UTF-8.
+    """
+    try:
+        if argument is not None:
+            return argument.encode("utf-8").decode()
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeError:
+        raise ConfigurationError(
+            "the text is not UTF-8; convert it first, such as with iconv"
+        ) from None
+
+
+def document(result: ChatResult) -> dict[str, object]:
+    """A whole answer for `--json`: its text, then every field but the undecoded reply."""
+    fields: dict[str, object] = msgspec.to_builtins(result)
+    fields.pop("raw", None)
+    return {"text": result.text, **fields}
 
 
 def show_json(value: object) -> None:

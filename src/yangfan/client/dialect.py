@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import msgspec
 
 from yangfan import errors
-from yangfan.client.options import ChatOptions
+from yangfan.client.options import ChatOptions, CompletionOptions
 from yangfan.client.types import (
     JSON,
     ChatEvent,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Dialect(Protocol):
-    """One way to spell a chat call and to read its answer."""
+    """One way to spell chats and completions and to read their answers."""
 
     def path(self, model: str) -> str:
         """Path of the call."""
@@ -35,6 +35,20 @@ class Dialect(Protocol):
 
     def body(self, model: str, messages: Messages, options: ChatOptions, *, stream: bool) -> JSON:
         """Body of the call.
+
+        Raises:
+            ConfigurationError: An option that this dialect does not have.
+        """
+        ...
+
+    def completion_path(self, model: str) -> str:
+        """Path of a call that goes on from a text."""
+        ...
+
+    def completion_body(
+        self, model: str, prompt: str | Sequence[str], options: CompletionOptions, *, stream: bool
+    ) -> JSON:
+        """Body of a call that goes on from a text.
 
         Raises:
             ConfigurationError: An option that this dialect does not have.
@@ -68,6 +82,7 @@ def fields_of(
     version: int,
     known: AbstractSet[str],
     renamed: Mapping[str, str],
+    offered: type[ChatOptions | CompletionOptions] = ChatOptions,
 ) -> JSON:
     """Options as fields of a request body; those that are None are left out.
 
@@ -76,6 +91,7 @@ def fields_of(
         version: The dialect, for messages.
         known: The fields that it has.
         renamed: Options that it spells in another way.
+        offered: The options that there are.
 
     Raises:
         ConfigurationError: No such option, or none of this dialect, or two names of one field.
@@ -84,8 +100,8 @@ def fields_of(
     for option, value in options.items():
         if value is None:
             continue
-        if option not in ChatOptions.__annotations__:
-            raise errors.ConfigurationError(_unknown(option))
+        if option not in offered.__annotations__:
+            raise errors.ConfigurationError(_unknown(option, offered))
         name = renamed.get(option, option)
         if name not in known:
             raise errors.ConfigurationError(
@@ -101,11 +117,12 @@ def fields_of(
     return body
 
 
-def _unknown(option: str) -> str:
-    names = list(ChatOptions.__annotations__)
+def _unknown(option: str, offered: type[ChatOptions | CompletionOptions]) -> str:
+    names = list(offered.__annotations__)
     close = difflib.get_close_matches(option, names, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(sorted(names))};"
-    return f"chat has no option {option!r}; {hint} Fields that the client does not know go into extra_body"
+    call = "chat" if offered is ChatOptions else "a completion"
+    return f"{call} has no option {option!r}; {hint} Fields that the client does not know go into extra_body"
 
 
 def turns_of(messages: Messages) -> list[JSON]:

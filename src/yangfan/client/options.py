@@ -1,4 +1,4 @@
-"""What a chat call can be told: one keyword for every request field of both dialects."""
+"""What a call can be told: one keyword for every request field of both dialects."""
 
 from __future__ import annotations
 
@@ -98,5 +98,65 @@ class ChatOptions(TypedDict, total=False):
     """v2: ``{"include_usage": true}`` for usage at the end of a stream. The client asks for it unless you say otherwise."""
     extra_parameters: JSONObject | None
     """Parameters of single models, such as ChatLaw's ``{"use_keyword": true, "use_reference": true}``."""
+    extra_body: JSONObject | None
+    """Fields that this list does not know, put into the body as they are."""
+
+
+class CompletionOptions(TypedDict, total=False):
+    """Options of a completion; all may be left out, and None means left out.
+
+    "v1" or "v2" in front says that only that dialect has it: the other refuses it with ConfigurationError.
+    """
+
+    system: str | None
+    """v1: put in front of the prompt, on a line of its own."""
+    temperature: float | None
+    """(0, 1.0] in v1, [0, 2.0] in v2; higher is more random. Default: the model's own."""
+    top_p: float | None
+    """[0, 1.0]."""
+    top_k: int | None
+    """At least 1."""
+    penalty_score: float | None
+    """[1.0, 2.0] against repetition. Default 1.0."""
+    frequency_penalty: float | None
+    """v2: [-2.0, 2.0]."""
+    presence_penalty: float | None
+    """v2: [-2.0, 2.0]."""
+    repetition_penalty: float | None
+    """v2: (0, 2.0]."""
+    stop: str | Sequence[str] | None
+    """Up to 4 strings of 1 to 20 characters each that end the text."""
+    max_output_tokens: int | None
+    """Most tokens of each text. v1: at least 2, default 1024. v2 sends it as max_tokens: at least 1, default 16."""
+    max_tokens: int | None
+    """The name of max_output_tokens in v2; give one of the two."""
+    response_format: Literal["text"] | None
+    """v1: text, the only one."""
+    seed: int | None
+    """[0, 2147483647]; equal seeds give equal texts on one engine."""
+    n: int | None
+    """v2: texts for each prompt, [1, 8]. Default 1."""
+    best_of: int | None
+    """v2: must equal n."""
+    logprobs: int | None
+    """v2: log-probabilities of the tokens and of so many alternatives, [0, 5]."""
+    echo: bool | None
+    """v2: put the prompt in front of each text."""
+    suffix: str | None
+    """v2: text behind the gap to fill; models here fill none and refuse it."""
+    logit_bias: Mapping[str, float] | None
+    """v2: token id to bias."""
+    disable_search: bool | None
+    """v1: no search. Default false."""
+    enable_citation: bool | None
+    """v1: mark sources in the text. Default false."""
+    user_id: str | None
+    """Your own end user, for your logs. v2 sends it as user."""
+    user: str | None
+    """The name of user_id in v2; give one of the two."""
+    stream_options: JSONObject | None
+    """v2: ``{"include_usage": true}`` for usage at the end of a stream. The client asks for it unless you say otherwise."""
+    extra_parameters: JSONObject | None
+    """Parameters of single models."""
     extra_body: JSONObject | None
     """Fields that this list does not know, put into the body as they are."""

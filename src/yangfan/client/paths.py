@@ -16,13 +16,13 @@ class Paths:
 
     Args:
         endpoint: Its path ends with ``{endpoint}``.
-        kind: What the presets do that are meant; a name of another kind is taken as a service's suffix.
+        kinds: What the presets do that are meant; a name of another kind is taken as a service's suffix.
     """
 
-    def __init__(self, endpoint: Endpoint[Any, Any], kind: presets.PresetType) -> None:
+    def __init__(self, endpoint: Endpoint[Any, Any], *kinds: presets.PresetType) -> None:
         """The table of names is read at the first call."""
         self._endpoint = endpoint
-        self._kind = kind
+        self._kinds = kinds
         self._presets: presets.Presets | None = None
 
     def of(self, model: str) -> str:
@@ -30,5 +30,5 @@ class Paths:
         if self._presets is None:
             self._presets = presets.load()
         preset = self._presets.find(model)
-        suffix = preset.suffix if preset is not None and preset.type == self._kind else model
+        suffix = preset.suffix if preset is not None and preset.type in self._kinds else model
         return self._endpoint.path.replace("{endpoint}", quote(suffix, safe=""))

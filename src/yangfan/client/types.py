@@ -143,7 +143,7 @@ class ReplyInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatResult:
-    """A whole answer of a chat model; `str()` of it is the text.
+    """A whole answer of a chat model, or the texts of a completion; `str()` of it is the text.
 
     Attributes:
         id: Id of the answer, ``as-…``.

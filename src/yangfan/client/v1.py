@@ -1,4 +1,4 @@
-"""Chat in v1: options to body, reply and events to our types (specification B.3 to B.5).
+"""Chats and completions in v1: options to body, reply and events to our types (specification B.3 to B.6).
 
 Reading is liberal: unknown fields are ignored and every field may be absent.
 """
@@ -18,9 +18,11 @@ from yangfan.client.dialect import (
     text_of,
     turns_of,
 )
+from yangfan.client.options import CompletionOptions
 from yangfan.client.paths import Paths
 from yangfan.client.types import JSON, ChatEvent, ChatResult, Choice, FunctionCall, ReplyInfo
 from yangfan.protocol.v1.chat import CHAT, ChatRequest
+from yangfan.protocol.v1.completions import COMPLETIONS, CompletionRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from yangfan.client.options import ChatOptions, Messages
 
 _KNOWN = frozenset(ChatRequest.__struct_fields__) - {"messages", "stream"}
+_KNOWN_TO_COMPLETIONS = frozenset(CompletionRequest.__struct_fields__) - {"prompt", "stream"}
 _RENAMED = {"max_completion_tokens": "max_output_tokens", "user": "user_id"}
 
 
@@ -37,6 +40,7 @@ class V1:
     def __init__(self) -> None:
         """The table of names is read at the first call."""
         self._paths = Paths(CHAT, "chat")
+        self._completion_paths = Paths(COMPLETIONS, "completions", "chat")
 
     def path(self, model: str) -> str:
         """The path of a preset by any of its names, else of a service whose suffix is `model`."""
@@ -54,6 +58,35 @@ class V1:
         _translate_words(rest)
         fields = fields_of(rest, version=1, known=_KNOWN, renamed=_RENAMED)
         return {"messages": turns, **({"stream": True} if stream else {}), **fields, **extra}
+
+    def completion_path(self, model: str) -> str:
+        """The path of a preset that writes text by any of its names, else of a service whose suffix is `model`."""
+        return self._completion_paths.of(model)
+
+    def completion_body(
+        self,
+        model: str,  # noqa: ARG002 - the path names the model
+        prompt: str | Sequence[str],
+        options: CompletionOptions,
+        *,
+        stream: bool,
+    ) -> JSON:
+        """Body of a call that goes on from a text."""
+        if not isinstance(prompt, str):
+            raise errors.ConfigurationError(
+                "v1 goes on from one text a call: send them one after the other, or make the client with version=2"
+            )
+        rest: JSON = dict(options)
+        extra = cast("JSON", rest.pop("extra_body", None) or {})
+        _translate_words(rest)
+        fields = fields_of(
+            rest,
+            version=1,
+            known=_KNOWN_TO_COMPLETIONS,
+            renamed={"max_tokens": "max_output_tokens", "user": "user_id"},
+            offered=CompletionOptions,
+        )
+        return {"prompt": prompt, **({"stream": True} if stream else {}), **fields, **extra}
 
     def result(self, document: JSON, *, model: str, info: ReplyInfo) -> ChatResult:
         """Read a whole answer."""

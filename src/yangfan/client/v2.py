@@ -1,4 +1,4 @@
-"""Chat in v2: options to body, reply and chunks to our types (specification C.2, C.3).
+"""Chats and completions in v2: options to body, reply and chunks to our types (specification C.1 to C.3).
 
 Reading is liberal: unknown fields are ignored and every field may be absent.
 """
@@ -11,8 +11,10 @@ import msgspec
 
 from yangfan import errors
 from yangfan.client.dialect import SearchItem, UsageItem, fields_of, search_results_of, turns_of
+from yangfan.client.options import CompletionOptions
 from yangfan.client.types import JSON, ChatEvent, ChatResult, Choice, FunctionCall, ReplyInfo
 from yangfan.protocol.v2.chat import CHAT, ChatRequest
+from yangfan.protocol.v2.completions import COMPLETIONS, CompletionRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from yangfan.client.options import ChatOptions, Messages
 
 _KNOWN = frozenset(ChatRequest.__struct_fields__) - {"model", "messages", "stream"}
+_KNOWN_TO_COMPLETIONS = frozenset(CompletionRequest.__struct_fields__) - {
+    "model",
+    "prompt",
+    "stream",
+}
 _RENAMED = {"max_output_tokens": "max_completion_tokens", "user_id": "user"}
 
 
@@ -50,6 +57,33 @@ class V2:
         return {
             "model": model,
             "messages": turns,
+            **({"stream": True} if stream else {}),
+            **fields,
+            **extra,
+        }
+
+    def completion_path(self, model: str) -> str:  # noqa: ARG002 - the body names the model
+        """One path for all models."""
+        return COMPLETIONS.path
+
+    def completion_body(
+        self, model: str, prompt: str | Sequence[str], options: CompletionOptions, *, stream: bool
+    ) -> JSON:
+        """Body of a call that goes on from a text, or from several."""
+        rest: JSON = dict(options)
+        extra = cast("JSON", rest.pop("extra_body", None) or {})
+        if stream and rest.get("stream_options") is None:
+            rest["stream_options"] = {"include_usage": True}
+        fields = fields_of(
+            rest,
+            version=2,
+            known=_KNOWN_TO_COMPLETIONS,
+            renamed={"max_output_tokens": "max_tokens", "user_id": "user"},
+            offered=CompletionOptions,
+        )
+        return {
+            "model": model,
+            "prompt": prompt if isinstance(prompt, str) else list(prompt),
             **({"stream": True} if stream else {}),
             **fields,
             **extra,
@@ -125,6 +159,7 @@ class _Choice(msgspec.Struct):
     index: int = 0
     message: _Message | None = None
     delta: _Message | None = None
+    text: str = ""
     finish_reason: str | None = None
     flag: int = 0
     ban_round: int | None = None
@@ -147,7 +182,7 @@ class _Choice(msgspec.Struct):
             calls.append(FunctionCall(message.function_call.name, message.function_call.arguments))
         return Choice(
             index=self.index,
-            text=message.content,
+            text=message.content or self.text,
             reasoning=message.reasoning_content,
             finish_reason=self.finish_reason or None,
             function_calls=tuple(calls),

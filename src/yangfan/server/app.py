@@ -26,6 +26,9 @@ from yangfan.server.charge.store import ChargeStore
 from yangfan.server.chat import Chat
 from yangfan.server.chat import v1 as chat_v1
 from yangfan.server.chat import v2 as chat_v2
+from yangfan.server.completions import Completions
+from yangfan.server.completions import v1 as completions_v1
+from yangfan.server.completions import v2 as completions_v2
 from yangfan.server.db import Database
 from yangfan.server.embeddings import Embeddings
 from yangfan.server.embeddings import v1 as embeddings_v1
@@ -41,6 +44,7 @@ from yangfan.server.services import Service, Services
 from yangfan.server.services import v2 as services_v2
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.service import ServicePolicy
+from yangfan.server.tokenizer import v1 as tokenizer_v1
 from yangfan.server.usage import Usage
 from yangfan.server.usage import v2 as usage_v2
 from yangfan.server.usage.ledger import Ledger
@@ -116,14 +120,17 @@ async def build(
 
 def routes(access: Access, services: Services, chat: Chat, usage: Usage) -> list[Route]:
     """Every route of every slice but charge."""
-    embeddings, rerank = Embeddings(services), Rerank(services)
+    completions, embeddings, rerank = Completions(services), Embeddings(services), Rerank(services)
     return [
         *chat_v1.routes(chat),
         *chat_v2.routes(chat),
+        *completions_v1.routes(completions),
+        *completions_v2.routes(completions),
         *embeddings_v1.routes(embeddings),
         *embeddings_v2.routes(embeddings),
         *rerank_v1.routes(rerank),
         *rerank_v2.routes(rerank),
+        *tokenizer_v1.routes(services),
         *services_v2.routes(services),
         *access_v1.routes(access),
         *access_v2.routes(access),

@@ -205,7 +205,24 @@ def test_list_has_served_models_first_and_every_chat_preset_once():
     assert listed["ernie-speed-8k"].name == "second"
     assert listed["ernie-4.0-8k"].name == "first"
     assert "bge-large-zh" not in listed
-    assert all(services.resolve(name).service is service for name, service, _ in names)
+    assert listed["sqlcoder-7b"].name == "first"
+    assert all(services.resolve(name, type_).service is service for name, service, type_ in names)
+
+
+@pytest.mark.parametrize("name", ["sqlcoder_7b", "CodeLlama-7b-Instruct", "ernie_speed", "first"])
+def test_whatever_writes_text_can_be_asked_to_go_on_from_one(name: str):
+    assert services_of("first").resolve(name, "completions").service.name == "first"
+
+
+@pytest.mark.parametrize("name", ["sqlcoder_7b", "CodeLlama-7b-Instruct"])
+def test_presets_for_completions_do_not_chat(name: str):
+    with pytest.raises(ModelNotFound, match="is a model for completions, not for chat"):
+        services_of("first").resolve(name)
+
+
+def test_presets_for_vectors_do_not_write():
+    with pytest.raises(ModelNotFound, match="for embeddings, not for completions"):
+        services_of("first").resolve("embedding-v1", "completions")
 
 
 @pytest.mark.parametrize(

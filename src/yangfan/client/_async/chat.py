@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, overload
 
 from yangfan.client import replies
-from yangfan.client._async.stream import AsyncChatStream
-from yangfan.client.streaming import StreamReader
+from yangfan.client._async.stream import open_stream
 from yangfan.client.v1 import V1
 from yangfan.client.v2 import V2
 from yangfan.protocol.v1.chat import CHAT as V1_CHAT
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from yangfan.client._async.session import AsyncSession
-    from yangfan.client.call import Call
-    from yangfan.client.exchange import Request
+    from yangfan.client._async.stream import AsyncChatStream
     from yangfan.client.options import ChatOptions, Messages
     from yangfan.client.types import ChatResult
 
@@ -99,19 +97,8 @@ class AsyncChat:
             headers=extra_headers,
         )
         if stream:
-            return await self._stream(call, model)
+            return await open_stream(self._session, call, self._dialect, model=model)
         answer = await self._session.send(call)
         return self._dialect.result(
             answer.document, model=model, info=replies.info_of(answer.headers)
         )
-
-    async def _stream(self, call: Call, model: str) -> AsyncChatStream:
-        async def once(request: Request) -> AsyncChatStream:
-            incoming = await self._session.transport.open(
-                request, timeout_seconds=call.timeout_seconds
-            )
-            stream = AsyncChatStream(incoming, StreamReader(self._dialect, model=model))
-            await stream.start()
-            return stream
-
-        return await self._session.persist(call, once)

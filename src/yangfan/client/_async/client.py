@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from yangfan.client._async.charge import AsyncCharge
 from yangfan.client._async.chat import AsyncChat
+from yangfan.client._async.completions import AsyncCompletions
 from yangfan.client._async.embeddings import AsyncEmbeddings
 from yangfan.client._async.keys import AsyncKeys
 from yangfan.client._async.models import AsyncModels
 from yangfan.client._async.rerank import AsyncRerank
 from yangfan.client._async.session import AsyncSession
+from yangfan.client._async.tokenizer import AsyncTokenizer
 from yangfan.client._async.tokens import AsyncTokens
 from yangfan.client._async.usage import AsyncUsage
 from yangfan.client.settings import Given, load
@@ -51,6 +53,8 @@ class AsyncClient:
 
     Attributes:
         chat: Call it to talk with a model.
+        completions: Call it to let a model go on from a text.
+        tokenizer: How many tokens a text has.
         embeddings: Call it to turn texts into vectors.
         rerank: Call it to sort documents by how well they answer a query.
         models: Which names there are.
@@ -102,6 +106,8 @@ class AsyncClient:
         )
         self._session = AsyncSession(settings, AsyncTransport(settings))
         self.chat = AsyncChat(self._session)
+        self.completions = AsyncCompletions(self._session)
+        self.tokenizer = AsyncTokenizer(self._session)
         self.embeddings = AsyncEmbeddings(self._session)
         self.rerank = AsyncRerank(self._session)
         self.models = AsyncModels(self._session)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from yangfan import errors
 from yangfan.client import replies
+from yangfan.client.streaming import StreamReader
 from yangfan.protocol.sse import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from yangfan.client.exchange import Reply
-    from yangfan.client.streaming import StreamReader
+    from yangfan.client._async.session import AsyncSession
+    from yangfan.client.call import Call
+    from yangfan.client.dialect import Dialect
+    from yangfan.client.exchange import Reply, Request
     from yangfan.client.transport import AsyncIncoming
     from yangfan.client.types import ChatEvent, ChatResult, RateLimit
 
@@ -29,7 +32,7 @@ class AsyncChatStream:
     """
 
     def __init__(self, incoming: AsyncIncoming, reader: StreamReader) -> None:
-        """Made by `client.chat(…, stream=True)`."""
+        """Made by `client.chat(…, stream=True)` and `client.completions(…, stream=True)`."""
         self.info = replies.info_of(incoming.headers)
         self._incoming = incoming
         self._reader = reader
@@ -117,6 +120,25 @@ class AsyncChatStream:
             except errors.UnreachableError as error:
                 self._reader.fail(error)
         return event
+
+
+async def open_stream(
+    session: AsyncSession, call: Call, dialect: Dialect, *, model: str
+) -> AsyncChatStream:
+    """Send a call that streams until its first event comes; the clients' resources call this.
+
+    Raises:
+        RefusedError: The platform said no.
+        UnreachableError: No usable answer came.
+    """
+
+    async def once(request: Request) -> AsyncChatStream:
+        incoming = await session.transport.open(request, timeout_seconds=call.timeout_seconds)
+        stream = AsyncChatStream(incoming, StreamReader(dialect, model=model))
+        await stream.start()
+        return stream
+
+    return await session.persist(call, once)
 
 
 def _refuse(reply: Reply) -> NoReturn:

@@ -6,8 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, overload
 
 from yangfan.client import replies
-from yangfan.client._sync.stream import ChatStream
-from yangfan.client.streaming import StreamReader
+from yangfan.client._sync.stream import open_stream
 from yangfan.client.v1 import V1
 from yangfan.client.v2 import V2
 from yangfan.protocol.v1.chat import CHAT as V1_CHAT
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from yangfan.client._sync.session import Session
-    from yangfan.client.call import Call
-    from yangfan.client.exchange import Request
+    from yangfan.client._sync.stream import ChatStream
     from yangfan.client.options import ChatOptions, Messages
     from yangfan.client.types import ChatResult
 
@@ -100,19 +98,8 @@ class Chat:
             headers=extra_headers,
         )
         if stream:
-            return self._stream(call, model)
+            return open_stream(self._session, call, self._dialect, model=model)
         answer = self._session.send(call)
         return self._dialect.result(
             answer.document, model=model, info=replies.info_of(answer.headers)
         )
-
-    def _stream(self, call: Call, model: str) -> ChatStream:
-        def once(request: Request) -> ChatStream:
-            incoming = self._session.transport.open(
-                request, timeout_seconds=call.timeout_seconds
-            )
-            stream = ChatStream(incoming, StreamReader(self._dialect, model=model))
-            stream.start()
-            return stream
-
-        return self._session.persist(call, once)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from yangfan.client._sync.charge import Charge
 from yangfan.client._sync.chat import Chat
+from yangfan.client._sync.completions import Completions
 from yangfan.client._sync.embeddings import Embeddings
 from yangfan.client._sync.keys import Keys
 from yangfan.client._sync.models import Models
 from yangfan.client._sync.rerank import Rerank
 from yangfan.client._sync.session import Session
+from yangfan.client._sync.tokenizer import Tokenizer
 from yangfan.client._sync.tokens import Tokens
 from yangfan.client._sync.usage import Usage
 from yangfan.client.settings import Given, load
@@ -52,6 +54,8 @@ class Client:
 
     Attributes:
         chat: Call it to talk with a model.
+        completions: Call it to let a model go on from a text.
+        tokenizer: How many tokens a text has.
         embeddings: Call it to turn texts into vectors.
         rerank: Call it to sort documents by how well they answer a query.
         models: Which names there are.
@@ -103,6 +107,8 @@ class Client:
         )
         self._session = Session(settings, Transport(settings))
         self.chat = Chat(self._session)
+        self.completions = Completions(self._session)
+        self.tokenizer = Tokenizer(self._session)
         self.embeddings = Embeddings(self._session)
         self.rerank = Rerank(self._session)
         self.models = Models(self._session)

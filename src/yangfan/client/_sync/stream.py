@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from yangfan import errors
 from yangfan.client import replies
+from yangfan.client.streaming import StreamReader
 from yangfan.protocol.sse import CONTENT_TYPE
 
 if TYPE_CHECKING:
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from yangfan.client.exchange import Reply
-    from yangfan.client.streaming import StreamReader
+    from yangfan.client._sync.session import Session
+    from yangfan.client.call import Call
+    from yangfan.client.dialect import Dialect
+    from yangfan.client.exchange import Reply, Request
     from yangfan.client.transport import Incoming
     from yangfan.client.types import ChatEvent, ChatResult, RateLimit
 
@@ -30,7 +33,7 @@ class ChatStream:
     """
 
     def __init__(self, incoming: Incoming, reader: StreamReader) -> None:
-        """Made by `client.chat(…, stream=True)`."""
+        """Made by `client.chat(…, stream=True)` and `client.completions(…, stream=True)`."""
         self.info = replies.info_of(incoming.headers)
         self._incoming = incoming
         self._reader = reader
@@ -118,6 +121,25 @@ class ChatStream:
             except errors.UnreachableError as error:
                 self._reader.fail(error)
         return event
+
+
+def open_stream(
+    session: Session, call: Call, dialect: Dialect, *, model: str
+) -> ChatStream:
+    """Send a call that streams until its first event comes; the clients' resources call this.
+
+    Raises:
+        RefusedError: The platform said no.
+        UnreachableError: No usable answer came.
+    """
+
+    def once(request: Request) -> ChatStream:
+        incoming = session.transport.open(request, timeout_seconds=call.timeout_seconds)
+        stream = ChatStream(incoming, StreamReader(dialect, model=model))
+        stream.start()
+        return stream
+
+    return session.persist(call, once)
 
 
 def _refuse(reply: Reply) -> NoReturn:

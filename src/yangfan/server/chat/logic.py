@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from yangfan.engines.base import Usage
 from yangfan.errors import InvalidSystem
-from yangfan.server.services import check_characters, check_tokens, reserve, with_defaults
+from yangfan.server.services import (
+    booked,
+    booked_stream,
+    check_characters,
+    check_tokens,
+    reserve,
+    with_defaults,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -53,35 +59,17 @@ class Chat:
             EngineFailed: The engine died repeatedly.
         """
         request = await self._prepared(target, request, meter)
-        try:
-            reply = await target.service.chat(request)
-        except asyncio.CancelledError:
-            # The caller left: that was a request, and nobody knows how far the engine came with it.
-            meter.settle(0, 0)
-            raise
-        meter.settle(reply.usage.prompt_tokens, reply.usage.completion_tokens)
-        return reply
+        return await booked(meter, target.service.chat(request))
 
     async def stream(
         self, target: Target, request: ChatRequest, meter: Meter
     ) -> AsyncGenerator[Delta]:
         """Answers as they come; raises as `answer` does. What was generated until a caller leaves is booked."""
         request = await self._prepared(target, request, meter)
-        usage = Usage()
-        try:
-            async for delta in target.service.stream(request):
-                if delta.usage is not None:
-                    usage = delta.usage
-                    if delta.finish is not None:
-                        # Before the caller can see the end: what an answer says that it cost is safe by then.
-                        meter.settle(usage.prompt_tokens, usage.completion_tokens)
+        deltas = booked_stream(meter, target.service.stream(request), answers=request.n)
+        async with aclosing(deltas):
+            async for delta in deltas:
                 yield delta
-        except (asyncio.CancelledError, GeneratorExit):
-            meter.settle(usage.prompt_tokens, usage.completion_tokens)
-            raise
-        finally:
-            if usage.total_tokens:
-                meter.settle(usage.prompt_tokens, usage.completion_tokens)
 
     async def _prepared(self, target: Target, request: ChatRequest, meter: Meter) -> ChatRequest:
         prompt_tokens = await self._check_input(target, request.messages)

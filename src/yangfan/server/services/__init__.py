@@ -1,7 +1,7 @@
 """A model behind an address: names, replicas, restarts, retries. `Services` finds and runs them."""
 
 from yangfan.server.services.logic import Services
-from yangfan.server.services.reservation import reserve
+from yangfan.server.services.reservation import booked, booked_stream, reserve
 from yangfan.server.services.rules import (
     answered_by,
     check_characters,
@@ -15,6 +15,8 @@ __all__ = [
     "Services",
     "Target",
     "answered_by",
+    "booked",
+    "booked_stream",
     "check_characters",
     "check_tokens",
     "reserve",

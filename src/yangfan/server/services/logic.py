@@ -17,13 +17,20 @@ if TYPE_CHECKING:
 
 SERVED_BY: Final[Mapping[PresetType, Sequence[Kind]]] = {
     "chat": ("chat",),
+    "completions": ("chat",),
     "embeddings": ("embeddings",),
     "reranker": ("rerank", "embeddings"),
 }
 """Which models can answer a call of each type, the better ones first: documents can be sorted by how similar they are, too."""
 
+NAMED_BY: Final[Mapping[PresetType, Sequence[PresetType]]] = {
+    "completions": ("completions", "chat")
+}
+"""Which presets a call of each type may name, if more than its own: who chats can go on from a text, too."""
+
 _EXAMPLES: Final[Mapping[PresetType, str]] = {
     "chat": "ernie_speed",
+    "completions": "sqlcoder_7b",
     "embeddings": "embedding-v1",
     "reranker": "bce_reranker_base",
 }
@@ -99,7 +106,11 @@ class Services:
             return known
         service = self._services.get(name.casefold())
         preset = self._presets.find(name)
-        if service is None and preset is not None and preset.type == wanted:
+        if (
+            service is None
+            and preset is not None
+            and preset.type in NAMED_BY.get(wanted, (wanted,))
+        ):
             service = self._serving(preset)
         if service is None or not _can(service, wanted):
             raise self._unknown(name, wanted)

@@ -1,17 +1,20 @@
-"""Reserve what a generation may use at most, and no more than needs be where little is left."""
+"""Reserve what a generation may use at most, no more than needs be where little is left, and book what it used."""
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from yangfan.engines.base import Usage
 from yangfan.errors import QuotaExceeded, TokenRateLimited
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from yangfan.engines.base import Sampling
+    from yangfan.engines.base import ChatReply, Delta, Sampling
     from yangfan.server.http import Meter
     from yangfan.server.services.service import Target
 
@@ -56,3 +59,39 @@ async def reserve(
         sampling = msgspec.structs.replace(sampling, max_output_tokens=longest)
     meter.reserve(target, prompt_tokens + longest * answers)
     return sampling
+
+
+async def booked(meter: Meter, replying: Awaitable[ChatReply]) -> ChatReply:
+    """What `replying` gives, once its cost is booked."""
+    try:
+        reply = await replying
+    except asyncio.CancelledError:
+        # The caller left: that was a request, and nobody knows how far the engine came with it.
+        meter.settle(0, 0)
+        raise
+    meter.settle(reply.usage.prompt_tokens, reply.usage.completion_tokens)
+    return reply
+
+
+async def booked_stream(
+    meter: Meter, deltas: AsyncGenerator[Delta], *, answers: int
+) -> AsyncGenerator[Delta]:
+    """`deltas` of so many answers, with their cost booked before the caller can see the end.
+
+    What was generated until a caller leaves is booked, too.
+    """
+    usage, unfinished = Usage(), answers
+    async with aclosing(deltas):
+        try:
+            async for delta in deltas:
+                usage = delta.usage or usage
+                unfinished -= delta.finish is not None
+                if not unfinished:
+                    meter.settle(usage.prompt_tokens, usage.completion_tokens)
+                yield delta
+        except (asyncio.CancelledError, GeneratorExit):
+            meter.settle(usage.prompt_tokens, usage.completion_tokens)
+            raise
+        finally:
+            if usage.total_tokens:
+                meter.settle(usage.prompt_tokens, usage.completion_tokens)

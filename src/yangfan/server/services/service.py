@@ -68,6 +68,11 @@ class Service:
         """Prompt and answer together, at most."""
         return self.replica.engine.context_tokens
 
+    @property
+    def size(self) -> int:
+        """Generations that run side by side."""
+        return self.replica.engine.spec.slots
+
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Whole answers of a conversation. An engine that dies is waited for and asked again: nothing was sent yet.
 

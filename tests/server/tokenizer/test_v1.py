@@ -1,0 +1,61 @@
+"""Token counts (specification B.10): the served model's own tokenizer, the same numbers as in `usage` everywhere."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from tests.conftest import Server
+from tests.server.conftest import Caller, Reply
+
+PREFIX = "/rpc/2.0/ai_custom/v1/wenxinworkshop"
+TEXT = "Hello, 世界! 😀 How many tokens are these?"
+
+
+def call(caller: Caller, body: dict[str, Any]) -> Reply:
+    return caller.ask("POST", f"{PREFIX}/tokenizer/erniebot", body, caller.bearer())
+
+
+def test_reply_has_the_documented_fields(echo: Caller):
+    reply = call(echo, {"prompt": "one two 三", "model": "ernie-4.0-8k", "extra": 1})
+    assert reply.headers["X-Yangfan-Model"] == "echo"
+    body = reply.json
+    assert re.fullmatch(r"as-[0-9a-z]{10}", body.pop("id"))
+    assert body.pop("created") > 0
+    assert body.pop("object") == "tokenizer.erniebot"
+    usage = body.pop("usage")
+    assert usage == {"prompt_tokens": usage["total_tokens"], "total_tokens": 4}
+    assert body == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [("", 0), ("one", 1), ("one two", 2), ("你好", 2), ("字" * 30_000, 30_000)]
+)
+def test_counts_texts_of_any_length(echo: Caller, text: str, tokens: int):
+    assert call(echo, {"prompt": text}).json["usage"]["total_tokens"] == tokens
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        ({}, 336003, "^prompt can not be empty; give the text to count"),
+        ({"prompt": None}, 336003, "^prompt can not be empty"),
+        ({"prompt": 5}, 336001, "`prompt`: expected `str"),
+        ({"prompt": "a", "model": "none-such"}, 3, "none-such"),
+    ],
+)
+def test_bad_call_is_refused(echo: Caller, body: dict[str, Any], code: int, says: str):
+    reply = call(echo, body)
+    assert reply.json["error_code"] == code
+    assert re.search(says, reply.json["error_msg"])
+
+
+@pytest.mark.model
+def test_count_agrees_with_the_usage_of_a_completion(model_server: Server):
+    caller = Caller(model_server)
+    counted = call(caller, {"prompt": TEXT}).json["usage"]["total_tokens"]
+    body = {"prompt": TEXT, "max_output_tokens": 2}
+    path = f"{PREFIX}/completions/sqlcoder_7b"
+    completed = caller.ask("POST", path, body, caller.bearer()).json
+    assert counted == completed["usage"]["prompt_tokens"] > 10
