@@ -165,6 +165,13 @@ def test_preset_that_nothing_can_answer_says_how_to_change_that(name: str):
         services_of("first").resolve(name, "embeddings")
 
 
+def test_asking_a_model_that_only_chats_for_vectors_where_nothing_has_them():
+    with pytest.raises(
+        ModelNotFound, match="not for embeddings; embeddings is served by: no model"
+    ):
+        services_of("first").resolve("first", "embeddings")
+
+
 def test_list_tells_the_type_of_every_name():
     services = Services([service_of(*pair) for pair in MIXED], PRESETS, {})
     listed = {entry.name: entry for entry in services.names()}

@@ -172,18 +172,24 @@ class Services:
         return None
 
     def _unknown(self, name: str, wanted: PresetType) -> ModelNotFound:
-        able = ", ".join(service.name for service in self.all if _can(service, wanted))
-        served = f"{wanted} is served by: {able}" if able else f"no model served here is {wanted}"
-        found = self._services.get(name.casefold())
-        preset = self._presets.find(name)
-        if found is None and preset is not None and preset.type == wanted:
+        found, preset = self._services.get(name.casefold()), self._presets.find(name)
+        own = preset.type if preset is not None else None
+        if found is not None:
+            own = type_of(found)
+        if own is None:
+            return self._stranger(name, wanted)
+        if own == wanted:
             return ModelNotFound(
                 f"{name[:64]!r} is a model for {wanted}, and none is served here; start `yangfan serve` with one more"
                 " --model (`yangfan models catalogue` lists them)"
             )
-        if found is not None or preset is not None:
-            own = type_of(found) if found is not None else preset.type if preset else wanted
-            return ModelNotFound(f"{name[:64]!r} is a model for {own}, not for {wanted}; {served}")
+        able = ", ".join(service.name for service in self.all if _can(service, wanted))
+        return ModelNotFound(
+            f"{name[:64]!r} is a model for {own}, not for {wanted}; {wanted} is served by: {able or 'no model'}"
+        )
+
+    def _stranger(self, name: str, wanted: PresetType) -> ModelNotFound:
+        """For a name that nobody has: the names like it."""
         spellings = {
             spelling.casefold(): spelling
             for known in self._presets.all
@@ -195,9 +201,9 @@ class Services:
             if close
             else ""
         )
-        all_served = ", ".join(service.name for service in self.all)
+        served = ", ".join(service.name for service in self.all)
         return ModelNotFound(
-            f"no model {name[:64]!r}{hint} Served here: {all_served}, and every Qianfan {wanted} name such as"
+            f"no model {name[:64]!r}{hint} Served here: {served}, and every Qianfan {wanted} name such as"
             f" {_EXAMPLES.get(wanted, 'ernie_speed')} (GET /v2/models lists them)"
         )
 
