@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from yangfan.errors import ConfigurationError
 from yangfan.server.db import Database
 from yangfan.server.usage.ledger import DAY_SECONDS, Ledger
 from yangfan.server.usage.spool import Spool
@@ -141,6 +142,12 @@ async def test_caller_that_leaves_in_the_middle_of_a_fold_does_no_harm(ledger: L
         await asyncio.wait([asking])
     assert await total(ledger) == Count(10, 10, 20)
     await ledger.stop()
+
+
+async def test_folder_that_cannot_be_written_is_told_at_the_start(ledger: Ledger, tmp_path: Path):
+    (tmp_path / "usage").write_text("in the way")
+    with pytest.raises(ConfigurationError, match=r"cannot write usage into .*usage.*make room"):
+        await ledger.start()
 
 
 async def test_full_disk_costs_no_count_while_the_server_lives(

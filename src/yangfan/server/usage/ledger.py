@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from yangfan.errors import Overloaded
+from yangfan.errors import ConfigurationError, Overloaded
 from yangfan.server.usage.types import Count, Counts, UsageKey, add_all
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Ledger:
         """Fold what an earlier process left in the spool, then take records.
 
         Raises:
-            OSError: The spool's folder cannot be written.
+            ConfigurationError: The spool's folder cannot be written.
         """
         folded = await self._store.folded()
         segments = self._spool.segments()
@@ -90,8 +90,14 @@ class Ledger:
         last = max([folded, *left])
         if left:
             await self._store.fold(counts, last)
-        self._spool.open(last + 1)
-        self._spool.forget(last)
+        try:
+            self._spool.open(last + 1)
+            self._spool.forget(last)
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot write usage into {error.filename or 'the home folder'}: {error.strerror};"
+                " make room, or let the server's user write there"
+            ) from None
         self._keeper = asyncio.create_task(self._keep(), name="usage ledger")
 
     def record(
