@@ -161,6 +161,35 @@ def test_v2_refuses_a_call_without_a_model(caller: Caller, path: str):
     check(caller.ask("POST", path, body, caller.bearer()), 400, "invalid_model", says)
 
 
+@pytest.mark.parametrize(("body", "code", "says"), rows("v1", "completions"))
+@pytest.mark.parametrize("stream", [False, True])
+def test_v1_refuses_a_completion_in_plain_json(
+    caller: Caller, stream: bool, body: str, code: int, says: str
+):
+    path, body = f"{V1_ROOT}/completions/sqlcoder_7b", _streaming(body) if stream else body
+    check(caller.ask("POST", path, body, caller.bearer()), 200, code, says)
+
+
+@pytest.mark.parametrize(("body", "code", "says"), rows("v1", "tokenizer"))
+def test_v1_refuses_to_count(caller: Caller, body: str, code: int, says: str):
+    path = f"{V1_ROOT}/tokenizer/erniebot"
+    check(caller.ask("POST", path, body, caller.bearer()), 200, code, says)
+
+
+@pytest.mark.parametrize(("body", "status", "code", "says"), rows("v2", "completions"))
+@pytest.mark.parametrize("stream", [False, True])
+def test_v2_refuses_a_completion(
+    caller: Caller, stream: bool, body: str, status: int, code: str, says: str
+):
+    body = _streaming(body) if stream else body
+    check(caller.ask("POST", "/v2/completions", body, caller.bearer()), status, code, says)
+
+
+def _streaming(body: str) -> str:
+    """The same body, asking for a stream."""
+    return body.replace("{", '{"stream":true,' if body != "{}" else '{"stream":true', 1)
+
+
 @pytest.mark.parametrize(("body", "status", "code", "says"), rows("v2", "bodies"))
 def test_v2_refuses_body(caller: Caller, body: str, status: int, code: str, says: str):
     check(caller.v2(body), status, code, says)

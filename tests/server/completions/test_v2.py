@@ -172,39 +172,11 @@ def test_log_probabilities_come_in_openais_older_shape(echo: Caller):
     assert streamed == told
 
 
-@pytest.mark.parametrize(
-    ("fields", "code", "says"),
-    [
-        ({"model": None}, "invalid_model", "model is empty; name one"),
-        ({"prompt": None}, "invalid_argument", "^prompt must not be empty; give the text"),
-        ({"prompt": ""}, "invalid_argument", "^prompt must not be empty"),
-        ({"prompt": []}, "invalid_argument", "^prompt must not be empty"),
-        ({"prompt": ["a", ""]}, "invalid_argument", r"^prompt\[1\] must not be empty"),
-        ({"prompt": [1, 2]}, "invalid_argument", r"`prompt\[0\]`: expected `str`, got `int`"),
-        ({"prompt": ["a"] * 65}, "invalid_argument", "prompt.*64"),
-        ({"suffix": "end"}, "invalid_argument", "^suffix is not supported.*leave it out"),
-        ({"best_of": 2}, "invalid_argument", "^best_of 2 is not supported.*set n"),
-        ({"best_of": 2, "n": 3}, "invalid_argument", "^best_of 2 is not supported"),
-        ({"echo": True, "logprobs": 0}, "invalid_argument", "^echo and logprobs do not go"),
-        ({"logprobs": 6}, "invalid_argument", "logprobs"),
-        ({"logprobs": True}, "invalid_argument", "`logprobs`: expected `int"),
-        ({"max_tokens": 0}, "invalid_argument", "max_tokens"),
-        ({"temperature": 2.1}, "invalid_argument", "temperature"),
-        ({"n": 9}, "invalid_argument", "`n`|n must"),
-        ({"seed": -1}, "invalid_argument", "seed"),
-        ({"stop": ["a"] * 5}, "invalid_argument", "stop"),
-        ({"logit_bias": {"a": 1}}, "invalid_argument", "^logit_bias must map a token id"),
-        ({"logit_bias": {"1": 101}}, "invalid_argument", "^logit_bias must map a token id"),
-    ],
-)
-@pytest.mark.parametrize("stream", [False, True])
-def test_bad_call_is_refused_with_what_to_change(
-    echo: Caller, fields: dict[str, Any], code: str, says: str, stream: bool
-):
-    reply = call(echo, {**fields, "stream": stream})
+def test_more_than_64_prompts_are_refused(echo: Caller):
+    reply = call(echo, {"prompt": ["a"] * 65})
     assert reply.status == 400
-    assert reply.json["error"]["code"] == code, reply.body
-    assert re.search(says, reply.json["error"]["message"]), reply.body
+    assert reply.json["error"]["code"] == "invalid_argument"
+    assert "64" in reply.json["error"]["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -213,9 +185,3 @@ def test_one_prompt_that_is_too_long_refuses_the_call(echo: Caller, stream: bool
     assert reply.status == 400
     assert reply.json["error"]["code"] == "tokens_too_long"
     assert "9000 tokens, echo takes 8191; shorten the prompt" in reply.json["error"]["message"]
-
-
-def test_name_that_writes_no_text_is_refused(echo: Caller):
-    reply = call(echo, {"model": "embedding-v1"})
-    assert reply.json["error"]["code"] == "invalid_model"
-    assert "embedding-v1" in reply.json["error"]["message"]
