@@ -39,6 +39,8 @@ def read_tools(functions: Sequence[OfferedFunction], *, param: str) -> tuple[Too
     Raises:
         Invalid: A name or a schema is none; `param` is the request's field for the text.
     """
+    if not functions:
+        return ()
     if len(functions) > MAX_TOOLS:
         raise Invalid(f"{param} has {len(functions)} functions; at most {MAX_TOOLS}", param=param)
     reducers = {strict: Reducer(exact=strict) for strict in (False, True)}
