@@ -160,6 +160,18 @@ class Terminal:
             self._unread += self._read(0.2)
         self.expect(pattern)
 
+    def type_until(self, line: str, pattern: str, *, undone_by: str) -> None:
+        """Type a line until the screen shows what matches, again whenever it shows that the line was undone."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        self.type(line)
+        while re.search(pattern, self._unread, re.DOTALL) is None:
+            assert time.monotonic() < deadline, f"the terminal shows {self._unread!r}"
+            if re.search(undone_by, self._unread, re.DOTALL):
+                self.expect(undone_by)
+                self.type(line)
+            self._unread += self._read(0.2)
+        self.expect(pattern)
+
     def rest(self) -> Result:
         """Wait until the command ends; return its status and what the terminal still showed."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
