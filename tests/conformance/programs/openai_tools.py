@@ -30,15 +30,16 @@ found = {}
 
 def ask(**fields):
     return client.chat.completions.create(
-        model=MODEL, messages=MESSAGES, tools=TOOLS, **LIMITS, **fields
+        model=MODEL, messages=MESSAGES, tools=TOOLS, **{**LIMITS, **fields}
     )
 
 
-found["required"] = ask(tool_choice="required").choices[0].model_dump()
+required = ask(tool_choice="required").choices[0]
+found["required"] = required.model_dump()
 named = {"type": "function", "function": {"name": "get_time"}}
 found["named"] = ask(tool_choice=named).choices[0].model_dump()
-found["none"] = ask(tool_choice="none").choices[0].model_dump()
-found["auto"] = ask().choices[0].model_dump()
+found["none"] = ask(tool_choice="none", max_tokens=8).choices[0].model_dump()
+found["auto"] = ask(max_tokens=8).choices[0].model_dump()
 found["stream"] = [chunk.model_dump() for chunk in ask(tool_choice="required", stream=True)]
 with client.chat.completions.stream(
     model=MODEL, messages=MESSAGES, tools=TOOLS, tool_choice="required", **LIMITS
@@ -47,21 +48,23 @@ with client.chat.completions.stream(
     final = helper.get_final_completion().choices[0]
 found["helper"] = [call.function.arguments for call in final.message.tool_calls]
 
-call = ask(tool_choice="required").choices[0].message
+call = required.message
 turns = [
     *MESSAGES,
     call,
     {"role": "tool", "tool_call_id": call.tool_calls[0].id, "content": '{"degrees": 21}'},
 ]
 found["after"] = (
-    client.chat.completions.create(model=MODEL, messages=turns, tools=TOOLS, **LIMITS)
+    client.chat.completions.create(model=MODEL, messages=turns, tools=TOOLS, max_tokens=8)
     .choices[0]
     .model_dump()
 )
 
 plain = {"type": "json_object"}
 found["json_object"] = (
-    client.chat.completions.create(model=MODEL, messages=MESSAGES, response_format=plain, **LIMITS)
+    client.chat.completions.create(
+        model=MODEL, messages=MESSAGES, response_format=plain, max_tokens=16
+    )
     .choices[0]
     .model_dump()
 )
