@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from yangfan.engines import echo
 from yangfan.engines.base import (
     ChatRequest,
+    CompletionRequest,
     Engine,
     EngineSpec,
     Finish,
@@ -159,3 +160,13 @@ async def test_waiting_requests_are_answered_in_order_and_leave_no_trace(
         assert await engine.slots() == Slots(busy=0, total=1)
     finally:
         await engine.stop()
+
+
+@shared
+async def test_a_completion_repeats_its_prompt_token_for_token(engine: Engine) -> None:
+    request = CompletionRequest("one 二\n three", n=2)
+    reply = await engine.complete(request)
+    assert [answer.text for answer in reply.answers] == ["one 二\n three"] * 2
+    assert {answer.finish for answer in reply.answers} == {Finish.NATURAL}
+    assert reply.usage == Usage(prompt_tokens=5, completion_tokens=10)
+    assert await engine.count_text_tokens("one 二\n three") == 5

@@ -317,6 +317,7 @@ PROMPT = "Once upon a time there was a lighthouse by the sea, and in it"
 
 def go_on(prompt: str = PROMPT, *, n: int = 1, **sampling: Any) -> CompletionRequest:
     sampling.setdefault("max_output_tokens", 8)
+    sampling.setdefault("temperature", 0.0)  # a model may end a text of its own at any time
     return CompletionRequest(prompt, Sampling(**sampling), n=n)
 
 

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from yangfan.engines import llama_cpp
-from yangfan.engines.base import ChatRequest, Engine, EngineSpec, Finish, Message, Part, Sampling
+from yangfan.engines.base import (
+    ChatRequest,
+    CompletionRequest,
+    Engine,
+    EngineSpec,
+    Finish,
+    Message,
+    Part,
+    Sampling,
+)
 from yangfan.errors import ConfigurationError, EngineFailed, Invalid
 
 pytestmark = pytest.mark.skipif(llama_cpp.missing() is not None, reason=str(llama_cpp.missing()))
@@ -42,6 +51,10 @@ async def start(
 
 def ask(text: str, **sampling: Any) -> ChatRequest:
     return ChatRequest((Message("user", text),), Sampling(**sampling))
+
+
+def go_on(text: str, **sampling: Any) -> CompletionRequest:
+    return CompletionRequest(text, Sampling(**sampling))
 
 
 # Files that are no model --------------------------------------------------------------------------
@@ -95,7 +108,8 @@ async def test_a_pool_smaller_than_the_requests_never_fails_one(
     text = "Tell me about the sea, the wind and the stars. " * 6
     async with asyncio.timeout(120):
         replies = await asyncio.gather(
-            *(engine.chat(ask(f"{number}. {text}", max_output_tokens=80)) for number in range(4))
+            *(engine.chat(ask(f"{number}. {text}", max_output_tokens=80)) for number in range(3)),
+            *(engine.complete(go_on(f"{n}. {text}", max_output_tokens=80)) for n in range(3)),
         )
     assert all(reply.usage.completion_tokens > 0 for reply in replies)
 
@@ -104,9 +118,11 @@ async def test_a_request_without_a_limit_gets_the_default_one(
     start: Callable[..., Awaitable[Engine]],
 ) -> None:
     engine = await start(context_tokens=512, options={"default_output_tokens": 7})
-    reply = await engine.chat(ask("Tell me a long story about the sea."))
-    assert reply.usage.completion_tokens == 7
-    assert reply.answers[0].finish is Finish.LENGTH
+    told = await engine.chat(ask("Tell me a long story about the sea."))
+    gone_on = await engine.complete(go_on("Once upon a time there was a", temperature=0.0))
+    for reply in (told, gone_on):
+        assert reply.usage.completion_tokens == 7
+        assert reply.answers[0].finish is Finish.LENGTH
 
 
 async def test_the_context_is_the_models_own_when_none_is_asked_for(
@@ -118,11 +134,18 @@ async def test_the_context_is_the_models_own_when_none_is_asked_for(
 # Callers that leave, requests that are wrong -------------------------------------------------------
 
 
+@pytest.mark.parametrize("completing", [False, True])
 async def test_a_caller_that_leaves_while_a_long_prompt_is_read_frees_its_slot(
-    start: Callable[..., Awaitable[Engine]], wait_until: WaitUntil
+    start: Callable[..., Awaitable[Engine]], wait_until: WaitUntil, completing: bool
 ) -> None:
     engine = await start(slots=1)
-    call = asyncio.create_task(engine.chat(ask("word sea " * 3500, max_output_tokens=5)))
+    text = "word sea " * 3500
+    reply = (
+        engine.complete(go_on(text, max_output_tokens=5))
+        if completing
+        else engine.chat(ask(text, max_output_tokens=5))
+    )
+    call = asyncio.ensure_future(reply)
 
     async def busy() -> bool:
         return (await engine.slots()).busy == 1
