@@ -1,11 +1,13 @@
 """What is llama.cpp's own among the engines."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from yangfan.engines import llama_cpp
@@ -18,6 +20,7 @@ from yangfan.engines.base import (
     Message,
     Part,
     Sampling,
+    Tool,
 )
 from yangfan.errors import ConfigurationError, EngineFailed, Invalid
 
@@ -172,3 +175,41 @@ async def test_images_are_refused_by_a_model_that_has_no_eyes(
     wrong_schema = {"type": "json_schema", "json_schema": {"schema": {"type": "nonsense"}}}
     with pytest.raises(Invalid, match="nonsense"):
         await engine.chat(ChatRequest((Message("user", "Hi"),), response_format=wrong_schema))
+
+
+# Function calls of a model whose template knows no tools --------------------------------------------
+
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 20}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+TOOLS = (Tool("weather", "Weather of a city", CITY), Tool("time", "Time in a city", CITY))
+
+
+async def test_a_call_that_is_required_comes_and_fits_its_schema(
+    start: Callable[..., Awaitable[Engine]],
+) -> None:
+    engine = await start(context_tokens=1024)
+    asked = ask("What time is it in Paris?", max_output_tokens=120, seed=3)
+    for choice, names in (("required", {"weather", "time"}), ("function:time", {"time"})):
+        request = msgspec.structs.replace(asked, tools=TOOLS, tool_choice=choice, n=2)
+        for answer in (await engine.chat(request)).answers:
+            (call,) = answer.function_calls
+            assert call.name in names
+            assert json.loads(call.arguments).keys() == {"city"}
+            assert answer.text == ""
+            assert answer.finish is Finish.FUNCTION_CALL
+
+
+async def test_a_required_call_that_the_limit_cuts_is_no_call(
+    start: Callable[..., Awaitable[Engine]],
+) -> None:
+    engine = await start(context_tokens=1024)
+    request = msgspec.structs.replace(
+        ask("What time is it in Paris?", max_output_tokens=5), tools=TOOLS, tool_choice="required"
+    )
+    (answer,) = (await engine.chat(request)).answers
+    assert (answer.text, answer.function_calls) == ("", ())
+    assert answer.finish is Finish.LENGTH
