@@ -98,3 +98,22 @@ def test_chinese_and_emoji_stream_unbroken(model_server: Server) -> None:
     assert json.loads("".join(pieces)) == text
     assert all("\ufffd" not in piece for piece in pieces)
     assert len(pieces) > 5
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
+def test_a_text_goes_on_and_its_tokens_are_those_of_the_usage(
+    model_server: Server, kind: str
+) -> None:
+    with _client(model_server, kind) as client:
+        prompt = "Once upon a time there was a 灯塔 😀"
+        whole = client.completions(prompt, model="ernie_speed", max_output_tokens=8, seed=1)
+        with client.completions(
+            prompt, model="ernie_speed", max_output_tokens=8, seed=1, stream=True
+        ) as stream:
+            pieces = [event.text for event in stream]
+        counted = client.tokenizer.count(prompt, model="ernie_speed")
+
+    assert whole.text == "".join(pieces)
+    assert whole.served_model == stream.served_model == "smollm2-135m-instruct"
+    assert whole.usage
+    assert whole.usage.prompt_tokens == counted
