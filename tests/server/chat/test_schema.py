@@ -160,6 +160,11 @@ REFUSED: list[tuple[str, Any, str]] = [
         {"enum": list(range(MAX_ALTERNATIVES + 1))},
         f"more than {MAX_ALTERNATIVES} values",
     ),
+    (
+        "too many optional properties",
+        {"type": "object", "properties": {f"p{n}": {} for n in range(129)}},
+        "/properties: more than 128 are optional",
+    ),
     ("long value", {"const": "x" * 2000}, "longer than 1024 bytes"),
 ]
 

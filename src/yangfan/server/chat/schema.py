@@ -37,6 +37,9 @@ MAX_REPETITIONS = 256
 MAX_TOTAL_REPETITIONS = 4096
 """All those bounds in one request together."""
 
+MAX_OPTIONAL = 128
+"""Properties of one object that may be left out: each may come next, so each is tried at every token."""
+
 MAX_NAME_CHARS = 256
 MAX_VALUE_BYTES = 1024
 MAX_INTEGER = 10**15
@@ -377,6 +380,10 @@ class Reducer:
             else self._read(further, f"{pointer}/additionalProperties", depth + 1)
         )
         self._nesting -= 1
+        if len(reduced.keys() - set(required)) > MAX_OPTIONAL:
+            raise self._wrong(
+                f"{pointer}/properties", f"more than {MAX_OPTIONAL} are optional; require some"
+            )
         absent = [name for name in required if name not in reduced]
         if absent and further is False:
             raise self._wrong(f"{pointer}/required", f"{absent[0]!r} is required and not allowed")
