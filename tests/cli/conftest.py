@@ -23,6 +23,8 @@ from tests.conftest import Server, serving
 from yangfan.cli import main
 
 TIMEOUT_SECONDS = 20.0
+PATIENCE_SECONDS = 3.0
+"""How long a pressed key may take to show."""
 ECHO_DELAY_SECONDS = 0.2
 NOBODY_LISTENS = "http://127.0.0.1:1"
 
@@ -152,11 +154,18 @@ class Terminal:
         return before
 
     def interrupt_until(self, pattern: str) -> None:
-        """Press Ctrl-C until the screen shows what matches: one that comes just before the command waits goes unseen."""
+        """Press Ctrl-C until the screen shows what matches: one that comes just before the command waits goes unseen.
+
+        It is pressed again only after a while, because each one that is seen late undoes what is typed next.
+        """
         deadline = time.monotonic() + TIMEOUT_SECONDS
+        patience = 0.0
         while re.search(pattern, self._unread, re.DOTALL) is None:
-            assert time.monotonic() < deadline, f"the terminal shows {self._unread!r}"
-            self._process.send_signal(signal.SIGINT)
+            now = time.monotonic()
+            assert now < deadline, f"the terminal shows {self._unread!r}"
+            if now > patience:
+                self._process.send_signal(signal.SIGINT)
+                patience = now + PATIENCE_SECONDS
             self._unread += self._read(0.2)
         self.expect(pattern)
 
@@ -171,6 +180,14 @@ class Terminal:
                 self.type(line)
             self._unread += self._read(0.2)
         self.expect(pattern)
+
+    def end(self) -> Result:
+        """Press Ctrl-D until the command ends: one is lost when a late Ctrl-C empties the line, or an answer still runs."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            self.type("\x04")
+            self._unread += self._read(0.2)
+        return self.rest()
 
     def rest(self) -> Result:
         """Wait until the command ends; return its status and what the terminal still showed."""

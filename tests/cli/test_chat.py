@@ -152,8 +152,7 @@ def test_conversation_obeys_its_commands(yangfan: Command):
         assert "No command /dance" in terminal.expect("> ")
         terminal.type("/usr/bin is a folder\n")
         assert terminal.expect("> ").count("/usr/bin is a folder") == 2
-        terminal.type("\x04")
-        assert terminal.rest().status == 0
+        assert terminal.end().status == 0
 
 
 def test_interrupt_stops_the_answer_and_keeps_the_conversation(slow: Command):
@@ -165,14 +164,12 @@ def test_interrupt_stops_the_answer_and_keeps_the_conversation(slow: Command):
         terminal.interrupt_until("Ctrl-D ends.*> ")
         # A late Ctrl-C of the two lines above may still undo what is typed.
         terminal.type_until("still\n", "\nstill.*> ", undone_by="Ctrl-D ends.*> ")
-        terminal.type("\x04")
-        assert terminal.rest().status == 0
+        assert terminal.end().status == 0
 
 
 def test_model_cannot_steer_the_terminal(yangfan: Command):
     with yangfan.in_terminal("chat", "red: \x1b[31m!") as terminal:
-        terminal.type("\x04")
-        shown = terminal.rest()
+        shown = terminal.end()
     assert shown.status == 0
     assert "red: [31m!" in shown.out
     assert "\x1b" not in shown.out
