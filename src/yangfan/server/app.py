@@ -112,14 +112,17 @@ async def build(
         await charge.start()
         model_rpm = settings.model_rpm or GENEROUS_REQUESTS_PER_MINUTE
         listed = [
-            *routes(access, services, chat, usage),
+            *_inference_routes(services, chat),
+            *services_v2.routes(services),
+            *access_v1.routes(access),
+            *access_v2.routes(access),
+            *usage_v2.routes(usage),
             *charge_v2.routes(charge, lambda name: _served(services, name), model_rpm),
         ]
         yield _mount(settings, access, credentials, services, usage, listed)
 
 
-def routes(access: Access, services: Services, chat: Chat, usage: Usage) -> list[Route]:
-    """Every route of every slice but charge."""
+def _inference_routes(services: Services, chat: Chat) -> list[Route]:
     completions, embeddings, rerank = Completions(services), Embeddings(services), Rerank(services)
     return [
         *chat_v1.routes(chat),
@@ -131,10 +134,6 @@ def routes(access: Access, services: Services, chat: Chat, usage: Usage) -> list
         *rerank_v1.routes(rerank),
         *rerank_v2.routes(rerank),
         *tokenizer_v1.routes(services),
-        *services_v2.routes(services),
-        *access_v1.routes(access),
-        *access_v2.routes(access),
-        *usage_v2.routes(usage),
     ]
 
 

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from yangfan.engines import base
 from yangfan.engines.base import Finish
-from yangfan.errors import Invalid, InvalidMessages, MalformedArgument
+from yangfan.errors import Invalid, InvalidMessages
 from yangfan.protocol.sse import pieces
 from yangfan.protocol.v2.chat import (
     CHAT,
@@ -39,7 +39,7 @@ from yangfan.server.chat.schema import Reducer
 from yangfan.server.chat.tools import OfferedFunction, read_tools
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
-from yangfan.server.services import answered_by
+from yangfan.server.services import answered_by, named
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -63,18 +63,14 @@ def routes(chat: Chat) -> list[Route]:
 
     async def answer(call: Call[ChatRequest]) -> Reply | Stream:
         wire = call.request
-        if not wire.model:
-            raise MalformedArgument(
-                "model is empty; name one, GET /v2/models lists them", param="model"
-            )
-        target = chat.target(wire.model)
+        target = chat.target(named(wire.model))
         request = to_engine(wire, target, lenient=chat.lenient or call.principal.lenient)
         if wire.stream:
             options = wire.stream_options or StreamOptions()
             chunks = _chunks(chat, target, request, options, call.meter)
             return Stream(chunks, answered_by(target))
         reply = await chat.answer(target, request, call.meter)
-        return Reply(_reply(wire.model, reply), answered_by(target))
+        return Reply(_reply(target.asked, reply), answered_by(target))
 
     return [Route(CHAT, answer)]
 

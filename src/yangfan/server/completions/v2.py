@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from yangfan.engines import base
 from yangfan.engines.base import Finish
-from yangfan.errors import Invalid, MalformedArgument
+from yangfan.errors import Invalid
 from yangfan.protocol.sse import pieces
 from yangfan.protocol.v2.chat import PromptTokensDetails, StreamOptions, Usage
 from yangfan.protocol.v2.completions import (
@@ -23,7 +23,7 @@ from yangfan.protocol.v2.completions import (
 )
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
-from yangfan.server.services import answered_by
+from yangfan.server.services import answered_by, named
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -45,18 +45,14 @@ def routes(completions: Completions) -> list[Route]:
 
     async def answer(call: Call[CompletionRequest]) -> Reply | Stream:
         wire = call.request
-        if not wire.model:
-            raise MalformedArgument(
-                "model is empty; name one, GET /v2/models lists them", param="model"
-            )
-        target = completions.target(wire.model)
+        target = completions.target(named(wire.model))
         requests = to_engine(wire)
         if wire.stream:
             options = wire.stream_options or StreamOptions()
             chunks = _chunks(completions, target, requests, options, call.meter)
             return Stream(chunks, answered_by(target))
         reply = await completions.answer(target, requests, call.meter)
-        return Reply(_reply(wire.model, reply), answered_by(target))
+        return Reply(_reply(target.asked, reply), answered_by(target))
 
     return [Route(COMPLETIONS, answer)]
 

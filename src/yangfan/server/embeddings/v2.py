@@ -7,7 +7,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from yangfan.errors import Invalid, MalformedArgument
+from yangfan.errors import Invalid
 from yangfan.protocol.v2.embeddings import (
     EMBEDDINGS,
     EmbeddingsReply,
@@ -17,7 +17,7 @@ from yangfan.protocol.v2.embeddings import (
 from yangfan.protocol.v2.embeddings import Embedding as Item
 from yangfan.server.http import Call, Reply, Route
 from yangfan.server.http.call import new_id
-from yangfan.server.services import answered_by
+from yangfan.server.services import answered_by, named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,13 +31,9 @@ def routes(embeddings: Embeddings) -> list[Route]:
 
     async def answer(call: Call[EmbeddingsRequest]) -> Reply:
         wire = call.request
-        if not wire.model:
-            raise MalformedArgument(
-                "model is empty; name one, GET /v2/models lists them", param="model"
-            )
-        target = embeddings.target(wire.model)
+        target = embeddings.target(named(wire.model))
         reply = await embeddings.answer(target, wire.input, call.meter)
-        return Reply(_reply(wire, wire.model, reply), answered_by(target))
+        return Reply(_reply(wire, target.asked, reply), answered_by(target))
 
     return [Route(EMBEDDINGS, answer)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from yangfan.errors import MalformedArgument
 from yangfan.protocol.v2.rerank import (
     RERANK,
     RerankReply,
@@ -16,6 +15,7 @@ from yangfan.protocol.v2.rerank import (
 from yangfan.server.http import Call, Reply, Route
 from yangfan.server.http.call import new_id
 from yangfan.server.rerank.logic import ranked_by
+from yangfan.server.services import named
 
 if TYPE_CHECKING:
     from yangfan.server.rerank.logic import Ranking, Rerank
@@ -26,13 +26,9 @@ def routes(rerank: Rerank) -> list[Route]:
 
     async def answer(call: Call[RerankRequest]) -> Reply:
         wire = call.request
-        if not wire.model:
-            raise MalformedArgument(
-                "model is empty; name one, GET /v2/models lists them", param="model"
-            )
-        target = rerank.target(wire.model)
+        target = rerank.target(named(wire.model))
         ranking = await rerank.answer(target, wire.query, wire.documents, wire.top_n, call.meter)
-        return Reply(_reply(wire.model, ranking), ranked_by(target))
+        return Reply(_reply(target.asked, ranking), ranked_by(target))
 
     return [Route(RERANK, answer)]
 

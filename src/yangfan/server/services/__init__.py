@@ -6,6 +6,7 @@ from yangfan.server.services.rules import (
     answered_by,
     check_characters,
     check_tokens,
+    named,
     with_defaults,
 )
 from yangfan.server.services.service import Service, Target
@@ -19,6 +20,7 @@ __all__ = [
     "booked_stream",
     "check_characters",
     "check_tokens",
+    "named",
     "reserve",
     "with_defaults",
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from yangfan.errors import ContextTooLong, TooManyCharacters
+from yangfan.errors import ContextTooLong, MalformedArgument, TooManyCharacters
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from yangfan.server.services.service import Target
 
 Header = tuple[bytes, bytes]
+
+
+def named(model: str | None) -> str:
+    """The name in a body's `model` field.
+
+    Raises:
+        MalformedArgument: There is none.
+    """
+    if not model:
+        raise MalformedArgument(
+            "model is empty; name one, GET /v2/models lists them", param="model"
+        )
+    return model
 
 
 def answered_by(target: Target) -> tuple[Header, ...]:
