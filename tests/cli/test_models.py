@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Command
 
+from yangfan.engines.base import ModelFacts
 from yangfan.engines.choice import choose
 from yangfan.hub import catalogue
 from yangfan.hub.store import Manifest, ModelStore, StoredFile
@@ -102,7 +103,7 @@ def test_unknown_model_lists_those_there_are(lonely: Command):
 
 
 def test_format_without_an_engine_says_which_engines_there_are():
-    engine, reason = choose("onnx")
+    engine, reason, _ = choose(ModelFacts("onnx"))
     assert engine is None
     assert "echo" in reason
     assert "llama_cpp" in reason

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 import typer
 
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.terminal import human_size, show_json, show_table
-from yangfan.engines.choice import choose
+from yangfan.engines.base import Kind, ModelFacts
+from yangfan.engines.choice import Choice, choose
 from yangfan.errors import ModelNotFound
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         path: What an engine opens; None if it is not here.
         engine: The engine file that runs it here; None if none can.
         engine_reason: Why that one, or why none.
+        other_engines: Engines that read the format and were not taken, each with the reason.
     """
 
     name: str
@@ -145,6 +147,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     path: str | None = None
     engine: str | None
     engine_reason: str
+    other_engines: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, str]]:
         """Label and text of everything that is known, for a table."""
@@ -160,6 +163,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
             *(("sha256", f"{file.sha256} {file.path}") for file in self.files),
             ("path", self.path or "not here; `yangfan pull` fetches it"),
             ("engine", f"{self.engine or 'none'}: {self.engine_reason}"),
+            *(("not taken", line) for line in self.other_engines),
         ]
         return [row for row in rows if row[1]]
 
@@ -176,7 +180,7 @@ def _cards(store: Path) -> list[Card]:
 
 
 def _card_of_listed(entry: CatalogueModel, here: StoredModel | None) -> Card:
-    engine, reason = choose(entry.format)
+    choice = choose(ModelFacts(entry.format, entry.kind, size_bytes=entry.size_bytes))
     promised = Card(
         name=entry.name,
         title=f"{entry.title.en} / {entry.title.zh}",
@@ -188,8 +192,9 @@ def _card_of_listed(entry: CatalogueModel, here: StoredModel | None) -> Card:
         context_tokens=entry.context_tokens,
         sources=entry.sources,
         files=tuple(File(file.path, file.sha256, file.size_bytes) for file in entry.files),
-        engine=engine,
-        engine_reason=reason,
+        engine=choice.engine,
+        engine_reason=choice.reason,
+        other_engines=tuple(choice.others),
     )
     if here is None:
         return promised
@@ -202,7 +207,7 @@ def _card_of_listed(entry: CatalogueModel, here: StoredModel | None) -> Card:
 
 
 def _card_of_stored(here: StoredModel) -> Card:
-    engine, reason = choose(here.format)
+    choice = _choice_of_stored(here)
     return Card(
         name=here.name,
         kind=here.kind,
@@ -212,6 +217,15 @@ def _card_of_stored(here: StoredModel) -> Card:
         sources=(here.manifest.source,),
         files=tuple(File(file.path, file.sha256, file.size_bytes) for file in here.manifest.files),
         path=str(here.path),
-        engine=engine,
-        engine_reason=reason,
+        engine=choice.engine,
+        engine_reason=choice.reason,
+        other_engines=tuple(choice.others),
+    )
+
+
+def _choice_of_stored(here: StoredModel) -> Choice:
+    return choose(
+        ModelFacts(
+            here.format, cast("Kind", here.kind), path=str(here.path), size_bytes=here.size_bytes
+        )
     )

@@ -87,6 +87,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     logprobs: bool = False
     top_logprobs: int | None = None
     enable_thinking: bool | None = None
+    adapter: str | None = None
+    """Name of one of the spec's `adapters` to answer with; None for the model itself."""
 
 
 class CompletionRequest(msgspec.Struct, frozen=True):
@@ -102,6 +104,38 @@ class CompletionRequest(msgspec.Struct, frozen=True):
     n: int = 1
     logprobs: int | None = None
     echo: bool = False
+    adapter: str | None = None
+
+
+class ImageRequest(msgspec.Struct, frozen=True):
+    """Pictures to draw, whichever dialect asked for them.
+
+    Attributes:
+        prompt: What to show; not empty.
+        negative_prompt: What not to show.
+        width: Pixels, a multiple of 8.
+        height: Pixels, a multiple of 8.
+        n: How many pictures.
+        steps: Denoising steps; None for the model's own default.
+        guidance_scale: How closely to follow the prompt, >= 0; None for the model's own default.
+        sampler: Qianfan's name of the sampler, such as ``DPM++ 2M Karras``; None for the model's own.
+        seed: In [0, 2**32): the same request with the same seed gives the same pictures; picture k is drawn with seed + k. None draws
+            with a new one.
+        reference: An encoded picture (PNG, JPEG, WebP …) to start from; None starts from noise.
+        strength: How far to go from `reference`, in (0, 1]; None for the model's own default.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    width: int = 1024
+    height: int = 1024
+    n: int = 1
+    steps: int | None = None
+    guidance_scale: float | None = None
+    sampler: str | None = None
+    seed: int | None = None
+    reference: bytes | None = None
+    strength: float | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -175,6 +209,14 @@ class RerankReply(msgspec.Struct, frozen=True):
     usage: Usage
 
 
+class ImagesReply(msgspec.Struct, frozen=True):
+    """The pictures as PNG files, in order, the seed of each, and the tokens of the prompt."""
+
+    images: tuple[bytes, ...]
+    seeds: tuple[int, ...]
+    usage: Usage
+
+
 class Slots(msgspec.Struct, frozen=True):
     """How busy an engine is: generations running now, and how many can run side by side."""
 
@@ -182,8 +224,40 @@ class Slots(msgspec.Struct, frozen=True):
     total: int
 
 
-Kind = Literal["chat", "embeddings", "rerank"]
-"""What a model can be asked for. Who can chat can complete, too."""
+Kind = Literal["chat", "vision", "embeddings", "rerank", "images"]
+"""What a model can be asked for. Who can chat can complete, too; vision is a chat that reads pictures, beside "chat", never alone."""
+
+
+class ModelFacts(msgspec.Struct, frozen=True):
+    """What is known of a model's files before an engine opens them.
+
+    Attributes:
+        format: How its weights are kept: gguf, safetensors (a Hugging Face folder), openvino (a folder of IR files), diffusers (a
+            folder with model_index.json), remote (somebody else's server).
+        kind: The first thing that it is for.
+        architecture: Such as ``llama`` (GGUF) or ``LlamaForCausalLM`` (config.json); "" where unknown.
+        path: File or folder; None if the model is not here.
+        size_bytes: All weights together; 0 where unknown.
+    """
+
+    format: str
+    kind: Kind = "chat"
+    architecture: str = ""
+    path: str | None = None
+    size_bytes: int = 0
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """How well an engine suits a model on this machine.
+
+    Attributes:
+        rank: The engine with the highest one is taken; 0 means that it can, but is taken only where settings name it; None, that it
+            cannot.
+        reason: Why, for people: ``the fastest here for …``, ``reads no encoders``.
+    """
+
+    rank: int | None
+    reason: str
 
 
 class EngineSpec(msgspec.Struct, frozen=True):
@@ -196,6 +270,7 @@ class EngineSpec(msgspec.Struct, frozen=True):
         slots: Generations to run side by side.
         threads: CPU threads; None lets the engine choose.
         options: Whatever else the engine's own docstring lists.
+        adapters: LoRA adapters that requests may name: name to file or folder.
     """
 
     model: str
@@ -204,6 +279,7 @@ class EngineSpec(msgspec.Struct, frozen=True):
     slots: int = 16
     threads: int | None = None
     options: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    adapters: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
 class Engine(Protocol):
@@ -268,6 +344,10 @@ class Engine(Protocol):
         """Tell how relevant each document is to `query`. Raises ContextTooLong."""
         ...
 
+    async def generate_images(self, request: ImageRequest) -> ImagesReply:
+        """Draw pictures. Raises Invalid for sizes, samplers and references that the engine does not take."""
+        ...
+
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt that `messages` become under the model's own chat template."""
         ...
@@ -281,10 +361,12 @@ class Engine(Protocol):
         ...
 
 
-# An engine file offers three names:
+# An engine file offers four names:
 #
 #   FORMATS, a frozenset[str]
 #       model formats that it reads, such as "gguf".
+#   def fit(model: ModelFacts) -> Fit
+#       how well it suits a model of one of its formats on this machine; imports no heavy library.
 #   def create(spec: EngineSpec, workdir: Path) -> Engine
 #       makes the (not yet started) engine; `workdir` is an existing private folder for its log and sockets.
 #   def missing() -> str | None

@@ -1,12 +1,26 @@
-"""Which engine runs a model: each engine file says which formats it reads, and whether it can run on this machine."""
+"""Which engine runs a model: each engine file says which formats it reads, how well it suits the model, and whether it can run here."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from yangfan import extensions
+from yangfan.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from yangfan.engines.base import Fit, ModelFacts
 
 ENGINES = "yangfan.engines"
+
+
+class Candidate(NamedTuple):
+    """One engine that reads the model's format: how well it fits, and what is missing to run it here (None: nothing)."""
+
+    engine: str
+    fit: Fit
+    missing: str | None
 
 
 class Choice(NamedTuple):
@@ -14,26 +28,76 @@ class Choice(NamedTuple):
 
     engine: str | None
     reason: str
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def others(self) -> list[str]:
+        """One line for each engine that reads the format and was not taken: its name and why not."""
+        return [
+            f"{engine}: {fit.reason}"
+            if missing is None or fit.rank is None
+            else f"{engine}: {fit.reason}, but not here yet: {missing}"
+            for engine, fit, missing in self.candidates
+            if engine != self.engine
+        ]
 
 
-def choose(model_format: str) -> Choice:
-    """The first engine, by name, that reads `model_format` (``"gguf"``, ``"safetensors"``) and can run here."""
+def choose(model: ModelFacts, wanted: str | None = None) -> Choice:
+    """The engine that fits `model` best among those that can run here; of equals the first by name.
+
+    Args:
+        model: What is known of it.
+        wanted: The engine that settings name; it is taken if it can run the model at all.
+
+    Raises:
+        ConfigurationError: `wanted` does not exist, does not read the format, cannot run the model or cannot run here.
+    """
+    candidates, refused = _candidates(model)
+    if wanted is not None:
+        return _named(model, wanted, candidates)
+    able = [found for found in candidates if found.missing is None and found.fit.rank]
+    if able:
+        best = max(able, key=lambda found: found.fit.rank or 0)
+        return Choice(best.engine, best.fit.reason, tuple(candidates))
+    refused += [f"{name}: {missing or fit.reason}" for name, fit, missing in candidates]
+    names = ", ".join(extensions.names(ENGINES))
+    reason = (
+        f"no engine for {model.format} models can run here yet. {'; '.join(refused)}"
+        if refused
+        else f"no engine runs {model.format} models yet; there are: {names}"
+    )
+    return Choice(None, reason, tuple(candidates))
+
+
+def _candidates(model: ModelFacts) -> tuple[list[Candidate], list[str]]:
+    candidates: list[Candidate] = []
     refused: list[str] = []
-    names = extensions.names(ENGINES)
-    for name in names:
-        try:
-            module = extensions.load(ENGINES, name)
-        except ImportError:
+    for name in extensions.names(ENGINES):
+        module = _module(name)
+        if module is None:
             refused.append(f'{name}: pip install "yangfan[server]"')
+        elif model.format in module.FORMATS:
+            candidates.append(Candidate(name, module.fit(model), module.missing()))
+    return candidates, refused
+
+
+def _module(name: str) -> ModuleType | None:
+    try:
+        return extensions.load(ENGINES, name)
+    except ImportError:
+        return None
+
+
+def _named(model: ModelFacts, wanted: str, candidates: list[Candidate]) -> Choice:
+    for name, fit, missing in candidates:
+        if name != wanted:
             continue
-        if model_format not in module.FORMATS:
-            continue
-        missing: str | None = module.missing()
-        if missing is None:
-            return Choice(name, f"it runs {model_format} models, and its library is installed")
-        refused.append(f"{name}: {missing}")
-    if refused:
-        return Choice(
-            None, f"no engine for {model_format} models can run here yet. {'; '.join(refused)}"
-        )
-    return Choice(None, f"no engine runs {model_format} models yet; there are: {', '.join(names)}")
+        if fit.rank is None or missing is not None:
+            why = fit.reason if fit.rank is None else missing
+            raise ConfigurationError(f"the engine {wanted} cannot run this model here: {why}")
+        return Choice(wanted, "the settings say so", tuple(candidates))
+    extensions.load(ENGINES, wanted)
+    readers = ", ".join(found.engine for found in candidates) or "none"
+    raise ConfigurationError(
+        f"the engine {wanted} does not read {model.format} models; engines that do: {readers}"
+    )

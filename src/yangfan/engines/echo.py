@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from yangfan.engines._ngrams import cosine, vector_of
+from yangfan.engines.base import Fit
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.embeddings import (
     EmbeddingItem,
@@ -66,7 +67,7 @@ from yangfan.errors import ConfigurationError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from yangfan.engines.base import Engine, EngineSpec, Kind
+    from yangfan.engines.base import Engine, EngineSpec, Kind, ModelFacts
 
 DEFAULT_CONTEXT_TOKENS = 8192
 
@@ -118,6 +119,12 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
 
 FORMATS: frozenset[str] = frozenset()
 """It reads no model."""
+
+
+def fit(model: ModelFacts) -> Fit:
+    """It suits no model: it repeats what it is told."""
+    del model
+    return Fit(None, "reads no models")
 
 
 def missing() -> str | None:

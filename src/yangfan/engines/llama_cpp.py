@@ -34,6 +34,7 @@ import msgspec
 
 from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import POOLING_NONE, Facts, NotGGUFError, read_facts
+from yangfan.engines.base import Fit
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.calling import prepare, read_calls
 from yangfan.engines.wire.chat import gather_reply
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         EngineSpec,
         Kind,
         Message,
+        ModelFacts,
         RerankReply,
     )
 
@@ -138,6 +140,15 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
 
 FORMATS = frozenset({"gguf"})
 """Model formats that it reads."""
+
+RANK = 50
+"""The embedded default: it runs every GGUF model, with continuous batching."""
+
+
+def fit(model: ModelFacts) -> Fit:
+    """It suits every GGUF model."""
+    del model
+    return Fit(RANK, "it runs gguf models, and its library is installed")
 
 
 def missing() -> str | None:

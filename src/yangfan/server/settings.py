@@ -23,6 +23,8 @@ _COMMON_NAMES = {"hf_endpoint": "HF_ENDPOINT", "hf_token": "HF_TOKEN"}
 """Variables that other tools use for the same thing; ours wins."""
 
 _LISTS = frozenset({"models", "egress_allow"})
+_TABLES = frozenset({"options"})
+"""What only a settings file can say."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,6 +56,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description='Which served model answers a preset name: `"ernie-4.0-8k" = "qwen3-8b"`.'
         ),
     ] = msgspec.field(default_factory=dict[str, str])
+    options: Annotated[
+        Mapping[str, Mapping[str, Any]],
+        Meta(
+            description="Options of single models, in the settings file: a table [options.MODEL] with `engine`, `context_tokens`, "
+            "`slots`, `threads`, `adapters`, and what the engine takes."
+        ),
+    ] = msgspec.field(default_factory=dict[str, Mapping[str, Any]])
     auth: Annotated[
         bool, Meta(description="Ask for credentials. False only on a loopback address.")
     ] = True
@@ -218,6 +227,8 @@ def _from_file(path: Path) -> dict[str, Any]:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in Settings.__struct_fields__:
+        if name in _TABLES:
+            continue
         text = environ.get(_PREFIX + name.upper(), environ.get(_COMMON_NAMES.get(name, "")))
         if text is None or text == "":
             continue

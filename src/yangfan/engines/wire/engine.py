@@ -16,6 +16,8 @@ from yangfan.engines.base import (
     Delta,
     EmbeddingsReply,
     EngineSpec,
+    ImageRequest,
+    ImagesReply,
     Kind,
     Message,
     RerankReply,
@@ -37,6 +39,7 @@ from yangfan.engines.wire.embeddings import (
     scores_of,
 )
 from yangfan.engines.wire.errors import refusal
+from yangfan.engines.wire.images import encode_images, images_of
 from yangfan.engines.wire.pool import Pool
 from yangfan.engines.wire.types import Prompt, SlotState, TemplateBody, TokenizeBody, Tokens
 from yangfan.errors import EngineFailed
@@ -53,6 +56,7 @@ _CHAT_PATH = "/v1/chat/completions"
 _COMPLETION_PATH = "/v1/completions"
 _EMBEDDINGS_PATH = "/v1/embeddings"
 _RERANK_PATH = "/v1/rerank"
+_IMAGES_PATH = "/v1/images/generations"
 _T = TypeVar("_T")
 
 
@@ -173,6 +177,13 @@ class ChildEngine:
         if status != 200:
             raise refusal(status, reply)
         return scores_of(reply, documents)
+
+    async def generate_images(self, request: ImageRequest) -> ImagesReply:
+        """Draw pictures."""
+        status, reply = await self._connected().post(_IMAGES_PATH, encode_images(request))
+        if status != 200:
+            raise refusal(status, reply)
+        return images_of(reply, request.n)
 
     async def _cut(self, text: str, max_tokens: int | None) -> TextOrTokens:
         # No token is shorter than a byte, and two special ones stand around them.

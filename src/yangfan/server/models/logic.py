@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from yangfan import errors, extensions
-from yangfan.engines.base import Engine, EngineSpec
+from yangfan.engines.base import Engine, EngineSpec, ModelFacts
 from yangfan.engines.choice import choose
-from yangfan.hub import catalogue, convert_bert, pull
+from yangfan.hub import catalogue, convert_bert, folder, pull
 from yangfan.hub.sources.base import HubSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from yangfan.egress import Egress
+    from yangfan.engines.base import Kind
     from yangfan.hub.store import ModelStore, StoredModel
     from yangfan.server.settings import Settings
 
@@ -55,10 +58,10 @@ class Models:
     async def plan(
         self, reference: str, progress: Callable[[pull.Progress], None] | None = None
     ) -> Plan:
-        """What to run for a catalogue name, a path to a .gguf file, or ``echo``.
+        """What to run for a catalogue name, a path to a .gguf file or to a folder, or ``echo``.
 
         Raises:
-            ConfigurationError: Neither a known name nor a file that an engine can load.
+            ConfigurationError: Neither a known name nor files that an engine can load, or the model's options are wrong.
             FetchError: The model is not here and could not be fetched.
         """
         if reference == ECHO:
@@ -66,7 +69,7 @@ class Models:
                 ECHO, ECHO, None, {"delay_seconds": self._settings.echo_delay_seconds}
             )
         if "/" in reference or reference.endswith(".gguf"):
-            return self._plan_of_file(Path(reference))
+            return self._plan_of_path(Path(reference))
         stored = self._store.get(reference)
         if stored is None:
             if catalogue.load().find(reference) is None:
@@ -83,8 +86,16 @@ class Models:
             )
         if stored.format == "safetensors" and convert_bert.is_bert(stored.folder):
             path = await asyncio.to_thread(self._converted, stored)
-            return self._plan(reference, _engine_for("gguf", reference), path)
-        return self._plan(reference, _engine_for(stored.format, reference), stored.path)
+            return self._plan_of(reference, ModelFacts("gguf", "embeddings", path=str(path)))
+        if stored.format == "gguf":
+            facts = ModelFacts(
+                "gguf",
+                cast("Kind", stored.kind),
+                path=str(stored.path),
+                size_bytes=stored.size_bytes,
+            )
+            return self._plan_of(reference, facts)
+        return self._plan_of(reference, _facts_of_folder(stored.path))
 
     def engine(self, plan: Plan, workdir: Path) -> Engine:
         """The engine of a plan, not yet started.
@@ -109,30 +120,46 @@ class Models:
             convert_bert.convert(stored.folder, path)
         return path
 
-    def _plan_of_file(self, file: Path) -> Plan:
-        path = file.expanduser().absolute()
+    def _plan_of_path(self, given: Path) -> Plan:
+        path = given.expanduser().absolute()
+        if path.is_dir():
+            return self._plan_of(path.name.lower(), _facts_of_folder(path))
         if not path.is_file():
             raise errors.ConfigurationError(
                 f"no model file {path}; give a .gguf file, a catalogue name, or echo"
             )
-        return self._plan(path.stem.lower(), _engine_for("gguf", path.name), path)
+        facts = ModelFacts("gguf", path=str(path), size_bytes=path.stat().st_size)
+        return self._plan_of(path.stem.lower(), facts)
+
+    def _plan_of(self, name: str, facts: ModelFacts) -> Plan:
+        """The plan for files that are here."""
+        wanted = self._settings.options.get(name, {}).get("engine")
+        choice = choose(facts, None if wanted is None else str(wanted))
+        if choice.engine is None:
+            raise errors.ConfigurationError(f"{name} cannot be served: {choice.reason}")
+        return self._plan(name, choice.engine, facts.path)
 
     def _plan(
-        self, name: str, engine: str, path: Path | None, options: dict[str, object] | None = None
+        self, name: str, engine: str, path: str | None, options: Mapping[str, Any] | None = None
     ) -> Plan:
-        spec = EngineSpec(
-            model=name,
-            path=None if path is None else str(path),
-            context_tokens=self._settings.context_tokens,
-            slots=self._settings.slots,
-            threads=self._settings.threads,
-            options=options or {},
-        )
+        own = {**(options or {}), **self._settings.options.get(name, {})}
+        own.pop("engine", None)
+        general: dict[str, Any] = {
+            "context_tokens": self._settings.context_tokens,
+            "slots": self._settings.slots,
+            "threads": self._settings.threads,
+            "adapters": {},
+        }
+        fields = {key: own.pop(key, value) for key, value in general.items()}
+        try:
+            spec = msgspec.convert(
+                {"model": name, "path": path, "options": own, **fields}, EngineSpec
+            )
+        except msgspec.ValidationError as error:
+            raise errors.ConfigurationError(f"settings: options.{name}: {error}") from None
         return Plan(name, engine, spec)
 
 
-def _engine_for(model_format: str, model: str) -> str:
-    choice = choose(model_format)
-    if choice.engine is None:
-        raise errors.ConfigurationError(f"{model} cannot be served: {choice.reason}")
-    return choice.engine
+def _facts_of_folder(path: Path) -> ModelFacts:
+    found = folder.describe(path)
+    return ModelFacts(found.format, found.kind, found.architecture, str(path), found.size_bytes)
