@@ -30,6 +30,7 @@ def test_table_has_every_command():
         "rerank",
         "pull",
         "models",
+        "engines",
         "keys",
         "usage",
         "sign",

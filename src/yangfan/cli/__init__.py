@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "rerank": "Sort documents by how well they answer a query. / 按与查询的相关性对文档排序。",
     "pull": "Fetch a model / 下载模型.",
     "models": "Which models answer, and which ones can be had. / 查看可用模型与模型目录。",
+    "engines": "Inference engines: which can run here, and builds for this CPU. / 推理引擎：可用状态与本机编译。",
     "keys": "Make, list and revoke keys of the platform. / 创建、列出、吊销平台密钥。",
     "usage": "Show requests and tokens by day (UTC), key and model. / 按日期、密钥、模型查看用量。",
     "sign": "Sign a request with bce-auth-v1, for curl. / 为请求计算 bce-auth-v1 签名。",

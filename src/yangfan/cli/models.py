@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 import msgspec
 import typer
 
+from yangfan import extensions
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.terminal import human_size, show_json, show_table
 from yangfan.engines.base import Kind, ModelFacts
-from yangfan.engines.choice import Choice, choose
+from yangfan.engines.choice import ENGINES, Choice, choose
 from yangfan.errors import ModelNotFound
 
 if TYPE_CHECKING:
@@ -97,10 +98,11 @@ def show(
     cards = {card.name: card for card in _cards(store)}
     if name not in cards:
         raise ModelNotFound(f"no model named {name!r}; there are: {', '.join(cards)}")
+    card = msgspec.structs.replace(cards[name], program=_program(cards[name].engine, store))
     if as_json:
-        show_json(cards[name])
+        show_json(card)
         return
-    show_table(("", name), cards[name].rows())
+    show_table(("", name), card.rows())
 
 
 SUBCOMMANDS = {"list": list_models, "catalogue": catalogue, "show": show}
@@ -132,6 +134,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         engine: The engine file that runs it here; None if none can.
         engine_reason: Why that one, or why none.
         other_engines: Engines that read the format and were not taken, each with the reason.
+        program: Which program of the engine runs it, "" if there is no choice.
     """
 
     name: str
@@ -148,6 +151,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     engine: str | None
     engine_reason: str
     other_engines: tuple[str, ...] = ()
+    program: str = ""
 
     def rows(self) -> list[tuple[str, str]]:
         """Label and text of everything that is known, for a table."""
@@ -163,6 +167,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
             *(("sha256", f"{file.sha256} {file.path}") for file in self.files),
             ("path", self.path or "not here; `yangfan pull` fetches it"),
             ("engine", f"{self.engine or 'none'}: {self.engine_reason}"),
+            ("program", self.program),
             *(("not taken", line) for line in self.other_engines),
         ]
         return [row for row in rows if row[1]]
@@ -221,6 +226,17 @@ def _card_of_stored(here: StoredModel) -> Card:
         engine_reason=choice.reason,
         other_engines=tuple(choice.others),
     )
+
+
+def _program(engine: str | None, home: Path) -> str:
+    """Whether a build for this CPU runs, for engines that can be built."""
+    if engine is None:
+        return ""
+    module = extensions.load(ENGINES, engine)
+    if not hasattr(module, "native"):
+        return ""
+    built, reason = module.native(home.expanduser().absolute() / "engines" / engine)
+    return reason if built else f"the wheel; {reason} for this CPU: yangfan engines build {engine}"
 
 
 def _choice_of_stored(here: StoredModel) -> Choice:

@@ -59,12 +59,16 @@ class Facts(NamedTuple):
     Attributes:
         architecture: Such as ``llama`` or ``bert``; "" if the file does not say.
         context_tokens: Context length that the model was trained for, None if the file does not say.
+        type: ``model``, ``adapter``, …; "" if the file does not say.
+        original_context_tokens: Context length before RoPE scaling, None if the file does not say.
         pooling_type: Number of `enum llama_pooling_type` for models that give embeddings, None for the others.
     """
 
     architecture: str = ""
     context_tokens: int | None = None
     pooling_type: int | None = None
+    type: str = ""
+    original_context_tokens: int | None = None
 
     @property
     def kind(self) -> Kind:
@@ -105,6 +109,11 @@ def _read_facts(file: BinaryIO) -> Facts:
         (kind,) = _unpack(file, "I")
         if key == "general.architecture" and kind == _STRING:
             facts = facts._replace(architecture=_read_string(file).decode())
+        elif key == "general.type" and kind == _STRING:
+            facts = facts._replace(type=_read_string(file).decode())
+        elif key.endswith(".rope.scaling.original_context_length") and kind in _SCALARS:
+            length = int(_unpack(file, _SCALARS[kind])[0])
+            facts = facts._replace(original_context_tokens=length)
         elif key.endswith(".context_length") and kind in _SCALARS:
             facts = facts._replace(context_tokens=int(_unpack(file, _SCALARS[kind])[0]))
         elif key.endswith(".pooling_type") and kind in _SCALARS:

@@ -371,3 +371,5 @@ class Engine(Protocol):
 #       makes the (not yet started) engine; `workdir` is an existing private folder for its log and sockets.
 #   def missing() -> str | None
 #       None if the engine can run here, otherwise what to install, as a pip command.
+#
+# and, if it can be built for the CPU at hand, four more, as llama_cpp.py explains them: SOURCE_ADDRESS, is_source, build and native.

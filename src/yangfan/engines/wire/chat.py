@@ -30,6 +30,7 @@ from yangfan.engines.wire.types import (
     FunctionFragment,
     FunctionSpec,
     ImageURL,
+    LoraScale,
     Output,
     Timings,
     ToolCall,
@@ -45,8 +46,10 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Completion)
 
 
-def encode_request(model: str, request: ChatRequest, *, stream: bool) -> bytes:
-    """The JSON body that asks a child for `request`.
+def encode_request(
+    model: str, request: ChatRequest, *, stream: bool, lora: list[LoraScale] | None = None
+) -> bytes:
+    """The JSON body that asks a child for `request`, with the adapters `lora`.
 
     Raises:
         Invalid: `tool_choice` names a function that is not among the tools.
@@ -54,7 +57,7 @@ def encode_request(model: str, request: ChatRequest, *, stream: bool) -> bytes:
     tools, tool_choice = _choose_tools(request)
     return _encoder.encode(
         ChatBody(
-            **generation_fields(model, request.sampling, n=request.n, stream=stream),
+            **generation_fields(model, request.sampling, n=request.n, stream=stream, lora=lora),
             messages=encode_messages(request.messages),
             tools=[_encode_tool(tool) for tool in tools],
             tool_choice=tool_choice,

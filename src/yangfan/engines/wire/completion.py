@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from yangfan.engines.base import CompletionRequest, Delta
+    from yangfan.engines.wire.types import LoraScale
 
 _encoder = msgspec.json.Encoder()
 
 
-def encode_completion(model: str, request: CompletionRequest) -> bytes:
-    """The JSON body that asks a child for a stream of `request`.
+def encode_completion(
+    model: str, request: CompletionRequest, *, lora: list[LoraScale] | None = None
+) -> bytes:
+    """The JSON body that asks a child for a stream of `request`, with the adapters `lora`.
 
     Raises:
         Invalid: The prompt is empty: there is nothing to go on from.
@@ -29,7 +32,7 @@ def encode_completion(model: str, request: CompletionRequest) -> bytes:
         raise Invalid("prompt must not be empty; give the text to go on from", param="prompt")
     # A child takes 0 for none at all; `completed` drops the alternative that 1 brings.
     logprobs = None if request.logprobs is None else max(request.logprobs, 1)
-    fields = generation_fields(model, request.sampling, n=request.n, stream=True)
+    fields = generation_fields(model, request.sampling, n=request.n, stream=True, lora=lora)
     return _encoder.encode(CompletionBody(**fields, prompt=request.prompt, logprobs=logprobs))
 
 

@@ -41,7 +41,14 @@ from yangfan.engines.wire.embeddings import (
 from yangfan.engines.wire.errors import refusal
 from yangfan.engines.wire.images import encode_images, images_of
 from yangfan.engines.wire.pool import Pool
-from yangfan.engines.wire.types import Prompt, SlotState, TemplateBody, TokenizeBody, Tokens
+from yangfan.engines.wire.types import (
+    LoraScale,
+    Prompt,
+    SlotState,
+    TemplateBody,
+    TokenizeBody,
+    Tokens,
+)
 from yangfan.errors import EngineFailed
 
 if TYPE_CHECKING:
@@ -137,7 +144,9 @@ class ChildEngine:
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Generate and return whole answers."""
-        body = encode_request(self.spec.model, request, stream=False)
+        body = encode_request(
+            self.spec.model, request, stream=False, lora=self._lora(request.adapter)
+        )
         status, reply = await self._connected().post(_CHAT_PATH, body)
         if status != 200:
             raise refusal(status, reply)
@@ -145,7 +154,9 @@ class ChildEngine:
 
     def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
-        body = encode_request(self.spec.model, request, stream=True)
+        body = encode_request(
+            self.spec.model, request, stream=True, lora=self._lora(request.adapter)
+        )
         return read_deltas(self._connected().stream(_CHAT_PATH, body), request.n)
 
     async def complete(self, request: CompletionRequest) -> ChatReply:
@@ -155,7 +166,7 @@ class ChildEngine:
 
     def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
         """Continue a text and yield as tokens come. The generator must be closed (`aclosing`)."""
-        body = encode_completion(self.spec.model, request)
+        body = encode_completion(self.spec.model, request, lora=self._lora(request.adapter))
         events = self._connected().stream(_COMPLETION_PATH, body)
         return completed(read_deltas(events, request.n), request)
 
@@ -208,6 +219,11 @@ class ChildEngine:
         """How busy the child is now."""
         states = await self._control("/slots", None, list[SlotState])
         return Slots(busy=sum(state.is_processing for state in states), total=len(states))
+
+    def _lora(self, adapter: str | None) -> list[LoraScale] | None:
+        """What the child is told of adapters; of those that take theirs by number."""
+        del adapter
+        return None
 
     def _became_ready(self, ready: Ready) -> None:
         """Take over what only the started child knows."""

@@ -8,9 +8,17 @@ from yangfan.engines.wire.types import StreamOptions
 
 if TYPE_CHECKING:
     from yangfan.engines.base import Sampling
+    from yangfan.engines.wire.types import LoraScale
 
 
-def generation_fields(model: str, sampling: Sampling, *, n: int, stream: bool) -> dict[str, Any]:
+def generation_fields(
+    model: str,
+    sampling: Sampling,
+    *,
+    n: int,
+    stream: bool,
+    lora: list[LoraScale] | None = None,
+) -> dict[str, Any]:
     """The fields of `yangfan.engines.wire.types.GenerationBody`."""
     return {
         "model": model,
@@ -25,6 +33,7 @@ def generation_fields(model: str, sampling: Sampling, *, n: int, stream: bool) -
         "stop": list(sampling.stop),
         "logit_bias": sampling.logit_bias,
         "n": n,
+        "lora": lora,
         "stream": stream,
         "stream_options": StreamOptions(include_usage=True) if stream else None,
         "timings_per_token": stream,

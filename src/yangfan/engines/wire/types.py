@@ -76,6 +76,13 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool
 
 
+class LoraScale(msgspec.Struct):
+    """llama.cpp: how much of the adapter with this number goes into the answer."""
+
+    id: int
+    scale: float
+
+
 class GenerationBody(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What the bodies of chats and completions share."""
 
@@ -102,6 +109,8 @@ class GenerationBody(msgspec.Struct, kw_only=True, omit_defaults=True):
     """llama.cpp: tell in `__verbose` what ended the generation."""
     cache_prompt: bool | None = None
     """llama.cpp: whether to reuse the prompt's prefix from an earlier request; None is its default, yes."""
+    lora: list[LoraScale] | None = None
+    """llama.cpp: the adapters that answer; None leaves those on that were on at the start."""
 
 
 class ChatBody(GenerationBody, kw_only=True, omit_defaults=True):

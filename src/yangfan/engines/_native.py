@@ -1,0 +1,208 @@
+"""llama.cpp's own programs, built for the CPU at hand: where builds lie, which one suits this machine, and how one is run.
+
+A build is a folder ``VERSION-HASH`` with ``bin/llama-server``, ``bin/llama-quantize`` and ``manifest.json``; the hash stands for the
+instruction sets of the CPU that it was built for. On a machine that lacks one of them the programs would die of an illegal
+instruction, so such a build is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import http.client
+import os
+import platform
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MANIFEST = "manifest.json"
+PORT_ATTEMPTS = 3
+POLL_SECONDS = 0.02
+_PR_SET_PDEATHSIG = 1
+_INSTRUCTIONS = re.compile(
+    r"(sse|ssse|avx|fma|f16c|bmi|abm|lzcnt|popcnt|movbe|adx|gfni|vaes|vpclmul|amx|xop"
+    r"|asimd|sve|sme(?!p)|i8mm|bf16|dotprod|fphp|crc32|atomics|vfp|neon)"
+)
+"""Names in /proc/cpuinfo of what a compiler may use; the rest are habits of the kernel, which come and go with it."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a build says of itself.
+
+    Attributes:
+        source: Package that held the sources, ``NAME==VERSION``.
+        version: Its version.
+        sha256: Of the file that held them.
+        machine: Such as ``x86_64``.
+        cpu_flags: Instruction sets that the build may use.
+        cmake_flags: How it was configured.
+        compiler: Its name and version.
+    """
+
+    source: str
+    version: str
+    sha256: str
+    machine: str
+    cpu_flags: tuple[str, ...]
+    cmake_flags: tuple[str, ...]
+    compiler: str
+
+
+class Native(NamedTuple):
+    """A finished build."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def server(self) -> Path:
+        """llama.cpp's HTTP server."""
+        return self.folder / "bin" / "llama-server"
+
+    @property
+    def quantize(self) -> Path:
+        """The program that writes a model in another quantisation."""
+        return self.folder / "bin" / "llama-quantize"
+
+
+class State(NamedTuple):
+    """The build to use here, None if there is none, and why, for people."""
+
+    native: Native | None
+    reason: str
+
+
+def cpu_flags() -> tuple[str, ...]:
+    """The instruction sets of this CPU, sorted; empty where the system does not tell."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in {"flags", "Features"}:
+                return tuple(sorted({flag for flag in value.split() if _INSTRUCTIONS.match(flag)}))
+    return ()
+
+
+def folder_name(version: str) -> str:
+    """Name of the folder of a build of `version` for this CPU."""
+    facts = " ".join((platform.machine(), *cpu_flags()))
+    return f"{version}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+
+
+def find(builds: Path, version: str) -> State:
+    """The build of `version` below `builds` that this CPU can run."""
+    reason = "none is built"
+    for path in sorted(builds.glob(f"{version}-*/{MANIFEST}")):
+        try:
+            native = Native(path.parent, msgspec.json.decode(path.read_bytes(), type=Manifest))
+        except (OSError, msgspec.DecodeError):
+            reason = f"{path} cannot be read"
+            continue
+        if native.manifest.machine != platform.machine():
+            reason = f"{path.parent.name} is for {native.manifest.machine}"
+            continue
+        lacking = set(native.manifest.cpu_flags).difference(cpu_flags())
+        if lacking:
+            reason = f"{path.parent.name} is for another CPU: this one lacks {', '.join(sorted(lacking))}"
+        elif not native.server.is_file():
+            reason = f"{path.parent.name} has no llama-server"
+        else:
+            return State(native, f"{native.manifest.source}, built for this CPU")
+    return State(None, reason)
+
+
+class Server(NamedTuple):
+    """A llama-server that answers on 127.0.0.1."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+
+def start_server(program: Path, arguments: Sequence[str], *, api_key: str, folder: Path) -> Server:
+    """Start llama-server and return when it can answer.
+
+    It ends with the process that calls this, on Linux even if that one is killed. The key travels in a file that only its owner can read
+    and that is gone when this returns: arguments and environment can be read by others.
+
+    Args:
+        program: The executable.
+        arguments: What it is told besides its address and key.
+        api_key: What callers must present.
+        folder: A private folder for the key's file.
+
+    Raises:
+        SystemExit: It ended before it could answer; what it printed went to stderr.
+    """
+    key_file = folder / f"key-{os.getpid()}"
+    key_file.touch(mode=0o600)
+    try:
+        key_file.write_text(api_key + "\n")
+        for attempt in range(PORT_ATTEMPTS):
+            port = _free_port()
+            address = ("--host", "127.0.0.1", "--port", str(port), "--api-key-file", str(key_file))
+            process = subprocess.Popen(  # noqa: S603 - our own build, and no shell
+                [program, *arguments, *address],
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                env=_without_options({**os.environ}.items()),
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+            if _answers(process, port):
+                return Server(process, port)
+            if attempt + 1 == PORT_ATTEMPTS or not _is_taken(port):
+                raise SystemExit(f"{program.name} ended with status {process.returncode}")
+    finally:
+        key_file.unlink(missing_ok=True)
+    raise AssertionError("the last attempt raises")
+
+
+def _without_options(variables: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """What llama-server would take for options must not reach it from the platform's environment."""
+    return {name: value for name, value in variables if not name.startswith(("LLAMA_", "GGML_"))}
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server answers; False if it ended first. The parent of all this decides how long that may take."""
+    while process.poll() is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            if connection.getresponse().status == http.client.OK:
+                return process.poll() is None
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        time.sleep(POLL_SECONDS)
+    return False
