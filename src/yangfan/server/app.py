@@ -169,7 +169,9 @@ async def _services(
     for reference in settings.models:
         plan = await models.plan(reference, progress)
         engine = await asyncio.to_thread(models.engine, plan, home.engine(plan.name))
-        services.append(Service(plan.name, Replica(engine), policy, created=created))
+        services.append(
+            Service(plan.name, Replica(engine), policy, created=created, limits=plan.limits)
+        )
     return Services(services, presets.load(), settings.presets)
 
 

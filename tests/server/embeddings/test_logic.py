@@ -9,6 +9,7 @@ from yangfan.errors import Invalid, ModelNotFound, Overloaded, TokenRateLimited
 from yangfan.protocol import presets
 from yangfan.server.embeddings import Embeddings
 from yangfan.server.http.metering import Metered, Unmetered
+from yangfan.server.models import InputLimits
 from yangfan.server.services import Service, Services
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.service import ServicePolicy
@@ -34,10 +35,10 @@ class SmallMeter(Unmetered):
         self.settled.append(prompt_tokens + completion_tokens)
 
 
-async def embeddings_of(*kinds: str) -> Embeddings:
+async def embeddings_of(*kinds: str, limits: InputLimits | None = None) -> Embeddings:
     """A running service `only` whose tokens are characters."""
     replica = Replica(Scripted(kinds=frozenset(kinds or ("embeddings",))))  # pyright: ignore[reportArgumentType] - a double
-    service = Service("only", replica, ServicePolicy(1.0, 0), created=0)
+    service = Service("only", replica, ServicePolicy(1.0, 0), created=0, limits=limits)
     services = Services([service], PRESETS, {})
     await services.start()
     return Embeddings(services)
@@ -47,6 +48,21 @@ async def embed(name: str, texts: str | list[str], meter: Unmetered | None = Non
     embeddings = await embeddings_of()
     reply = await embeddings.answer(embeddings.target(name), texts, meter or Unmetered())
     return len(reply.vectors)
+
+
+@pytest.mark.parametrize("name", ["only", "embedding-v1"])
+async def test_settings_of_the_served_model_win_over_the_name(name: str):
+    limits = InputLimits(max_inputs=20, max_input_chars=30, max_input_tokens=8)
+    embeddings = await embeddings_of(limits=limits)
+    target = embeddings.target(name)
+    assert len((await embeddings.answer(target, ["a"] * 20, Unmetered())).vectors) == 20
+    for texts, text in (
+        (["a"] * 21, "max batch size is 20"),
+        (["a" * 31], "max length per batch size is 30"),
+        (["a" * 9], "max tokens per batch size is 8"),
+    ):
+        with pytest.raises(Invalid, match=text):
+            await embeddings.answer(target, texts, Unmetered())
 
 
 async def test_a_string_is_one_text():

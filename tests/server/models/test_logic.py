@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from yangfan.errors import ConfigurationError
 from yangfan.hub import catalogue
 from yangfan.hub.pull import pull
 from yangfan.hub.store import ModelStore
-from yangfan.server.models import Models
+from yangfan.server.models import InputLimits, Models
 from yangfan.server.settings import Settings
 
 
@@ -55,6 +56,36 @@ async def test_relative_path_becomes_absolute(tmp_path: Path, monkeypatch: pytes
 async def test_missing_file_is_told_with_its_path(tmp_path: Path, reference: str):
     with pytest.raises(ConfigurationError, match=r"no model file /.*; give a \.gguf file, a cat"):
         await models_of(tmp_path).plan(reference)
+
+
+async def test_options_of_one_model_win_over_the_settings_of_all(tmp_path: Path):
+    own = {"slots": 2, "max_inputs": 64, "max_input_tokens": 100, "delay_seconds": 0.25}
+    settings = Settings(slots=3, threads=1, options={"echo": own})
+    plan = await models_of(tmp_path, settings).plan("echo")
+    assert (plan.spec.slots, plan.spec.threads) == (2, 1)
+    assert plan.spec.options == {"delay_seconds": 0.25}
+    assert plan.limits == InputLimits(max_inputs=64, max_input_tokens=100)
+
+
+@pytest.mark.parametrize(
+    ("own", "text"),
+    [
+        ({"slots": "many"}, r"options\.echo: .*slots"),
+        ({"max_inputs": 0}, r"options\.echo: .*max_inputs"),
+    ],
+)
+async def test_wrong_option_is_told_with_its_model(tmp_path: Path, own: dict[str, Any], text: str):
+    settings = Settings(options={"echo": own})
+    with pytest.raises(ConfigurationError, match=text):
+        await models_of(tmp_path, settings).plan("echo")
+
+
+async def test_engine_of_the_settings_must_read_the_format(tmp_path: Path):
+    file = tmp_path / "m.gguf"
+    file.write_bytes(b"GGUF")
+    settings = Settings(options={"m": {"engine": "echo"}})
+    with pytest.raises(ConfigurationError, match=r"echo does not read gguf models; .*llama_cpp"):
+        await models_of(tmp_path, settings).plan(str(file))
 
 
 @pytest.mark.parametrize("reference", ["gpt-4o", "smollm"])

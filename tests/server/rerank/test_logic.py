@@ -8,6 +8,7 @@ from tests.server.services.conftest import Scripted
 from yangfan.errors import Invalid
 from yangfan.protocol import presets
 from yangfan.server.http.metering import Unmetered
+from yangfan.server.models import InputLimits
 from yangfan.server.rerank import Rerank
 from yangfan.server.rerank.logic import BY_SIMILARITY, Ranking, ranked_by
 from yangfan.server.services import Service, Services
@@ -41,6 +42,20 @@ async def test_documents_come_by_score_with_their_place_in_the_request():
     assert [(r.document, r.index) for r in ranking.results] == [("abc", 1), ("ab", 2), ("a", 0)]
     scores = [result.score for result in ranking.results]
     assert scores == sorted(scores, reverse=True)
+
+
+async def test_settings_of_the_served_model_limit_the_documents():
+    service = service_of("own", "rerank")
+    service.limits = InputLimits(max_inputs=2, max_input_chars=3)
+    services = Services([service], PRESETS, {})
+    await services.start()
+    rerank = Rerank(services)
+    target = rerank.target(NAME)
+    assert len((await rerank.answer(target, "q", ["a", "abc"], None, Unmetered())).results) == 2
+    with pytest.raises(Invalid, match="documents max size is 2"):
+        await rerank.answer(target, "q", ["a"] * 3, None, Unmetered())
+    with pytest.raises(Invalid, match="document max length is 3"):
+        await rerank.answer(target, "q", ["abcd"], None, Unmetered())
 
 
 async def test_equal_documents_stay_in_order():

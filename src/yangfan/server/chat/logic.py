@@ -92,7 +92,7 @@ class Chat:
 
     async def _check_input(self, target: Target, messages: Sequence[Message]) -> int:
         """Refuse what is too long; an upper bound of the prompt's tokens."""
-        highest = target.preset.max_input_chars if target.preset is not None else None
+        highest = target.max_input_chars
         texts = [_text(message) for message in messages]
         if highest is not None and messages[0].role == "system" and len(texts[0]) > highest:
             raise InvalidSystem(

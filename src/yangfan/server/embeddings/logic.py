@@ -59,18 +59,17 @@ class Embeddings:
 
 
 def _checked(target: Target, texts: list[str]) -> list[str]:
-    preset = target.preset
     if not texts:
         raise Invalid(
             "embeddings input can not be empty; send a list of texts, or one", param="input"
         )
-    max_texts = preset.max_inputs if preset is not None and preset.max_inputs else MAX_TEXTS
+    max_texts = target.max_inputs or MAX_TEXTS
     if len(texts) > max_texts:
         raise Invalid(
             f"embeddings max batch size is {max_texts}; {len(texts)} texts came, send them in several calls",
             param="input",
         )
-    max_chars = preset.max_input_chars if preset is not None else None
+    max_chars = target.max_input_chars
     for position, text in enumerate(texts):
         if not text.strip():
             raise Invalid(
@@ -87,7 +86,7 @@ def _checked(target: Target, texts: list[str]) -> list[str]:
 
 async def _check_tokens(target: Target, texts: list[str], sizes: list[int]) -> None:
     """Hold the texts against the limit of the name that was called; the model holds them against its own."""
-    max_tokens = target.preset.max_input_tokens if target.preset is not None else None
+    max_tokens = target.max_input_tokens
     if max_tokens is None:
         return
     for position, (text, size) in enumerate(zip(texts, sizes, strict=True)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +13,7 @@ from yangfan.engines.base import Engine, EngineSpec, ModelFacts
 from yangfan.engines.choice import choose
 from yangfan.hub import catalogue, convert_bert, folder, pull
 from yangfan.hub.sources.base import HubSettings
+from yangfan.server.models.types import InputLimits, Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 
 ECHO = "echo"
 """A model without a model: it repeats what it is told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A model to serve: the name that calls use, the engine file that runs it, and what it is given."""
-
-    name: str
-    engine: str
-    spec: EngineSpec
 
 
 class Models:
@@ -151,13 +142,15 @@ class Models:
             "adapters": {},
         }
         fields = {key: own.pop(key, value) for key, value in general.items()}
+        allowed = {key: own.pop(key) for key in InputLimits.__struct_fields__ if key in own}
         try:
+            limits = msgspec.convert(allowed, InputLimits)
             spec = msgspec.convert(
                 {"model": name, "path": path, "options": own, **fields}, EngineSpec
             )
         except msgspec.ValidationError as error:
             raise errors.ConfigurationError(f"settings: options.{name}: {error}") from None
-        return Plan(name, engine, spec)
+        return Plan(name, engine, spec, limits)
 
 
 def _facts_of_folder(path: Path) -> ModelFacts:

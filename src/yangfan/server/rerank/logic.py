@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from yangfan.engines.base import Usage
     from yangfan.server.http.metering import Meter
+    from yangfan.server.models import InputLimits
     from yangfan.server.services import Services, Target
 
 MAX_QUERY_CHARS = 1600
@@ -80,7 +81,8 @@ class Rerank:
             Overloaded: No room or no engine.
             EngineFailed: The engine died repeatedly.
         """
-        query, documents = _checked_query(query), _checked_documents(documents)
+        limits = target.service.limits
+        query, documents = _checked_query(query), _checked_documents(documents, limits)
         meter.reserve(target, _most_tokens(target, query, documents))
         if "rerank" in target.service.kinds:
             reply = await target.service.rerank(query, documents)
@@ -120,12 +122,16 @@ def _checked_query(query: str | None) -> str:
     return query
 
 
-def _checked_documents(documents: Sequence[str] | None) -> Sequence[str]:
+def _checked_documents(documents: Sequence[str] | None, limits: InputLimits) -> Sequence[str]:
+    most, most_chars = (
+        limits.max_inputs or MAX_DOCUMENTS,
+        limits.max_input_chars or MAX_DOCUMENT_CHARS,
+    )
     if not documents:
-        raise Invalid("documents can not be empty; send 1 to 64 texts", param="documents")
-    if len(documents) > MAX_DOCUMENTS:
+        raise Invalid(f"documents can not be empty; send 1 to {most} texts", param="documents")
+    if len(documents) > most:
         raise Invalid(
-            f"documents max size is {MAX_DOCUMENTS}; {len(documents)} came, send them in several calls",
+            f"documents max size is {most}; {len(documents)} came, send them in several calls",
             param="documents",
         )
     for position, document in enumerate(documents):
@@ -134,9 +140,9 @@ def _checked_documents(documents: Sequence[str] | None) -> Sequence[str]:
                 f"documents can not be blank; documents[{position}] holds no text",
                 param="documents",
             )
-        if len(document) > MAX_DOCUMENT_CHARS:
+        if len(document) > most_chars:
             raise Invalid(
-                f"document max length is {MAX_DOCUMENT_CHARS} characters; documents[{position}] has {len(document)},"
+                f"document max length is {most_chars} characters; documents[{position}] has {len(document)},"
                 " shorten or split it",
                 param="documents",
             )

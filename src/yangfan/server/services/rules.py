@@ -69,7 +69,7 @@ def check_characters(target: Target, characters: int, *, of: str, remedy: str) -
     Raises:
         TooManyCharacters: There are too many.
     """
-    highest = target.preset.max_input_chars if target.preset is not None else None
+    highest = target.max_input_chars
     if highest is not None and characters > highest:
         raise TooManyCharacters(
             f"the max input characters is {highest}; {of} {characters}, {remedy}"
@@ -94,8 +94,8 @@ async def check_tokens(
         ContextTooLong: There are too many.
     """
     limit = target.service.context_tokens - 1
-    if target.preset is not None and target.preset.max_input_tokens is not None:
-        limit = min(limit, target.preset.max_input_tokens)
+    if target.max_input_tokens is not None:
+        limit = min(limit, target.max_input_tokens)
     if most <= limit:
         return most
     tokens = await count()

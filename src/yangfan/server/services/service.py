@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from yangfan.errors import EngineFailed, Overloaded
+from yangfan.server.models import InputLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -49,10 +50,20 @@ class Service:
         replica: Its engine process.
         policy: Waiting and overload.
         created: When it was published, seconds since the epoch.
+        limits: What one call may bring, whichever name it uses.
     """
 
-    def __init__(self, name: str, replica: Replica, policy: ServicePolicy, *, created: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        replica: Replica,
+        policy: ServicePolicy,
+        *,
+        created: int,
+        limits: InputLimits | None = None,
+    ) -> None:
         self.name = name
+        self.limits = limits or InputLimits()
         self.created = created
         self.replica = replica
         self._policy = policy
@@ -199,6 +210,24 @@ class Target:
     def model(self) -> str:
         """Name of the served model."""
         return self.service.name
+
+    @property
+    def max_inputs(self) -> int | None:
+        """Texts of one call: what the settings say of the served model, else what Qianfan says of the name; None if neither does."""
+        own = self.service.limits.max_inputs
+        return own or (self.preset.max_inputs if self.preset is not None else None)
+
+    @property
+    def max_input_chars(self) -> int | None:
+        """The same for characters."""
+        own = self.service.limits.max_input_chars
+        return own or (self.preset.max_input_chars if self.preset is not None else None)
+
+    @property
+    def max_input_tokens(self) -> int | None:
+        """The same for tokens; the model's own limit stands beside it."""
+        own = self.service.limits.max_input_tokens
+        return own or (self.preset.max_input_tokens if self.preset is not None else None)
 
     @property
     def spellings(self) -> frozenset[str]:
