@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from yangfan.engines._gguf import read_facts
+from yangfan.engines._gguf import Facts, read_facts
 from yangfan.hub import gguf
 
 
@@ -55,4 +55,4 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
         "tokenizer.ggml.tokens": ["a", "b"],
     }
     gguf.write(tmp_path / "m", facts, [])
-    assert read_facts(tmp_path / "m") == ("bert", 512, 1)
+    assert read_facts(tmp_path / "m") == Facts("bert", 512, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 from tests.server.services.conftest import Scripted
 
@@ -259,3 +260,54 @@ async def test_one_engine_that_does_not_start_stops_the_others():
         await services.start()
     assert not good.running
     assert good.starts
+
+
+# Adapters -----------------------------------------------------------------------------------------
+
+
+class Adapted(Scripted):
+    """An engine with two adapters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        adapters = {"poet": "poet.gguf", "cook": "cook.gguf"}
+        self.spec = msgspec.structs.replace(self.spec, adapters=adapters)
+
+
+def with_adapters() -> Services:
+    return Services([service_of("Base", Adapted()), service_of("other")], PRESETS, {})
+
+
+def test_each_adapter_is_a_name_of_its_own_and_presets_stay_with_the_model():
+    services = with_adapters()
+    listed = {listed.name: listed.service.name for listed in services.names()}
+    assert listed["Base:poet"] == "Base:poet"
+    assert listed["Base:cook"] == "Base:cook"
+    assert listed["ernie-speed-8k"] == "Base"
+    target = services.resolve("base:POET")
+    assert target.model == "Base:poet"
+
+
+def test_who_may_call_the_model_may_call_its_adapters_and_not_the_other_way_round():
+    services = with_adapters()
+    assert {"base", "base:poet"} <= services.resolve("Base:poet").spellings
+    assert "base:poet" not in services.resolve("Base").spellings
+    assert "base:cook" not in services.resolve("Base:poet").spellings
+
+
+def test_unknown_adapter_is_told_those_that_exist():
+    with pytest.raises(
+        ModelNotFound, match=r"no adapter 'painter'; there are: Base:poet, Base:cook"
+    ):
+        with_adapters().resolve("base:painter")
+    with pytest.raises(ModelNotFound, match="it has none"):
+        with_adapters().resolve("other:painter")
+
+
+async def test_adapters_share_their_models_process():
+    services = with_adapters()
+    base, poet = services.resolve("Base").service, services.resolve("Base:poet").service
+    assert poet.replica is base.replica
+    await services.start()
+    assert base.replica.ready
+    await services.stop()

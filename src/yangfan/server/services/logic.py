@@ -7,13 +7,14 @@ import difflib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from yangfan.errors import ConfigurationError, ModelNotFound
-from yangfan.server.services.service import Service, Target
+from yangfan.server.services.service import AdaptedService, Service, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from yangfan.engines.base import Kind
     from yangfan.protocol.presets import Preset, Presets, PresetType
+    from yangfan.server.services.replica import Replica
 
 SERVED_BY: Final[Mapping[PresetType, Sequence[Kind]]] = {
     "chat": ("chat",),
@@ -63,8 +64,14 @@ class Services:
         self, services: Sequence[Service], presets: Presets, mapping: Mapping[str, str]
     ) -> None:
         """Check the names."""
-        self._services = {service.name.casefold(): service for service in services}
-        if len(self._services) != len(services):
+        adapted = [
+            AdaptedService(service, adapter)
+            for service in services
+            if "chat" in service.kinds
+            for adapter in service.adapters
+        ]
+        self._services = {service.name.casefold(): service for service in (*services, *adapted)}
+        if len(self._services) != len(services) + len(adapted):
             raise ConfigurationError("settings: `models` names the same model twice")
         self._presets = presets
         self._resolved: dict[tuple[PresetType, str], Target] = {}
@@ -150,7 +157,7 @@ class Services:
             EngineFailed: An engine does not start.
         """
         results = await asyncio.gather(
-            *(s.replica.start() for s in self.all), return_exceptions=True
+            *(replica.start() for replica in self._replicas), return_exceptions=True
         )
         failures = [result for result in results if isinstance(result, BaseException)]
         if failures:
@@ -159,7 +166,12 @@ class Services:
 
     async def stop(self) -> None:
         """Stop every engine."""
-        await asyncio.gather(*(service.replica.stop() for service in self.all))
+        await asyncio.gather(*(replica.stop() for replica in self._replicas))
+
+    @property
+    def _replicas(self) -> list[Replica]:
+        """Each engine process once, whatever number of names it answers to."""
+        return list(dict.fromkeys(service.replica for service in self.all))
 
     def _serving(self, preset: Preset) -> Service | None:
         """Who answers to a preset name: the one that the settings name, else the first that can."""
@@ -190,6 +202,13 @@ class Services:
 
     def _stranger(self, name: str, wanted: PresetType) -> ModelNotFound:
         """For a name that nobody has: the names like it."""
+        base = self._services.get(name.partition(":")[0].casefold())
+        if base is not None and ":" in name:
+            adapters = ", ".join(f"{base.name}:{adapter}" for adapter in base.adapters)
+            return ModelNotFound(
+                f"{base.name} has no adapter {name.partition(':')[2][:64]!r}; "
+                + (f"there are: {adapters}" if adapters else "it has none")
+            )
         spellings = {
             spelling.casefold(): spelling
             for known in self._presets.all

@@ -7,6 +7,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from yangfan.errors import EngineFailed, Overloaded
 from yangfan.server.models import InputLimits
 
@@ -66,7 +68,7 @@ class Service:
         self.limits = limits or InputLimits()
         self.created = created
         self.replica = replica
-        self._policy = policy
+        self.policy = policy
         self._in_flight = 0
 
     @property
@@ -78,6 +80,11 @@ class Service:
     def context_tokens(self) -> int:
         """Prompt and answer together, at most."""
         return self.replica.engine.context_tokens
+
+    @property
+    def adapters(self) -> Sequence[str]:
+        """Names of the adapters that calls may name behind a colon."""
+        return tuple(self.replica.engine.spec.adapters)
 
     @property
     def size(self) -> int:
@@ -171,7 +178,7 @@ class Service:
             self._in_flight -= 1
 
     def _admit(self) -> None:
-        room = self.replica.engine.spec.slots + self._policy.max_waiting
+        room = self.replica.engine.spec.slots + self.policy.max_waiting
         if self._in_flight >= room:
             raise Overloaded(
                 f"{self.name} already has {self._in_flight} calls running or waiting; try again in a moment",
@@ -180,7 +187,7 @@ class Service:
         self._in_flight += 1
 
     def _deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self._policy.first_byte_timeout_seconds
+        return asyncio.get_running_loop().time() + self.policy.first_byte_timeout_seconds
 
     async def _engine(self, deadline: float) -> Engine:
         if not await self.replica.wait_ready(deadline):
@@ -196,6 +203,39 @@ class Service:
         if attempt + 1 >= ATTEMPTS or asyncio.get_running_loop().time() >= deadline:
             raise error
         await self.replica.suspect()
+
+
+class AdaptedService(Service):
+    """A service answering through one of its model's adapters, under the name ``base:adapter``.
+
+    It shares everything with its base: the process, the slots, the queue.
+    """
+
+    def __init__(self, base: Service, adapter: str) -> None:
+        super().__init__(f"{base.name}:{adapter}", base.replica, base.policy, created=base.created)
+        self.base = base
+        self._adapter = adapter
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """What generates text: adapters change nothing else."""
+        return self.base.kinds & {"chat", "vision"}
+
+    async def chat(self, request: ChatRequest) -> ChatReply:
+        """As the base does, through the adapter."""
+        return await self.base.chat(msgspec.structs.replace(request, adapter=self._adapter))
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
+        """As the base does, through the adapter."""
+        return self.base.stream(msgspec.structs.replace(request, adapter=self._adapter))
+
+    async def complete(self, request: CompletionRequest) -> ChatReply:
+        """As the base does, through the adapter."""
+        return await self.base.complete(msgspec.structs.replace(request, adapter=self._adapter))
+
+    def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
+        """As the base does, through the adapter."""
+        return self.base.complete_stream(msgspec.structs.replace(request, adapter=self._adapter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +271,7 @@ class Target:
 
     @property
     def spellings(self) -> frozenset[str]:
-        """Every name for it, case folded: the one in the call, the served model's, and the preset's."""
+        """Every name for it, case folded: the one in the call, the served model's, the preset's, and of an adapter its model's."""
         known = () if self.preset is None else self.preset.spellings
-        return frozenset(map(str.casefold, (self.asked, self.service.name, *known)))
+        base = (self.service.base.name,) if isinstance(self.service, AdaptedService) else ()
+        return frozenset(map(str.casefold, (self.asked, self.service.name, *base, *known)))
