@@ -8,6 +8,8 @@
     │   │   ├── InvalidMessages
     │   │   ├── InvalidSystem
     │   │   ├── InvalidUserSetting
+    │   │   ├── InvalidImagePrompt
+    │   │   ├── InvalidReferenceImage
     │   │   ├── TooManyCharacters
     │   │   ├── ContextTooLong
     │   │   ├── BodyTooLarge
@@ -33,6 +35,7 @@
     │   │   └── TotalQuotaExceeded
     │   ├── Overloaded
     │   ├── EngineFailed
+    │   ├── ImageFailed
     │   └── InternalError
     ├── UnreachableError             the SDK got no usable answer
     │   ├── ConnectionFailed
@@ -121,6 +124,14 @@ class InvalidSystem(Invalid):
 
 class InvalidUserSetting(Invalid):
     """The `user_setting` field is invalid."""
+
+
+class InvalidImagePrompt(Invalid):
+    """The description of a picture is missing or too long."""
+
+
+class InvalidReferenceImage(Invalid):
+    """The picture to start from is no picture, or not one of the sizes allowed."""
 
 
 class TooManyCharacters(Invalid):
@@ -244,6 +255,10 @@ class EngineFailed(RefusedError):
     """The inference engine failed while answering; try again."""
 
     retryable = True
+
+
+class ImageFailed(RefusedError):
+    """The model drew no usable picture, or ran out of memory while drawing."""
 
 
 class InternalError(RefusedError):

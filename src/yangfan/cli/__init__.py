@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "complete": "Let a model go on from a text. / 让模型续写文本。",
     "tokens": "Count the tokens of a text. / 计算文本的 Token 数。",
     "embed": "Turn texts into vectors. / 将文本转换为向量。",
+    "image": "Draw a picture from a description. / 根据描述生成图像。",
     "rerank": "Sort documents by how well they answer a query. / 按与查询的相关性对文档排序。",
     "pull": "Fetch a model / 下载模型.",
     "models": "Which models answer, and which ones can be had. / 查看可用模型与模型目录。",

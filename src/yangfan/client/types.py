@@ -6,7 +6,10 @@ A field that only one dialect has says so. Times are seconds since 1970 unless t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from yangfan.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -335,6 +338,68 @@ class EmbeddingsResult:
     def dimensions(self) -> int:
         """Length of each vector."""
         return len(self.vectors[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture: its file, or where to get it.
+
+    Attributes:
+        data: The PNG file; b"" where the server only told a URL.
+        url: Where it is; "" where the reply holds it.
+    """
+
+    data: bytes = field(default=b"", repr=False)
+    url: str = ""
+
+    def save(self, path: str | Path, *, overwrite: bool = True) -> Path:
+        """Write the file and return its path.
+
+        Raises:
+            ConfigurationError: The server told only a URL, or the file cannot be written.
+        """
+        if not self.data:
+            raise ConfigurationError(
+                f"the reply holds no picture, only its address: get {self.url}"
+            )
+        target = Path(path)
+        try:
+            with target.open("wb" if overwrite else "xb") as file:
+                file.write(self.data)
+        except OSError as error:
+            raise ConfigurationError(f"cannot write {target}: {error.strerror}") from None
+        return target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagesResult:
+    """The pictures of one call.
+
+    Attributes:
+        images: In order; picture k was drawn with the seed of the call plus k.
+        model: The name that was asked for.
+        usage: Tokens of the prompt; None when the server did not say.
+        info: What the headers say.
+        raw: The reply, decoded.
+    """
+
+    images: tuple[Image, ...]
+    model: str = ""
+    usage: Usage | None = None
+    info: ReplyInfo = field(default_factory=ReplyInfo)
+    raw: JSON = field(default_factory=_no_json, repr=False)
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Image:
+        """The picture at `index`."""
+        return self.images[index]
+
+    def __iter__(self) -> Iterator[Image]:
+        """The pictures, in order."""
+        return iter(self.images)
 
 
 @dataclass(frozen=True, slots=True)

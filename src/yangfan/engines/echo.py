@@ -10,6 +10,7 @@ What it does, exactly:
 * A completion goes on by repeating its prompt, token for token, and then ends.
 * `max_output_tokens`, `stop`, `n` and log-probabilities (always 0.0) work; temperature, penalties, seed and the like change nothing.
 * Embeddings are the hashed character n-grams of `_ngrams`: like texts have like vectors. Rerank scores by their cosines.
+* A picture is a square in a colour of the seed on a ground in a colour of the prompt; everything but size, n and seed changes nothing.
 * A prompt that leaves no token of the context for an answer is refused as too long.
 * More requests than slots wait, first come, first served; a client that leaves frees its slot.
 
@@ -23,8 +24,11 @@ It is a child process like every engine: ``python -m yangfan.engines.echo`` read
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import itertools
 import re
+import secrets
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -32,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from yangfan.engines._ngrams import cosine, vector_of
+from yangfan.engines._png import square_on_ground
 from yangfan.engines.base import Fit
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.embeddings import (
@@ -43,6 +48,7 @@ from yangfan.engines.wire.embeddings import (
 )
 from yangfan.engines.wire.engine import ChildEngine, Ready
 from yangfan.engines.wire.errors import ErrorBody, ErrorDetail
+from yangfan.engines.wire.images import ImageItem, ImagesBody, ImagesResult
 from yangfan.engines.wire.listener import Exchange
 from yangfan.engines.wire.types import (
     ChatBody,
@@ -113,7 +119,7 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
     process = ChildProcess(
         f"the echo engine of {spec.model!r}", [sys.executable, "-m", __spec__.name], workdir
     )
-    kinds: frozenset[Kind] = frozenset({"chat", "embeddings", "rerank"})
+    kinds: frozenset[Kind] = frozenset({"chat", "embeddings", "rerank", "images"})
     return ChildEngine(spec, process, msgspec.structs.asdict(config), kinds=kinds)
 
 
@@ -255,6 +261,7 @@ class Echo:
             "/completions": self._complete,
             "/v1/embeddings": self._embed,
             "/v1/rerank": self._rerank,
+            "/v1/images/generations": self._draw,
             "/tokenize": self._tokenize,
             "/apply-template": self._apply_template,
             "/slots": self._report_slots,
@@ -379,6 +386,18 @@ class Echo:
         tokens = sum(len(tokenize(text)) for text in (body.query, *body.documents))
         exchange.reply(200, self._encode(RerankResult(items, UsageCounts(tokens, 0, tokens))))
 
+    def _draw(self, exchange: Exchange) -> None:
+        body = msgspec.json.decode(exchange.body, type=ImagesBody)
+        first = secrets.randbits(32) if body.seed is None else body.seed
+        items: list[ImageItem] = []
+        for seed in ((first + index) % 2**32 for index in range(body.n)):
+            picture = square_on_ground(
+                body.width, body.height, _colour(f"seed {seed}"), _colour(body.prompt)
+            )
+            items.append(ImageItem(base64.b64encode(picture).decode("ascii"), seed))
+        tokens = len(tokenize(body.prompt))
+        exchange.reply(200, self._encode(ImagesResult(items, UsageCounts(tokens, 0, tokens))))
+
     def _tokenize(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=TokenizeBody)
         exchange.reply(200, self._encode({"tokens": tokenize(body.content)}))
@@ -402,6 +421,11 @@ class Echo:
     def _refuse(self, exchange: Exchange, status: int, message: str) -> None:
         detail = ErrorDetail(code=status, message=message, type="invalid_request_error")
         exchange.reply(status, self._encode(ErrorBody(detail)))
+
+
+def _colour(text: str) -> tuple[int, int, int]:
+    red, green, blue = hashlib.sha256(text.encode("utf-8", "replace")).digest()[:3]
+    return red, green, blue
 
 
 def _piece(body: GenerationBody, index: int, text: str) -> Choice:

@@ -35,6 +35,10 @@ from yangfan.server.embeddings import v1 as embeddings_v1
 from yangfan.server.embeddings import v2 as embeddings_v2
 from yangfan.server.health import Health
 from yangfan.server.http import Gateway, Route
+from yangfan.server.images import Images
+from yangfan.server.images import v1 as images_v1
+from yangfan.server.images import v2 as images_v2
+from yangfan.server.images.shelf import Shelf
 from yangfan.server.models import Models
 from yangfan.server.reference import Reference
 from yangfan.server.rerank import Rerank
@@ -98,11 +102,8 @@ async def build(
         )
         stack.push_async_callback(usage.stop)
         await usage.start()
-        models = Models(
-            ModelStore(settings.model_store_path),
-            Egress(allow=settings.egress_allow, proxy=settings.egress_proxy),
-            settings,
-        )
+        egress = Egress(allow=settings.egress_allow, proxy=settings.egress_proxy)
+        models = Models(ModelStore(settings.model_store_path), egress, settings)
         services = await _services(settings, models, home, progress)
         stack.push_async_callback(services.stop)
         await services.start()
@@ -111,7 +112,10 @@ async def build(
         stack.push_async_callback(charge.stop)
         await charge.start()
         model_rpm = settings.model_rpm or GENEROUS_REQUESTS_PER_MINUTE
+        images, shelf = Images(services, egress), Shelf(home.pictures)
         listed = [
+            *images_v1.routes(images),
+            *images_v2.routes(images, shelf),
             *_inference_routes(services, chat),
             *services_v2.routes(services),
             *access_v1.routes(access),
@@ -119,7 +123,7 @@ async def build(
             *usage_v2.routes(usage),
             *charge_v2.routes(charge, lambda name: _served(services, name), model_rpm),
         ]
-        yield _mount(settings, access, credentials, services, usage, listed)
+        yield _mount(settings, access, credentials, services, usage, listed, shelf)
 
 
 def _inference_routes(services: Services, chat: Chat) -> list[Route]:
@@ -144,11 +148,13 @@ def _mount(
     services: Services,
     usage: Usage,
     listed: Sequence[Route],
+    shelf: Shelf,
 ) -> Platform:
     endpoints = tuple(route.endpoint for route in listed)
     page_routes = [
         *Reference(endpoints, importlib.metadata.version("yangfan")).routes,
         *Health(services).routes,
+        *shelf.routes,
     ]
     gateway = Gateway(
         listed,
@@ -177,7 +183,7 @@ async def _services(
 
 def _served(services: Services, name: str) -> str:
     """The served model that a name means, whatever it is called for. Raises ModelNotFound."""
-    for wanted in ("embeddings", "reranker"):
+    for wanted in ("embeddings", "reranker", "text2image"):
         with suppress(ModelNotFound):
             return services.resolve(name, wanted).model
     return services.resolve(name).model

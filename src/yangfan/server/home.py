@@ -55,6 +55,11 @@ class Home:
         """Usage that is not in the database yet; keep it with the database."""
         return self.path / "usage"
 
+    @property
+    def pictures(self) -> Path:
+        """Pictures that answers name by URL, for a day."""
+        return self.path / "pictures"
+
     def engine(self, name: str) -> Path:
         """Working folder of an engine."""
         return self.path / "engines" / name

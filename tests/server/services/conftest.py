@@ -21,6 +21,8 @@ from yangfan.engines.base import (
     EmbeddingsReply,
     EngineSpec,
     Finish,
+    ImageRequest,
+    ImagesReply,
     Kind,
     Message,
     RerankReply,
@@ -81,6 +83,7 @@ class Scripted:
         self.pid = None
         self.starts: list[float] = []
         self.chats = 0
+        self.drawn: list[ImageRequest] = []
         self._start_script, self._chat_script = list(starts), list(chats)
         self._died = asyncio.Event()
 
@@ -127,6 +130,10 @@ class Scripted:
 
     async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
         return RerankReply(tuple(float(len(text)) for text in documents), Usage(len(query)))
+
+    async def generate_images(self, request: ImageRequest) -> ImagesReply:
+        self.drawn.append(request)
+        return ImagesReply((b"picture",) * request.n, (0,) * request.n, Usage(len(request.prompt)))
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         return len(messages)

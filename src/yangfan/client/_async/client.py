@@ -8,6 +8,7 @@ from yangfan.client._async.charge import AsyncCharge
 from yangfan.client._async.chat import AsyncChat
 from yangfan.client._async.completions import AsyncCompletions
 from yangfan.client._async.embeddings import AsyncEmbeddings
+from yangfan.client._async.images import AsyncImages
 from yangfan.client._async.keys import AsyncKeys
 from yangfan.client._async.models import AsyncModels
 from yangfan.client._async.rerank import AsyncRerank
@@ -56,6 +57,7 @@ class AsyncClient:
         completions: Call it to let a model go on from a text.
         tokenizer: How many tokens a text has.
         embeddings: Call it to turn texts into vectors.
+        images: Draw pictures.
         rerank: Call it to sort documents by how well they answer a query.
         models: Which names there are.
         keys: Make, list and revoke the platform's keys.
@@ -109,6 +111,7 @@ class AsyncClient:
         self.completions = AsyncCompletions(self._session)
         self.tokenizer = AsyncTokenizer(self._session)
         self.embeddings = AsyncEmbeddings(self._session)
+        self.images = AsyncImages(self._session)
         self.rerank = AsyncRerank(self._session)
         self.models = AsyncModels(self._session)
         self.keys = AsyncKeys(self._session)

@@ -9,6 +9,7 @@ from yangfan.client._sync.charge import Charge
 from yangfan.client._sync.chat import Chat
 from yangfan.client._sync.completions import Completions
 from yangfan.client._sync.embeddings import Embeddings
+from yangfan.client._sync.images import Images
 from yangfan.client._sync.keys import Keys
 from yangfan.client._sync.models import Models
 from yangfan.client._sync.rerank import Rerank
@@ -57,6 +58,7 @@ class Client:
         completions: Call it to let a model go on from a text.
         tokenizer: How many tokens a text has.
         embeddings: Call it to turn texts into vectors.
+        images: Draw pictures.
         rerank: Call it to sort documents by how well they answer a query.
         models: Which names there are.
         keys: Make, list and revoke the platform's keys.
@@ -110,6 +112,7 @@ class Client:
         self.completions = Completions(self._session)
         self.tokenizer = Tokenizer(self._session)
         self.embeddings = Embeddings(self._session)
+        self.images = Images(self._session)
         self.rerank = Rerank(self._session)
         self.models = Models(self._session)
         self.keys = Keys(self._session)

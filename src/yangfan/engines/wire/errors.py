@@ -6,7 +6,14 @@ import re
 
 import msgspec
 
-from yangfan.errors import ContextTooLong, EngineFailed, Invalid, Overloaded, RefusedError
+from yangfan.errors import (
+    ContextTooLong,
+    EngineFailed,
+    ImageFailed,
+    Invalid,
+    Overloaded,
+    RefusedError,
+)
 
 
 class ErrorDetail(msgspec.Struct, omit_defaults=True):
@@ -40,13 +47,15 @@ def refusal(status: int, body: bytes) -> RefusedError:
     return refusal_from(detail, status)
 
 
-def refusal_from(detail: ErrorDetail, status: int) -> RefusedError:
+def refusal_from(detail: ErrorDetail, status: int) -> RefusedError:  # noqa: PLR0911 - one line for each kind
     """The exception for an error object that came with this HTTP `status`."""
     if detail.type == "exceed_context_size_error":
         return ContextTooLong(
             f"the prompt has {detail.n_prompt_tokens} tokens and the model takes {detail.n_ctx}, prompt and answer "
             "together; shorten the messages"
         )
+    if detail.type == "image_failed_error":
+        return ImageFailed(detail.message)
     too_large = _TOO_LARGE.match(detail.message)
     if too_large:
         tokens, most_tokens = too_large.groups()

@@ -57,7 +57,7 @@ TABLE: tuple[Row, ...] = (
     Row(336104, errors.InvalidSystem, "Invalid Argument, system"),
     Row(336105, errors.InvalidUserSetting, "Invalid Argument, user_setting"),
     Row(336117, errors.Overloaded, "Service overloaded"),
-    Row(336200, errors.Invalid, "image generation failed"),
+    Row(336200, errors.ImageFailed, "image generation failed"),
     Row(336201, errors.Invalid, "image generation failed"),
     Row(336202, errors.Invalid, "image generation failed"),
     Row(336203, errors.Invalid, "image generation failed"),

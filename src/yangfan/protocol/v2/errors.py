@@ -39,8 +39,8 @@ TABLE: tuple[Row, ...] = (
     Row(400, "invalid_messages", _BAD, errors.InvalidSystem),
     Row(400, "characters_too_long", _BAD, errors.TooManyCharacters),
     Row(400, "tokens_too_long", _BAD, errors.ContextTooLong, "Prompt tokens too long"),
-    Row(400, "invalid_image_genration_prompt", _BAD, errors.Invalid),
-    Row(400, "invalid_image_genration_refer_image", _BAD, errors.Invalid),
+    Row(400, "invalid_image_genration_prompt", _BAD, errors.InvalidImagePrompt),
+    Row(400, "invalid_image_genration_refer_image", _BAD, errors.InvalidReferenceImage),
     Row(400, "invalid_image_url", _BAD, errors.Invalid),
     Row(400, "invalid_plugin_argument", _BAD, errors.Invalid),
     Row(400, "image_url_unsafe", _UNSAFE, errors.Invalid),
@@ -104,7 +104,7 @@ TABLE: tuple[Row, ...] = (
     Row(429, "cluster_tpm_rate_limit_exceeded", _RATE, errors.TokenRateLimited),
     Row(500, "internal_error", _INTERNAL, errors.InternalError, "Internal error"),
     Row(500, "dispatch_internal_error", _INTERNAL, errors.EngineFailed, "Internal error"),
-    Row(500, "image_generation_interal_error", _INTERNAL, errors.EngineFailed),
+    Row(500, "image_generation_interal_error", _INTERNAL, errors.ImageFailed),
 )
 
 RETRYABLE_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504})

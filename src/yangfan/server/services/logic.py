@@ -21,6 +21,7 @@ SERVED_BY: Final[Mapping[PresetType, Sequence[Kind]]] = {
     "completions": ("chat",),
     "embeddings": ("embeddings",),
     "reranker": ("rerank", "embeddings"),
+    "text2image": ("images",),
 }
 """Which models can answer a call of each type, the better ones first: documents can be sorted by how similar they are, too."""
 
@@ -34,6 +35,7 @@ _EXAMPLES: Final[Mapping[PresetType, str]] = {
     "completions": "sqlcoder_7b",
     "embeddings": "embedding-v1",
     "reranker": "bce_reranker_base",
+    "text2image": "sd_xl",
 }
 
 MAX_REMEMBERED_NAMES = 1024

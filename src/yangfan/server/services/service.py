@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         Delta,
         EmbeddingsReply,
         Engine,
+        ImageRequest,
+        ImagesReply,
         Kind,
         Message,
         RerankReply,
@@ -126,6 +128,10 @@ class Service:
     async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
         """How relevant each document is; waits, tries again and raises as `chat` does."""
         return await self._whole(lambda engine: engine.rerank(query, documents))
+
+    async def generate_images(self, request: ImageRequest) -> ImagesReply:
+        """So many pictures; waits, tries again and raises as `chat` does."""
+        return await self._whole(lambda engine: engine.generate_images(request))
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt under the model's own template."""

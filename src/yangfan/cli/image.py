@@ -1,0 +1,73 @@
+"""`yangfan image`: a picture from a description."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from yangfan.cli.connection import Connection, connected
+from yangfan.errors import ConfigurationError
+
+DEFAULT_MODEL = "stable-diffusion-xl"
+
+
+@connected
+def image(  # noqa: PLR0913 - the options of the command
+    connection: Connection,
+    prompt: Annotated[str, typer.Argument(help="What to show / 画面描述")],
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File to write; several get numbers / 输出文件")
+    ] = Path("image.png"),
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name of the model / 模型名")
+    ] = DEFAULT_MODEL,
+    negative: Annotated[
+        str | None, typer.Option("--negative", help="What not to show / 不希望出现的内容")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="Such as 1024x768 / 尺寸，如 1024x768")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=4, help="How many / 张数")] = 1,
+    steps: Annotated[int | None, typer.Option("--steps", help="Denoising steps / 步数")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Draws the same again / 随机种子")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Overwrite files / 覆盖已有文件")
+    ] = False,
+) -> None:
+    """Draw a picture from a description. / 根据描述生成图像。
+
+    Prints the path of each file that it wrote.
+    """
+    paths = [out] if count == 1 else [_numbered(out, index) for index in range(1, count + 1)]
+    taken = [path for path in paths if path.exists()]
+    if taken and not force:
+        raise ConfigurationError(
+            f"{taken[0]} exists; name another file with -o, or overwrite it with --force"
+        )
+    with connection.client() as client, _waiting():
+        result = client.images.generate(
+            prompt,
+            model=model,
+            negative_prompt=negative,
+            size=size,
+            n=count,
+            steps=steps,
+            seed=seed,
+        )
+    for path, picture in zip(paths, result, strict=True):
+        typer.echo(str(picture.save(path, overwrite=force)))
+
+
+def _numbered(path: Path, index: int) -> Path:
+    return path.with_name(f"{path.stem}-{index}{path.suffix}")
+
+
+def _waiting():
+    from rich.console import Console
+
+    return Console(stderr=True).status("drawing … / 正在生成 …")

@@ -1,0 +1,29 @@
+"""`yangfan image` against a real server whose pictures are squares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.conftest import Command
+
+
+def test_image_writes_a_file_and_overwrites_none(yangfan: Command, tmp_path: Path):
+    out = tmp_path / "a.png"
+    shown = yangfan.inside("image", "a red circle", "-o", str(out), "--size", "512x512")
+    assert (shown.status, shown.out) == (0, f"{out}\n")
+    assert out.read_bytes().startswith(b"\x89PNG")
+    shown = yangfan.inside("image", "a red circle", "-o", str(out))
+    assert shown.status == 1
+    assert "exists; name another file with -o, or overwrite it with --force" in shown.err
+    assert yangfan.inside("image", "b", "-o", str(out), "--force").status == 0
+
+
+def test_several_images_get_numbers(yangfan: Command, tmp_path: Path):
+    shown = yangfan.inside("image", "a", "-n", "2", "-o", str(tmp_path / "a.png"), "--seed", "1")
+    assert shown.out.split() == [str(tmp_path / f"a-{number}.png") for number in (1, 2)]
+
+
+def test_image_tells_a_refusal_on_one_line(yangfan: Command, tmp_path: Path):
+    shown = yangfan.inside("image", "a", "-m", "ernie_speed", "-o", str(tmp_path / "a.png"))
+    assert shown.status == 1
+    assert "text2image is served by: echo" in shown.err

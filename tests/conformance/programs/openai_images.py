@@ -1,0 +1,36 @@
+"""What a user of the published `openai` package writes to draw; only base_url and api_key differ."""
+
+# pyright: basic, reportUnknownVariableType=false, reportArgumentType=false, reportCallIssue=false, reportAttributeAccessIssue=false
+# A user's program: the package's own types are not what is tested here.
+
+import base64
+import json
+import os
+import urllib.request
+
+import openai
+
+where = {"base_url": os.environ["BASE_URL"], "api_key": os.environ["API_KEY"], "max_retries": 0}
+client = openai.OpenAI(**where)
+found = {}
+whole = client.images.generate(
+    model="irag-1.0",
+    prompt="a red circle",
+    size="512x512",
+    n=2,
+    response_format="b64_json",
+    quality="hd",
+    extra_body={"steps": 4, "seed": 1},
+)
+found["magic"] = [base64.b64decode(item.b64_json)[:8].hex() for item in whole.data]
+found["tokens"] = whole.usage.total_tokens
+by_url = client.images.generate(
+    model="irag-1.0", prompt="a red circle", size="512x512", extra_body={"steps": 4}
+)
+with urllib.request.urlopen(by_url.data[0].url) as answer:
+    found["fetched"] = answer.read()[:8].hex()
+try:
+    client.images.generate(model="irag-1.0", prompt="")
+except openai.APIStatusError as error:
+    found["empty"] = {"status": error.status_code, "code": error.code}
+print("RESULT" + json.dumps(found))
