@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import sys
 from collections.abc import (
     AsyncGenerator,
@@ -35,16 +36,14 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, TypeVar, cast
 
 import httpcore2
 import httpx2
 
 from yangfan.errors import ConfigurationError, EgressDenied, FetchError, SourceUnavailable
 
-if TYPE_CHECKING:
-    import ssl
-
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -52,6 +51,7 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS: Final = 5
+MAX_TUNNEL_HEAD_BYTES: Final = 8192
 MAX_ADDRESSES: Final = 8
 """Addresses of one name that are tried, in the resolver's order."""
 
@@ -328,6 +328,104 @@ class Egress:
             target = following
         raise SourceUnavailable(f"{_shown(_parse(url))} redirects more than {MAX_REDIRECTS} times")
 
+    async def connect(
+        self, url: str, protocol: Callable[[], ProtocolT]
+    ) -> tuple[asyncio.BaseTransport, ProtocolT]:
+        """Open one connection to the server of `url`, for callers that speak HTTP/1.1 themselves and keep it open.
+
+        The host is resolved and checked anew for each connection, TLS verifies its name, and a proxy is asked for a tunnel.
+
+        Args:
+            url: Absolute https URL (http where `allow` lists the host); only its scheme, host and port count.
+            protocol: Makes what reads and writes the connection.
+
+        Raises:
+            EgressDenied: The URL or an address behind it is not allowed.
+            SourceUnavailable: No such name, or no connection in time.
+        """
+        target = _parse(url)
+        name = _shown(target.copy_with(path="/"))
+        try:
+            async with asyncio.timeout(self._connect_timeout_seconds):
+                addresses = await self._admit(target)
+                connection = await self._open_socket(target, addresses)
+                return await self._hand_over(target, connection, protocol)
+        except TimeoutError as error:
+            raise SourceUnavailable(f"{name} did not answer in time") from error
+        except OSError as error:
+            raise SourceUnavailable(f"{name} cannot be reached: {_reason(error)}") from error
+
+    async def _open_socket(self, url: httpx2.URL, addresses: Sequence[str]) -> socket.socket:
+        """A connected socket: to the first checked address that answers, or through the proxy."""
+        if self._proxy is not None:
+            return await self._tunnel(url, self._proxy)
+        loop = asyncio.get_running_loop()
+        port = _port(url)
+        share = self._connect_timeout_seconds / min(len(addresses), MAX_ADDRESSES)
+        failure: OSError | None = None
+        for address in addresses[:MAX_ADDRESSES]:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            opened = socket.socket(family, socket.SOCK_STREAM)
+            opened.settimeout(0)
+            try:
+                async with asyncio.timeout(share):
+                    await loop.sock_connect(opened, (address, port))
+            except OSError as error:  # TimeoutError is one
+                opened.close()
+                failure = error
+            except BaseException:
+                opened.close()
+                raise
+            else:
+                return opened
+        assert failure is not None, "an admitted host has at least one address"
+        raise failure
+
+    async def _tunnel(self, url: httpx2.URL, proxy: httpcore2.Proxy) -> socket.socket:
+        """Ask the proxy for a connection to the host (RFC 9110, section 9.3.6)."""
+        if proxy.url.scheme != b"http":
+            raise SourceUnavailable(
+                "an upstream can be reached through an http proxy only; give egress_proxy as http://…"
+            )
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(
+            proxy.url.host.decode("ascii"), proxy.url.port or 80, type=socket.SOCK_STREAM
+        )
+        family, kind, number, _, address = found[0]
+        opened = socket.socket(family, kind, number)
+        opened.settimeout(0)
+        try:
+            await loop.sock_connect(opened, address)
+            host = f"{url.raw_host.decode('ascii')}:{_port(url)}"
+            if ":" in url.host:
+                host = f"[{url.host}]:{_port(url)}"
+            fields = b"".join(b"%b: %b\r\n" % field for field in proxy.headers)
+            asking = f"CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n".encode() + fields + b"\r\n"
+            await loop.sock_sendall(opened, asking)
+            await _read_consent(opened, url.host)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    async def _hand_over(
+        self, url: httpx2.URL, connection: socket.socket, protocol: Callable[[], ProtocolT]
+    ) -> tuple[asyncio.BaseTransport, ProtocolT]:
+        secure = url.scheme == "https"
+        if secure and self._ssl_context is None:
+            self._ssl_context = httpx2.create_ssl_context()
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return await asyncio.get_running_loop().create_connection(
+                protocol,
+                sock=connection,
+                ssl=self._ssl_context if secure else None,
+                server_hostname=url.raw_host.decode("ascii") if secure else None,
+            )
+        except BaseException:
+            connection.close()
+            raise
+
     @contextlib.asynccontextmanager
     async def _exchange(
         self,
@@ -404,7 +502,7 @@ class Egress:
         with contextlib.suppress(ValueError):
             ip_address(host)
             return [host]
-        port = url.port or (443 if url.scheme == "https" else 80)
+        port = _port(url)
         try:
             async with asyncio.timeout(self._connect_timeout_seconds):
                 found = await self._resolve(url.raw_host.decode("ascii"), port)
@@ -458,6 +556,32 @@ def _wire_url(url: httpx2.URL) -> httpcore2.URL:
     return httpcore2.URL(
         scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
     )
+
+
+async def _read_consent(proxy: socket.socket, host: str) -> None:
+    """Read what a proxy answers to CONNECT, byte by byte: what follows belongs to the host."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        piece = await asyncio.get_running_loop().sock_recv(proxy, 1)
+        head += piece
+        if not piece or len(head) > MAX_TUNNEL_HEAD_BYTES:
+            raise SourceUnavailable("the proxy closed the connection; check egress_proxy")
+    status = head.split(b" ", 2)[1][:3].decode("ascii", "replace") if b" " in head else "?"
+    if status != "200":
+        raise SourceUnavailable(f"the proxy refused a tunnel to {host} (HTTP status {status})")
+
+
+def _port(url: httpx2.URL) -> int:
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _reason(error: OSError) -> str:
+    """What went wrong, in words that an operator can act on."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with it ({error.reason or 'handshake failed'})"
+    return error.strerror or "no connection"
 
 
 def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:

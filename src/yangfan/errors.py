@@ -22,7 +22,8 @@
     │   │   └── SignatureInvalid
     │   ├── Forbidden
     │   │   ├── AppForbidden
-    │   │   └── ModelForbidden
+    │   │   ├── ModelForbidden
+    │   │   └── ContentRefused
     │   ├── NotFound
     │   │   ├── EndpointNotFound
     │   │   └── ModelNotFound
@@ -35,6 +36,7 @@
     │   │   └── TotalQuotaExceeded
     │   ├── Overloaded
     │   ├── EngineFailed
+    │   │   └── UpstreamFailed
     │   ├── ImageFailed
     │   └── InternalError
     ├── UnreachableError             the SDK got no usable answer
@@ -203,6 +205,10 @@ class ModelForbidden(Forbidden):
     """The key may not use the model."""
 
 
+class ContentRefused(Forbidden):
+    """The content was refused by moderation."""
+
+
 class NotFound(RefusedError):
     """There is no such thing."""
 
@@ -259,6 +265,10 @@ class EngineFailed(RefusedError):
 
 class ImageFailed(RefusedError):
     """The model drew no usable picture, or ran out of memory while drawing."""
+
+
+class UpstreamFailed(EngineFailed):
+    """Somebody else's server, which this platform asked on the caller's behalf, failed or refused the platform."""
 
 
 class InternalError(RefusedError):

@@ -50,6 +50,10 @@ NATIVE = "llama_cpp native"
 
 @pytest.fixture(params=[*extensions.names(PACKAGE), NATIVE], scope="module")
 def variant(request: pytest.FixtureRequest) -> str:
+    if request.param == "remote":
+        pytest.skip(
+            "remote: the model is somebody else's; test_remote.py asks it what can be asked"
+        )
     return request.param
 
 

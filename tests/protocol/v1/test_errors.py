@@ -24,6 +24,8 @@ DOCUMENTED = {
 
 MERGED: dict[type[errors.RefusedError], type[errors.RefusedError]] = {
     errors.Overloaded: errors.EngineFailed,
+    errors.UpstreamFailed: errors.EngineFailed,
+    errors.ContentRefused: errors.Forbidden,
     errors.EndpointNotFound: errors.ModelNotFound,
     errors.NotFound: errors.ModelNotFound,
     errors.AppForbidden: errors.Forbidden,

@@ -16,7 +16,9 @@ from yangfan.engines.wire.errors import refusal
 from yangfan.errors import EngineFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
+
+    from yangfan.errors import RefusedError
 
 HIGH_WATER_BYTES = 64 * 1024
 """A stream whose reader is this far behind stops reading from the child until the reader has caught up."""
@@ -162,7 +164,9 @@ class Pool:
         """Send a JSON body; return status and body of the reply."""
         return await self._exchange(self._post(path, body))
 
-    async def stream(self, path: str, body: bytes) -> AsyncGenerator[bytes]:
+    async def stream(
+        self, path: str, body: bytes, refuse: Callable[[int, bytes], RefusedError] = refusal
+    ) -> AsyncGenerator[bytes]:
         """Send a JSON body; yield the data of each server-sent event of the reply as it comes.
 
         Comments (keep-alive pings) are dropped, and so is every field but `data`.
@@ -173,7 +177,7 @@ class Pool:
         status, connection = await self._send(self._post(path, body))
         try:
             if status != 200:
-                raise refusal(status, await connection.body())
+                raise refuse(status, await connection.body())
             rest = b""
             while piece := await connection.chunk():
                 *events, rest = (rest + piece).split(b"\n\n")

@@ -59,9 +59,9 @@ TABLE: tuple[Row, ...] = (
     Row(401, "invalid_iam_token", _BAD, errors.BearerInvalid, "IAM Certification failed"),
     Row(401, "invalid_iam_token", _BAD, errors.Unauthenticated, "IAM Certification failed"),
     Row(401, "no_parameter_permission", _DENIED, errors.Forbidden),
-    Row(403, "system_unsafe", _UNSAFE, errors.Forbidden),
-    Row(403, "user_setting_unsafe", _UNSAFE, errors.Forbidden),
-    Row(403, "functions_unsafe", _UNSAFE, errors.Forbidden),
+    Row(403, "system_unsafe", _UNSAFE, errors.ContentRefused),
+    Row(403, "user_setting_unsafe", _UNSAFE, errors.ContentRefused),
+    Row(403, "functions_unsafe", _UNSAFE, errors.ContentRefused),
     Row(
         403,
         "account_overdue",
@@ -104,6 +104,7 @@ TABLE: tuple[Row, ...] = (
     Row(429, "cluster_tpm_rate_limit_exceeded", _RATE, errors.TokenRateLimited),
     Row(500, "internal_error", _INTERNAL, errors.InternalError, "Internal error"),
     Row(500, "dispatch_internal_error", _INTERNAL, errors.EngineFailed, "Internal error"),
+    Row(500, "dispatch_internal_error", _INTERNAL, errors.UpstreamFailed, "Upstream error"),
     Row(500, "image_generation_interal_error", _INTERNAL, errors.ImageFailed),
 )
 

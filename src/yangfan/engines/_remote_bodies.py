@@ -1,0 +1,519 @@
+"""The engine vocabulary and what OpenAI-shaped clouds speak, each into the other. Writing is plain, reading is liberal.
+
+Sources: https://platform.openai.com/docs/api-reference/chat and specification C.2 to C.6 for Baidu's own v2 cloud.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import msgspec
+
+from yangfan import errors
+from yangfan.engines.base import (
+    Answer,
+    ChatReply,
+    ChatRequest,
+    CompletionRequest,
+    Delta,
+    Finish,
+    FunctionCall,
+    ImageRequest,
+    Message,
+    Sampling,
+    Usage,
+)
+from yangfan.engines.wire.calling import NAMED_FUNCTION
+from yangfan.engines.wire.reasoning import ReasoningSplitter
+from yangfan.errors import EngineFailed, RefusedError, UpstreamFailed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+Dialect = Literal["openai", "qianfan"]
+"""openai: any server of that shape; qianfan: Baidu's v2 cloud, or another Yangfan."""
+
+_HAN = re.compile("[\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_WORD = re.compile(r"[^\s\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
+MAX_LOG_CHARS = 500
+
+
+def estimate_tokens(text: str) -> int:
+    """Qianfan's documented rough rule, for models whose tokenizer is elsewhere: Han characters + 1.3 · words (B.10)."""
+    return round(len(_HAN.findall(text)) + 1.3 * len(_WORD.findall(text)))
+
+
+def text_of(messages: Sequence[Message]) -> str:
+    """All text of a conversation."""
+    parts: list[str] = []
+    for message in messages:
+        content = message.content
+        if isinstance(content, str):
+            parts.append(content)
+        else:
+            parts += [part.text or "" for part in content or ()]
+        parts += [f"{call.name} {call.arguments}" for call in message.function_calls]
+    return "\n".join(parts)
+
+
+# ---- out
+
+
+def chat_body(model: str, request: ChatRequest, dialect: Dialect, *, stream: bool) -> bytes:
+    """The JSON body that asks an upstream for `request`."""
+    body = _generation(model, request.sampling, dialect, n=request.n, stream=stream)
+    body["messages"] = [_message(message) for message in request.messages]
+    if request.tools:
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": tool.parameters or {"type": "object", "properties": {}},
+                },
+            }
+            for tool in request.tools
+        ]
+        choice = request.tool_choice
+        if choice is not None and choice.startswith(NAMED_FUNCTION):
+            name = choice.removeprefix(NAMED_FUNCTION)
+            body["tool_choice"] = {"type": "function", "function": {"name": name}}
+        elif choice is not None:
+            body["tool_choice"] = choice
+        if request.parallel_tool_calls is not None:
+            body["parallel_tool_calls"] = request.parallel_tool_calls
+    if request.response_format is not None:
+        body["response_format"] = request.response_format
+    if request.logprobs:
+        body["logprobs"] = True
+        if request.top_logprobs is not None:
+            body["top_logprobs"] = request.top_logprobs
+    if request.enable_thinking is not None:
+        body["enable_thinking"] = request.enable_thinking
+    return msgspec.json.encode(body)
+
+
+def completion_body(
+    model: str, request: CompletionRequest, dialect: Dialect, *, stream: bool
+) -> bytes:
+    """The JSON body that asks an upstream to go on from a text."""
+    body = _generation(model, request.sampling, dialect, n=request.n, stream=stream)
+    body["prompt"] = request.prompt
+    if request.logprobs is not None:
+        body["logprobs"] = request.logprobs
+    if request.echo:
+        body["echo"] = True
+    return msgspec.json.encode(body)
+
+
+def images_body(model: str, request: ImageRequest, dialect: Dialect) -> bytes:
+    """The JSON body that asks an upstream for pictures."""
+    body: dict[str, Any] = {
+        "model": model,
+        "prompt": request.prompt,
+        "n": request.n,
+        "size": f"{request.width}x{request.height}",
+    }
+    if dialect == "qianfan":
+        reference = request.reference
+        data = None if reference is None else base64.b64encode(reference).decode("ascii")
+        wanted: dict[str, Any] = {
+            "negative_prompt": request.negative_prompt or None,
+            "steps": request.steps,
+            "guidance": request.guidance_scale,
+            "seed": request.seed,
+            "refer_image": None if data is None else f"data:image/png;base64,{data}",
+        }
+        body.update((key, value) for key, value in wanted.items() if value is not None)
+    else:
+        body["response_format"] = "b64_json"
+    return msgspec.json.encode(body)
+
+
+def _generation(
+    model: str, sampling: Sampling, dialect: Dialect, *, n: int, stream: bool
+) -> dict[str, Any]:
+    longest = "max_completion_tokens" if dialect == "qianfan" else "max_tokens"
+    fields: dict[str, Any] = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        longest: sampling.max_output_tokens,
+        "seed": sampling.seed,
+        "stop": list(sampling.stop) or None,
+        "logit_bias": sampling.logit_bias,
+        "n": n if n > 1 else None,
+    }
+    if dialect == "qianfan":
+        ernie = model.casefold().startswith("ernie")
+        fields["penalty_score" if ernie else "repetition_penalty"] = sampling.repetition_penalty
+    if stream:
+        fields["stream"] = True
+        fields["stream_options"] = {"include_usage": True}
+    return {"model": model, **{key: value for key, value in fields.items() if value is not None}}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    content: Any = message.content
+    if content is not None and not isinstance(content, str):
+        content = [
+            {"type": "text", "text": part.text or ""}
+            if part.image_url is None
+            else {
+                "type": "image_url",
+                "image_url": {"url": part.image_url}
+                | ({} if part.detail is None else {"detail": part.detail}),
+            }
+            for part in message.content or ()
+            if not isinstance(part, str)
+        ]
+    written: dict[str, Any] = {"role": message.role, "content": content}
+    if message.function_calls:
+        written["tool_calls"] = [
+            {
+                "id": call.id or f"call_{position}",
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for position, call in enumerate(message.function_calls)
+        ]
+    if message.tool_call_id is not None:
+        written["tool_call_id"] = message.tool_call_id
+    elif message.name is not None:
+        written["name"] = message.name
+    return written
+
+
+# ---- in
+
+
+class Failure(msgspec.Struct, omit_defaults=True):
+    """Why there is no answer: what the child found, or what the upstream said (`status` is then its HTTP status)."""
+
+    message: str
+    status: int = 0
+    code: str = ""
+    retry_after_seconds: float | None = None
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class _Call(msgspec.Struct):
+    function: _Function = msgspec.field(default_factory=_Function)
+    id: str | None = None
+    index: int | None = None
+
+
+class _Output(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    message: _Output | None = None
+    delta: _Output | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    flag: int | None = None
+    logprobs: dict[str, Any] | None = None
+
+    @property
+    def output(self) -> _Output:
+        if self.text is not None:
+            return _Output(content=self.text)
+        return self.delta or self.message or _Output()
+
+
+class _Cached(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _Cached | None = None
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: msgspec.Raw | None = None
+    yangfan_failure: Failure | None = None
+
+
+_decode_completion = msgspec.json.Decoder(_Completion).decode
+
+
+def read_completion(data: bytes) -> _Completion:
+    """A whole reply or an event.
+
+    Raises:
+        RefusedError: It tells of an error.
+        UpstreamFailed: It is none.
+    """
+    try:
+        read = _decode_completion(data)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise UpstreamFailed(f"it sent something that is no completion: {error}") from error
+    if read.yangfan_failure is not None:
+        raise refusal_of(read.yangfan_failure)
+    if read.error is not None and bytes(read.error) != b"null":
+        raise refusal_of(failure_of(200, data))
+    return read
+
+
+def read_reply(data: bytes, prompt: str) -> ChatReply:
+    """The answers in a whole reply; `prompt` is what to estimate its tokens by where the upstream does not count."""
+    read = read_completion(data)
+    if not read.choices:
+        raise UpstreamFailed("its reply has no answer")
+    answers = tuple(_answer(choice) for choice in sorted(read.choices, key=lambda item: item.index))
+    written = "\n".join(answer.reasoning + answer.text for answer in answers)
+    estimate = Usage(estimate_tokens(prompt), estimate_tokens(written))
+    return ChatReply(answers, _usage(read.usage) or estimate)
+
+
+class StreamReader:
+    """Turns the events of one stream into deltas; a finish is held back until the usage behind it has come."""
+
+    def __init__(self, answers: int, prompt: str) -> None:
+        """Expect this many answers to `prompt`."""
+        self._unfinished = set(range(answers))
+        self._answers = answers
+        self._calls: list[list[FunctionCall]] = [[] for _ in range(answers)]
+        self._places: list[dict[int, int]] = [{} for _ in range(answers)]
+        self._splitters = [ReasoningSplitter() for _ in range(answers)]
+        self._held: list[Delta] = []
+        self._prompt_tokens = estimate_tokens(prompt)
+        self._written = 0.0
+        self._counted: Usage | None = None
+
+    def read(self, data: bytes) -> list[Delta]:
+        """The deltas that an event's data completes."""
+        chunk = read_completion(data)
+        self._counted = _usage(chunk.usage) or self._counted
+        deltas: list[Delta] = []
+        for choice in chunk.choices or ():
+            if choice.index not in self._unfinished:
+                if 0 <= choice.index < self._answers:
+                    continue  # some servers send an empty piece behind the end
+                raise UpstreamFailed("its stream has more answers than were asked for")
+            delta = self._delta(choice)
+            if delta is not None and delta.finish is not None:
+                self._held.append(delta)
+            elif delta is not None:
+                deltas.append(delta)
+        return deltas
+
+    def end(self) -> list[Delta]:
+        """The last deltas, once the stream is over. Raises UpstreamFailed when it broke off."""
+        if self._unfinished:
+            raise UpstreamFailed("its stream ended in the middle of the answer")
+        usage = self._counted or self._estimate()
+        self._held[-1] = msgspec.structs.replace(self._held[-1], usage=usage)
+        return self._held
+
+    def _estimate(self) -> Usage:
+        return Usage(self._prompt_tokens, round(self._written))
+
+    def _delta(self, choice: _Choice) -> Delta | None:
+        output, index, last = choice.output, choice.index, choice.finish_reason is not None
+        for call in output.tool_calls or ():
+            self._add_call(index, call)
+        text = output.content or ""
+        thought = output.reasoning_content or output.reasoning or ""
+        if choice.text is None:
+            split, text = self._splitters[index].split(text, last=last)
+            thought += split
+        self._written += estimate_tokens(thought + text)
+        if not last:
+            if not (text or thought or choice.logprobs):
+                return None
+            usage = self._counted or self._estimate()
+            return Delta(text, index, thought, logprobs=choice.logprobs, usage=usage)
+        self._unfinished.discard(index)
+        calls = tuple(self._calls[index])
+        return Delta(
+            text,
+            index,
+            thought,
+            calls,
+            choice.logprobs,
+            _finish(choice, called=bool(calls)),
+        )
+
+    def _add_call(self, index: int, fragment: _Call) -> None:
+        """OpenAI sends a call in fragments of its arguments, Qianfan whole, each perhaps with index 0 or none."""
+        calls, places = self._calls[index], self._places[index]
+        key = fragment.index if fragment.index is not None else -1
+        place = places.get(key)
+        begins = place is None or (
+            bool(fragment.id) and bool(calls[place].id) and fragment.id != calls[place].id
+        )
+        arguments = _arguments(fragment)
+        if begins:
+            places[key] = len(calls)
+            calls.append(FunctionCall(fragment.function.name or "", arguments, fragment.id or ""))
+            return
+        assert place is not None
+        known = calls[place]
+        calls[place] = FunctionCall(
+            known.name or fragment.function.name or "",
+            known.arguments + arguments,
+            known.id or fragment.id or "",
+        )
+
+
+async def read_stream(
+    events: AsyncGenerator[bytes], answers: int, prompt: str
+) -> AsyncGenerator[Delta]:
+    """The deltas of a stream of `answers` answers; closing it closes `events`."""
+    reader = StreamReader(answers, prompt)
+    try:
+        async for data in events:
+            if data.strip() == b"[DONE]":
+                break
+            for delta in reader.read(data):
+                yield delta
+        for delta in reader.end():
+            yield delta
+    finally:
+        await events.aclose()
+
+
+def _answer(choice: _Choice) -> Answer:
+    output = choice.output
+    calls = tuple(
+        FunctionCall(call.function.name or "", _arguments(call), call.id or "")
+        for call in output.tool_calls or ()
+    )
+    thought, text = output.reasoning_content or output.reasoning or "", output.content or ""
+    if choice.text is None:
+        split, text = ReasoningSplitter().split(text, last=True)
+        thought += split
+    finish = _finish(choice, called=bool(calls))
+    return Answer(text, finish, choice.index, thought, calls, choice.logprobs)
+
+
+def _arguments(call: _Call) -> str:
+    arguments = call.function.arguments
+    if arguments is None or isinstance(arguments, str):
+        return arguments or ""
+    return msgspec.json.encode(arguments).decode()
+
+
+def _finish(choice: _Choice, *, called: bool) -> Finish:
+    if (choice.flag or 0) >= 2 or choice.finish_reason == "content_filter":
+        return Finish.CONTENT_FILTER
+    if choice.finish_reason == "length":
+        return Finish.LENGTH
+    return Finish.FUNCTION_CALL if called else Finish.NATURAL
+
+
+def _usage(counts: _Usage | None) -> Usage | None:
+    if counts is None or not (counts.prompt_tokens or counts.completion_tokens):
+        return None
+    details = counts.prompt_tokens_details
+    cached = details.cached_tokens if details is not None else 0
+    return Usage(counts.prompt_tokens or 0, counts.completion_tokens or 0, cached or 0)
+
+
+# ---- what went wrong
+
+
+class _Detail(msgspec.Struct):
+    message: str | None = None
+    code: str | int | None = None
+    type: str | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Detail | str | None = None
+    message: str | None = None
+    detail: Any = None
+
+
+_decode_error = msgspec.json.Decoder(_ErrorBody).decode
+
+
+def failure_of(status: int, body: bytes, retry_after: str | None = None) -> Failure:
+    """What an upstream's refusal says."""
+    seconds = (
+        float(retry_after)
+        if retry_after and re.fullmatch(r"\d{1,6}(\.\d+)?", retry_after)
+        else None
+    )
+    try:
+        read = _decode_error(body)
+    except (msgspec.DecodeError, ValueError):
+        shown = "" if body.lstrip()[:1] == b"<" else body.decode("utf-8", "replace").strip()
+        return Failure(shown[:MAX_LOG_CHARS] or "no reason given", status, "", seconds)
+    detail = read.error
+    if isinstance(detail, _Detail):
+        code = "" if detail.code is None else str(detail.code)
+        text = detail.message or detail.type or code
+        return Failure(
+            text[:MAX_LOG_CHARS] or "no reason given", status, code or detail.type or "", seconds
+        )
+    text = detail or read.message or (read.detail if isinstance(read.detail, str) else "")
+    return Failure(text[:MAX_LOG_CHARS] or "no reason given", status, "", seconds)
+
+
+def refusal_of(failure: Failure) -> RefusedError:
+    """The exception that a failure means: the upstream's code decides, then its HTTP status."""
+    name = _codes().get(failure.code)
+    if name is None:
+        name = _by_status(failure)
+    kind = cast("type[RefusedError]", getattr(errors, name))
+    text = failure.message
+    if issubclass(kind, EngineFailed):
+        if failure.status in {401, 402, 403} or failure.code in {
+            "account_overdue",
+            "insufficient_quota",
+        }:
+            text = (
+                f"it refused this server's own key or account (HTTP status {failure.status}: {text}); whoever runs this server"
+                " must renew the key of that upstream"
+            )
+        elif failure.status:
+            text = f"it answered with HTTP status {failure.status}: {text}"
+        return UpstreamFailed(text)
+    return kind(text, retry_after_seconds=failure.retry_after_seconds)
+
+
+def _by_status(failure: Failure) -> str:
+    text, status = failure.message.casefold(), failure.status
+    if status in {400, 413, 422} and any(
+        sign in text
+        for sign in ("context length", "context size", "too many tokens", "prompt tokens too long")
+    ):
+        return "ContextTooLong"
+    if status == 429:
+        return "RateLimited"
+    if status == 503:
+        return "Overloaded"
+    if status == 404 and "model" in text:
+        return "ModelNotFound"
+    return "Invalid" if status in {400, 409, 413, 415, 422} else "UpstreamFailed"
+
+
+def _codes() -> Mapping[str, str]:
+    if not _CODES:
+        raw = resources.files("yangfan.engines").joinpath("_upstream_errors.toml").read_bytes()
+        _CODES.update(msgspec.toml.decode(raw, type=dict[str, dict[str, str]])["codes"])
+    return _CODES
+
+
+_CODES: dict[str, str] = {}

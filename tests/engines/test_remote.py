@@ -1,0 +1,331 @@
+"""The remote engine over its real child, against the real server of somebody else: our own echo engine's, and one that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yangfan.engines import remote
+from yangfan.engines.base import ChatRequest, Delta, EngineSpec, Finish, Message, Sampling, Tool
+from yangfan.errors import (
+    ContentRefused,
+    ContextTooLong,
+    Invalid,
+    ModelNotFound,
+    RequestRateLimited,
+    UpstreamFailed,
+)
+
+pytestmark = pytest.mark.asyncio
+
+SECRET = "sk-canary-0123456789abcdef"
+HELLO = ChatRequest((Message("user", "hello 世界"),))
+
+
+class Upstream:
+    """Answers every request with the same bytes and remembers what it was asked."""
+
+    def __init__(self, answer: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> None:
+        self.answer = answer
+        self.requests: list[tuple[str, dict[str, str], Any]] = []
+        self.left = asyncio.Event()
+        self.url = ""
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                line, *fields = head.strip().split("\r\n")
+                headers = {
+                    name.lower(): value
+                    for name, _, value in (field.partition(": ") for field in fields)
+                }
+                body = await reader.readexactly(int(headers.get("content-length", "0")))
+                self.requests.append((line, headers, json.loads(body or b"{}")))
+                await self.answer(writer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self.left.set()
+        finally:
+            writer.close()
+
+
+def whole(body: Any, status: int = 200, *fields: str) -> bytes:
+    data = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+    head = "".join(f"{field}\r\n" for field in fields)
+    return (
+        f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n{head}\r\n"
+    ).encode() + data
+
+
+def stream(*events: Any, done: bool = True, end: str = "\n\n") -> bytes:
+    lines = "".join(f"data: {json.dumps(event)}{end}" for event in events)
+    body = (lines + (f"data: [DONE]{end}" if done else "")).encode()
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + (b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+    )
+
+
+def piece(finish: str | None = None, **delta: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+@asynccontextmanager
+async def upstream(
+    folder: Path, answer: bytes | Callable[[asyncio.StreamWriter], Awaitable[None]], **options: Any
+) -> AsyncGenerator[tuple[remote.RemoteEngine, Upstream]]:
+    async def always(writer: asyncio.StreamWriter) -> None:
+        assert isinstance(answer, bytes)
+        writer.write(answer)
+
+    other = Upstream(always if isinstance(answer, bytes) else answer)
+    server = await asyncio.start_server(other.accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    given = {
+        "base_url": f"http://127.0.0.1:{port}/v2",
+        "secret": SECRET,
+        "allow": ("127.0.0.1",),
+        **options,
+    }
+    engine = remote.create(EngineSpec("far", options=given), folder)
+    assert SECRET not in repr(engine) + repr(engine.spec)
+    await engine.start()
+    try:
+        yield engine, other
+    finally:
+        await engine.stop()
+        server.close()
+
+
+async def collect(engine: remote.RemoteEngine, request: ChatRequest = HELLO) -> list[Delta]:
+    async with aclosing(engine.chat_stream(request)) as deltas:
+        return [delta async for delta in deltas]
+
+
+async def test_a_request_goes_out_in_plain_fields_with_the_key(tmp_path: Path) -> None:
+    answer = whole(
+        {
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"content": "<think>hm</think>hi"},
+                    "finish_reason": "normal",
+                }
+            ],
+            "usage": {
+                "prompt_tokens": 5,
+                "completion_tokens": 7,
+                "prompt_tokens_details": {"cached_tokens": 2},
+            },
+        }
+    )
+    request = ChatRequest(
+        (Message("user", "hello"),),
+        Sampling(
+            temperature=0.5, max_output_tokens=9, repetition_penalty=1.1, top_k=3, stop=("x",)
+        ),
+        tools=(Tool("f"),),
+        tool_choice="function:f",
+    )
+    async with upstream(tmp_path, answer, dialect="qianfan") as (engine, other):
+        model = engine.for_model("ernie-4.0-8k", frozenset({"chat"}))
+        reply = await model.chat(request)
+        await model.chat(request)
+    found = reply.answers[0]
+    assert (found.text, found.reasoning, found.finish) == ("hi", "hm", Finish.NATURAL)
+    assert (
+        reply.usage.prompt_tokens,
+        reply.usage.completion_tokens,
+        reply.usage.cached_tokens,
+    ) == (5, 7, 2)
+    line, headers, body = other.requests[0]
+    assert line == "POST /v2/chat/completions HTTP/1.1"
+    assert headers["authorization"] == f"Bearer {SECRET}"
+    assert body == {
+        "model": "ernie-4.0-8k",
+        "messages": [{"role": "user", "content": "hello"}],
+        "temperature": 0.5,
+        "max_completion_tokens": 9,
+        "penalty_score": 1.1,
+        "stop": ["x"],
+        "tools": [
+            {
+                "type": "function",
+                "function": {
+                    "name": "f",
+                    "description": "",
+                    "parameters": {"type": "object", "properties": {}},
+                },
+            }
+        ],
+        "tool_choice": {"type": "function", "function": {"name": "f"}},
+    }
+
+
+async def test_a_stream_keeps_its_pieces_and_its_usage(tmp_path: Path) -> None:
+    events: tuple[Any, ...] = (
+        piece(role="assistant"),
+        piece(reasoning_content="hm"),
+        piece(content="he"),
+        piece(content="llo"),
+        piece("stop"),
+        {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}},
+    )
+    for end in ("\n\n", "\r\n\r\n"):
+        async with upstream(tmp_path, stream(*events, end=end)) as (engine, _):
+            deltas = await collect(engine)
+        assert [delta.text for delta in deltas] == ["", "he", "llo", ""]
+        assert deltas[0].reasoning == "hm"
+        assert (deltas[-1].finish, deltas[-1].usage) == (Finish.NATURAL, remote.Usage(3, 4))
+
+
+async def test_calls_come_whole_or_in_fragments(tmp_path: Path) -> None:
+    def call(index: int | None, **fields: Any) -> dict[str, Any]:
+        return {"index": index, **fields}
+
+    fragments = (
+        piece(tool_calls=[call(0, id="a", function={"name": "f", "arguments": ""})]),
+        piece(tool_calls=[call(0, function={"arguments": '{"x"'})]),
+        piece(tool_calls=[call(0, function={"arguments": ":1}"})]),
+        piece(tool_calls=[call(1, id="b", function={"name": "g", "arguments": "{}"})]),
+        piece("tool_calls"),
+    )
+    together = (
+        piece(tool_calls=[call(None, id="a", function={"name": "f", "arguments": '{"x":1}'})]),
+        piece(tool_calls=[call(None, id="b", function={"name": "g", "arguments": {}})]),
+        piece("stop"),
+    )
+    for events in (fragments, together):
+        async with upstream(tmp_path, stream(*events)) as (engine, _):
+            last = (await collect(engine))[-1]
+        found = [(made.name, made.arguments, made.id) for made in last.function_calls]
+        assert found == [("f", '{"x":1}', "a"), ("g", "{}", "b")]
+        assert last.finish is Finish.FUNCTION_CALL
+
+
+async def test_tokens_are_estimated_where_the_upstream_does_not_count(tmp_path: Path) -> None:
+    async with upstream(tmp_path, stream(piece(content="你好 you"), piece("stop"))) as (engine, _):
+        last = (await collect(engine))[-1]
+    assert last.usage == remote.Usage(3, 3)  # hello 世界; 你好 you
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (401, {"code": "invalid_iam_token", "message": "IAM Certification failed"}, UpstreamFailed),
+        (403, {"code": "account_overdue", "message": "overdue"}, UpstreamFailed),
+        (403, {"code": "system_unsafe", "message": "unsafe"}, ContentRefused),
+        (401, {"code": "invalid_model", "message": "no such model"}, ModelNotFound),
+        (400, {"code": "tokens_too_long", "message": "Prompt tokens too long"}, ContextTooLong),
+        (400, {"code": "new_code", "message": "maximum context length is 9"}, ContextTooLong),
+        (400, {"code": "invalid_argument", "message": "top_p"}, Invalid),
+        (429, {"code": "rpm_rate_limit_exceeded", "message": "RPM"}, RequestRateLimited),
+        (500, {"code": "internal_error", "message": "boom"}, UpstreamFailed),
+    ],
+)
+async def test_a_refusal_keeps_its_meaning(
+    tmp_path: Path, status: int, error: dict[str, str], kind: type[Exception]
+) -> None:
+    answer = whole(
+        {"error": {**error, "message": f"{error['message']} {SECRET}"}}, status, "Retry-After: 7"
+    )
+    async with upstream(tmp_path, answer) as (engine, _):
+        for asking in (engine.chat(HELLO), collect(engine)):
+            with pytest.raises(kind) as caught:
+                await asking
+            assert type(caught.value) is kind
+            assert error["message"] in str(caught.value)
+            assert SECRET not in str(caught.value)
+            if kind is RequestRateLimited:
+                assert caught.value.retry_after_seconds == 7  # type: ignore[attr-defined]
+            if status in {401, 403} and kind is UpstreamFailed:
+                assert "the upstream far failed" in str(caught.value)
+                assert "renew the key" in str(caught.value)
+
+
+CUT = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+FIRST = b"data: " + json.dumps(piece(content="he")).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"", b"zz\r\nnonsense", b"9\r\ndata: {{{\r\n", b"0\r\n\r\n"],
+    ids=["cut", "malformed chunk", "wrong json", "early end"],
+)
+async def test_a_stream_that_breaks_is_never_a_clean_end(tmp_path: Path, tail: bytes) -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(CUT + b"%x\r\n%b\r\n" % (len(FIRST), FIRST) + tail)
+        await writer.drain()
+        writer.close()
+
+    texts: list[str] = []
+
+    async def listen(engine: remote.RemoteEngine) -> None:
+        async with aclosing(engine.chat_stream(HELLO)) as deltas:
+            async for delta in deltas:
+                texts.append(delta.text)  # noqa: PERF401 - what came before the error counts
+
+    async with upstream(tmp_path, answer) as (engine, _):
+        with pytest.raises(UpstreamFailed, match="the upstream far failed"):
+            await listen(engine)
+    assert texts == ["he"]
+
+
+async def test_silence_ends_at_the_timeout(tmp_path: Path) -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(CUT + b"%x\r\n%b\r\n" % (len(FIRST), FIRST))
+
+    async with upstream(tmp_path, answer, idle_timeout_seconds=0.2) as (engine, _):
+        with pytest.raises(UpstreamFailed, match="too long"):
+            await collect(engine)
+
+    async def nothing(writer: asyncio.StreamWriter) -> None:
+        del writer
+
+    async with upstream(tmp_path, nothing, first_byte_timeout_seconds=0.2) as (engine, _):
+        with pytest.raises(UpstreamFailed, match="too long"):
+            await engine.chat(HELLO)
+
+
+async def test_leaving_closes_the_upstream_request(tmp_path: Path) -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(CUT + b"%x\r\n%b\r\n" % (len(FIRST), FIRST))
+
+    async with upstream(tmp_path, answer) as (engine, other):
+        async with aclosing(engine.chat_stream(HELLO)) as deltas:
+            await anext(deltas)
+        async with asyncio.timeout(10):
+            await other.left.wait()
+
+
+async def test_a_redirect_is_not_followed_and_gzip_is_read(tmp_path: Path) -> None:
+    away = whole(b"", 302, "Location: http://169.254.169.254/")
+    async with upstream(tmp_path, away) as (engine, other):
+        with pytest.raises(UpstreamFailed, match="redirects"):
+            await engine.chat(HELLO)
+        assert len(other.requests) == 1
+    reply = json.dumps({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]})
+    zipped = whole(gzip.compress(reply.encode()), 200, "Content-Encoding: gzip")
+    async with upstream(tmp_path, zipped) as (engine, _):
+        assert (await engine.chat(HELLO)).answers[0].text == "hi"
+
+
+async def test_private_addresses_and_http_need_to_be_listed(tmp_path: Path) -> None:
+    async with upstream(tmp_path, b"", allow=()) as (engine, other):
+        with pytest.raises(UpstreamFailed, match="egress_allow"):
+            await engine.chat(HELLO)
+        assert other.requests == []
+
+
+async def test_an_upstream_that_is_down_is_named(tmp_path: Path) -> None:
+    async with upstream(tmp_path, b"", base_url="http://127.0.0.1:9/v1") as (engine, _):
+        with pytest.raises(UpstreamFailed, match=r"the upstream far failed.*cannot be reached"):
+            await engine.chat(HELLO)
