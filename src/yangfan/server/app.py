@@ -170,7 +170,12 @@ def _mount(
 async def _services(
     settings: Settings, models: Models, home: Home, progress: Callable[[Progress], None] | None
 ) -> Services:
-    policy = ServicePolicy(settings.first_byte_timeout_seconds, settings.max_waiting)
+    policy = ServicePolicy(
+        settings.first_byte_timeout_seconds,
+        settings.max_waiting,
+        settings.max_waiting_per_key,
+        settings.max_wait_seconds,
+    )
     created, services = int(time.time()), list[Service]()
     for reference in settings.models:
         plan = await models.plan(reference, progress)

@@ -90,6 +90,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="Calls that may wait for a slot, per model; more are refused as overload.",
         ),
     ] = 512
+    max_waiting_per_key: Annotated[
+        int,
+        Meta(ge=0, description="Calls of one key that may wait for a slot, per model."),
+    ] = 128
+    max_wait_seconds: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Longest wait for a slot; a call that is expected to wait longer is refused at once.",
+        ),
+    ] = 60.0
     first_byte_timeout_seconds: Annotated[
         float,
         Meta(

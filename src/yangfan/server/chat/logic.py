@@ -59,14 +59,16 @@ class Chat:
             EngineFailed: The engine died repeatedly.
         """
         request = await self._prepared(target, request, meter)
-        return await booked(meter, target.service.chat(request))
+        return await booked(meter, target.service.chat(request, key=meter.key_id))
 
     async def stream(
         self, target: Target, request: ChatRequest, meter: Meter
     ) -> AsyncGenerator[Delta]:
         """Answers as they come; raises as `answer` does. What was generated until a caller leaves is booked."""
         request = await self._prepared(target, request, meter)
-        deltas = booked_stream(meter, target.service.stream(request), answers=request.n)
+        deltas = booked_stream(
+            meter, target.service.stream(request, key=meter.key_id), answers=request.n
+        )
         async with aclosing(deltas):
             async for delta in deltas:
                 yield delta

@@ -62,7 +62,7 @@ class Completions:
             EngineFailed: The engine died repeatedly.
         """
         requests = await self._prepared(target, requests, meter)
-        return await booked(meter, _complete_all(target, requests))
+        return await booked(meter, _complete_all(target, requests, meter.key_id))
 
     async def stream(
         self, target: Target, requests: Sequence[CompletionRequest], meter: Meter
@@ -70,7 +70,7 @@ class Completions:
         """Texts as they come, one prompt after the other; raises as `answer` does."""
         requests = await self._prepared(target, requests, meter)
         answers = sum(request.n for request in requests)
-        deltas = booked_stream(meter, _stream_all(target, requests), answers=answers)
+        deltas = booked_stream(meter, _stream_all(target, requests, meter.key_id), answers=answers)
         async with aclosing(deltas):
             async for delta in deltas:
                 yield delta
@@ -107,12 +107,14 @@ class Completions:
         )
 
 
-async def _complete_all(target: Target, requests: Sequence[CompletionRequest]) -> ChatReply:
+async def _complete_all(
+    target: Target, requests: Sequence[CompletionRequest], key: str
+) -> ChatReply:
     side_by_side = asyncio.Semaphore(max(target.service.size // requests[0].n, 1))
 
     async def complete(request: CompletionRequest) -> ChatReply:
         async with side_by_side:
-            return await target.service.complete(request)
+            return await target.service.complete(request, key=key)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -128,12 +130,12 @@ async def _complete_all(target: Target, requests: Sequence[CompletionRequest]) -
 
 
 async def _stream_all(
-    target: Target, requests: Sequence[CompletionRequest]
+    target: Target, requests: Sequence[CompletionRequest], key: str
 ) -> AsyncGenerator[Delta]:
     before, first = Usage(), 0
     for request in requests:
         usage = Usage()
-        async with aclosing(target.service.complete_stream(request)) as deltas:
+        async with aclosing(target.service.complete_stream(request, key=key)) as deltas:
             async for delta in deltas:
                 usage = delta.usage or usage
                 yield msgspec.structs.replace(

@@ -53,7 +53,7 @@ class Embeddings:
             counts = [await target.service.count_text_tokens(text) for text in checked]
             meter.reserve(target, sum(counts))
         await _check_tokens(target, checked, sizes)
-        reply = await target.service.embed(checked)
+        reply = await target.service.embed(checked, key=meter.key_id)
         meter.settle(reply.usage.prompt_tokens, 0)
         return reply
 

@@ -31,7 +31,7 @@ class Refusal(NamedTuple):
 
 
 def _v1(error: errors.RefusedError, answer_id: str) -> Refusal:
-    return Refusal(200, v1_errors.to_body(error, answer_id))
+    return Refusal(200, v1_errors.to_body(error, answer_id), _hints(error))
 
 
 def _v2(error: errors.RefusedError, answer_id: str) -> Refusal:

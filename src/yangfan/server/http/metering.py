@@ -36,6 +36,11 @@ class Meter(Protocol):
         """Whether `reserve` succeeded."""
         ...
 
+    @property
+    def key_id(self) -> str:
+        """Id of the caller's key, for turns in a queue."""
+        ...
+
     def answer_tokens(self, target: Metered, prompt_tokens: int) -> int | None:
         """How long answers may become where the caller does not say, so that others still fit; None while nothing limits them."""
         ...
@@ -72,6 +77,7 @@ class Unmetered:
 
     __slots__ = ("_headers",)
     reserved = True
+    key_id = ""
 
     def __init__(self, headers: tuple[Header, ...] = ()) -> None:
         self._headers = headers

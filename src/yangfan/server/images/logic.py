@@ -119,7 +119,7 @@ class Images:
             meter.reserve(target, size)
         except (TokenRateLimited, QuotaExceeded):
             meter.reserve(target, await target.service.count_text_tokens(styled.prompt))
-        reply = await target.service.generate_images(styled)
+        reply = await target.service.generate_images(styled, key=meter.key_id)
         meter.settle(reply.usage.prompt_tokens, 0)
         return reply
 

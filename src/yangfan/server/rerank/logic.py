@@ -85,9 +85,9 @@ class Rerank:
         query, documents = _checked_query(query), _checked_documents(documents, limits)
         meter.reserve(target, _most_tokens(target, query, documents))
         if "rerank" in target.service.kinds:
-            reply = await target.service.rerank(query, documents)
+            reply = await target.service.rerank(query, documents, key=meter.key_id)
         else:
-            reply = await _by_similarity(target, query, documents)
+            reply = await _by_similarity(target, query, documents, meter.key_id)
         meter.settle(reply.usage.prompt_tokens, 0)
         ranked = [
             Ranked(document, score, index)
@@ -103,9 +103,11 @@ def ranked_by(target: Target) -> tuple[Header, ...]:
     return named if "rerank" in target.service.kinds else (*named, BY_SIMILARITY)
 
 
-async def _by_similarity(target: Target, query: str, documents: Sequence[str]) -> RerankReply:
+async def _by_similarity(
+    target: Target, query: str, documents: Sequence[str], key: str
+) -> RerankReply:
     max_tokens = min(MAX_DOCUMENT_TOKENS, target.service.context_tokens)
-    reply = await target.service.embed([query, *documents], max_tokens=max_tokens)
+    reply = await target.service.embed([query, *documents], max_tokens=max_tokens, key=key)
     sought, *found = reply.vectors
     scores = tuple(sum(map(float.__mul__, sought, vector)) for vector in found)
     return RerankReply(scores, reply.usage)

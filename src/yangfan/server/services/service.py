@@ -11,6 +11,7 @@ import msgspec
 
 from yangfan.errors import EngineFailed, Overloaded
 from yangfan.server.models import InputLimits
+from yangfan.server.services.gate import Gate, GatePolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -40,10 +41,12 @@ ATTEMPTS = 4
 
 @dataclass(frozen=True, slots=True)
 class ServicePolicy:
-    """How long a call may wait for a running engine, and how many calls may wait for a slot."""
+    """How long a call may wait for a running engine; how many calls may wait for a slot, in all and of one key, and how long."""
 
     first_byte_timeout_seconds: float
     max_waiting: int
+    max_waiting_per_key: int = 128
+    max_wait_seconds: float = 60.0
 
 
 class Service:
@@ -55,6 +58,8 @@ class Service:
         policy: Waiting and overload.
         created: When it was published, seconds since the epoch.
         limits: What one call may bring, whichever name it uses.
+
+    Calls take turns by `key`, the id of the caller's key: see `yangfan.server.services.gate`.
     """
 
     def __init__(
@@ -71,7 +76,11 @@ class Service:
         self.created = created
         self.replica = replica
         self.policy = policy
-        self._in_flight = 0
+        self.gate = Gate(
+            name,
+            replica.engine.spec.slots,
+            GatePolicy(policy.max_waiting, policy.max_waiting_per_key, policy.max_wait_seconds),
+        )
 
     @property
     def kinds(self) -> frozenset[Kind]:
@@ -93,45 +102,47 @@ class Service:
         """Generations that run side by side."""
         return self.replica.engine.spec.slots
 
-    async def chat(self, request: ChatRequest) -> ChatReply:
+    async def chat(self, request: ChatRequest, *, key: str = "") -> ChatReply:
         """Whole answers of a conversation. An engine that dies is waited for and asked again: nothing was sent yet.
 
         Raises:
             Overloaded: Too many calls wait, or no engine came up in time.
             EngineFailed: Engines died under the call again and again.
         """
-        return await self._whole(lambda engine: engine.chat(request))
+        return await self._whole(lambda engine: engine.chat(request), key, request.n)
 
-    def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
+    def stream(self, request: ChatRequest, *, key: str = "") -> AsyncGenerator[Delta]:
         """Answers as they come. Before the first delta a dead engine is replaced; after it, EngineFailed ends the stream.
 
         Raises:
             Overloaded: Too many calls wait, or no engine came up in time.
             EngineFailed: The engine died after the first delta, or again and again before it.
         """
-        return self._streamed(lambda engine: engine.chat_stream(request))
+        return self._streamed(lambda engine: engine.chat_stream(request), key, request.n)
 
-    async def complete(self, request: CompletionRequest) -> ChatReply:
+    async def complete(self, request: CompletionRequest, *, key: str = "") -> ChatReply:
         """Whole continuations of a text; waits, tries again and raises as `chat` does."""
-        return await self._whole(lambda engine: engine.complete(request))
+        return await self._whole(lambda engine: engine.complete(request), key, request.n)
 
-    def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
+    def complete_stream(
+        self, request: CompletionRequest, *, key: str = ""
+    ) -> AsyncGenerator[Delta]:
         """Continuations as they come; waits, tries again and raises as `stream` does."""
-        return self._streamed(lambda engine: engine.complete_stream(request))
+        return self._streamed(lambda engine: engine.complete_stream(request), key, request.n)
 
     async def embed(
-        self, texts: Sequence[str], *, max_tokens: int | None = None
+        self, texts: Sequence[str], *, max_tokens: int | None = None, key: str = ""
     ) -> EmbeddingsReply:
         """One vector for each text, cut at `max_tokens`; waits, tries again and raises as `chat` does."""
-        return await self._whole(lambda engine: engine.embed(texts, max_tokens=max_tokens))
+        return await self._whole(lambda engine: engine.embed(texts, max_tokens=max_tokens), key)
 
-    async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
+    async def rerank(self, query: str, documents: Sequence[str], *, key: str = "") -> RerankReply:
         """How relevant each document is; waits, tries again and raises as `chat` does."""
-        return await self._whole(lambda engine: engine.rerank(query, documents))
+        return await self._whole(lambda engine: engine.rerank(query, documents), key)
 
-    async def generate_images(self, request: ImageRequest) -> ImagesReply:
+    async def generate_images(self, request: ImageRequest, *, key: str = "") -> ImagesReply:
         """So many pictures; waits, tries again and raises as `chat` does."""
-        return await self._whole(lambda engine: engine.generate_images(request))
+        return await self._whole(lambda engine: engine.generate_images(request), key, request.n)
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt under the model's own template."""
@@ -147,9 +158,11 @@ class Service:
         """How busy the engine is."""
         return await self.replica.engine.slots()
 
-    async def _whole(self, ask: Callable[[Engine], Awaitable[_ReplyT]]) -> _ReplyT:
+    async def _whole(
+        self, ask: Callable[[Engine], Awaitable[_ReplyT]], key: str, slots: int = 1
+    ) -> _ReplyT:
         """What `ask` gets from an engine that lives long enough to answer."""
-        self._admit()
+        ticket = await self.gate.enter(key, slots)
         try:
             deadline = self._deadline()
             for attempt in range(ATTEMPTS):
@@ -159,14 +172,14 @@ class Service:
                 except EngineFailed as error:
                     await self._died(error, attempt, deadline)
         finally:
-            self._in_flight -= 1
+            self.gate.leave(ticket)
         raise AssertionError("the last attempt raises")
 
     async def _streamed(
-        self, ask: Callable[[Engine], AsyncGenerator[Delta]]
+        self, ask: Callable[[Engine], AsyncGenerator[Delta]], key: str, slots: int
     ) -> AsyncGenerator[Delta]:
         """The deltas of `ask`, from an engine that lives long enough to begin."""
-        self._admit()
+        ticket = await self.gate.enter(key, slots)
         try:
             deadline, started = self._deadline(), False
             for attempt in range(ATTEMPTS):
@@ -181,16 +194,7 @@ class Service:
                 else:
                     return
         finally:
-            self._in_flight -= 1
-
-    def _admit(self) -> None:
-        room = self.replica.engine.spec.slots + self.policy.max_waiting
-        if self._in_flight >= room:
-            raise Overloaded(
-                f"{self.name} already has {self._in_flight} calls running or waiting; try again in a moment",
-                retry_after_seconds=1,
-            )
-        self._in_flight += 1
+            self.gate.leave(ticket)
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.policy.first_byte_timeout_seconds

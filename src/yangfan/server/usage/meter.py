@@ -62,6 +62,11 @@ class AccountMeter:
         self._held = self._prompt_tokens = self._completion_tokens = 0
         self.reserved = self._booked = False
 
+    @property
+    def key_id(self) -> str:
+        """Id of the caller's key."""
+        return self._account.key_id
+
     def answer_tokens(self, target: Metered, prompt_tokens: int) -> int | None:
         """How long answers may become where the caller does not say: a quarter of a minute's tokens, all of a quota's."""
         lane, quotas = self._lane_to(target), self._account.quotas

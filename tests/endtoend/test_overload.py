@@ -1,0 +1,62 @@
+"""One key floods a real server in both dialects: it is refused at once, and another key's calls go through."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tests.conftest import serving, wait_until
+from tests.server.conftest import Caller, Reply
+from tests.server.usage.conftest import Holder, granted
+
+FLOOD = 40
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Generator[Caller]:
+    """A server that answers one call at a time, each in about a fifth of a second."""
+    environ = {
+        "YANGFAN_SLOTS": "1",
+        "YANGFAN_MAX_WAITING_PER_KEY": "8",
+        "YANGFAN_ECHO_DELAY_SECONDS": "0.05",
+    }
+    with serving(tmp_path_factory.mktemp("busy"), environ=environ) as server:
+        yield Caller(server)
+
+
+def ask(holder: Holder, *, v1: bool) -> Reply:
+    return holder.v1("echo") if v1 else holder.v2()
+
+
+def said_no(reply: Reply) -> bool:
+    return "error" in reply.json or "error_code" in reply.json
+
+
+@pytest.mark.parametrize("v1", [False, True])
+def test_flooding_key_is_refused_and_the_other_is_served(busy: Caller, v1: bool):
+    greedy, modest = granted(busy), granted(busy)
+
+    def full() -> bool:
+        slots = busy.ask("GET", "/healthz").json["models"]["echo"]["slots"]
+        return slots["busy"] == slots["total"] == 1
+
+    with ThreadPoolExecutor(FLOOD) as pool:
+        flood = [pool.submit(ask, greedy, v1=v1) for _ in range(FLOOD)]
+        wait_until(full, "a full engine")
+        polite = [ask(modest, v1=v1) for _ in range(3)]
+        replies = [call.result() for call in flood]
+    assert not any(map(said_no, polite))
+    refused = [reply for reply in replies if said_no(reply)]
+    assert len(refused) >= FLOOD // 2
+    assert len(refused) < FLOOD
+    for reply in refused:
+        assert int(reply.headers["Retry-After"]) >= 1
+        if v1:
+            assert (reply.status, reply.json["error_code"]) == (200, 336100)
+            assert "this key already has 8 calls waiting" in reply.json["error_msg"]
+        else:
+            assert (reply.status, reply.json["error"]["code"]) == (
+                429,
+                "cluster_rate_limit_exceeded",
+            )
