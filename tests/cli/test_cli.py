@@ -32,6 +32,7 @@ def test_table_has_every_command():
         "models",
         "engines",
         "keys",
+        "memory",
         "usage",
         "sign",
         "doctor",

@@ -109,7 +109,6 @@ def test_function_turns_become_tool_turns():
         "disable_search",
         "enable_citation",
         "enable_trace",
-        "enable_system_memory",
         "user_setting",
     ],
 )

@@ -79,11 +79,13 @@ class ChatOptions(TypedDict, total=False):
     thinking_budget: int | None
     """v2: most tokens of reasoning."""
     enable_system_memory: bool | None
-    """v1: use a system memory; needs system_memory_id."""
+    """Put a system memory in front (Yangfan servers in v2); needs system_memory_id."""
     system_memory_id: str | None
-    """v1: which system memory."""
+    """Which system memory, ``sm-…``; see `client.memory`."""
     enable_user_memory: bool | None
-    """v1: use the user's memory."""
+    """Put a user memory in front (Yangfan servers in v2); needs user_memory_id."""
+    user_memory_id: str | None
+    """Which user memory, ``um-…``; by default user_id, if that is one."""
     user_setting: str | None
     """v1: old name of a persona."""
     user_id: str | None

@@ -588,3 +588,35 @@ class BearerToken:
     token: str = field(repr=False)
     created_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPair:
+    """What a user says, and what the system answers.
+
+    Attributes:
+        user: The user's words.
+        system: The system's.
+        id: Names the pair within a user memory; empty in a system memory.
+    """
+
+    user: str
+    system: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMemory:
+    """What a model is told before a conversation.
+
+    Attributes:
+        id: ``sm-…`` or ``um-…``.
+        app_id: The application that it belongs to.
+        description: For people; a user memory's is told to the model as well.
+        pairs: What it holds; empty in lists.
+    """
+
+    id: str
+    app_id: str
+    description: str
+    pairs: tuple[MemoryPair, ...] = ()

@@ -39,6 +39,9 @@ from yangfan.server.images import Images
 from yangfan.server.images import v1 as images_v1
 from yangfan.server.images import v2 as images_v2
 from yangfan.server.images.shelf import Shelf
+from yangfan.server.memory import Memory
+from yangfan.server.memory import v2 as memory_v2
+from yangfan.server.memory.store import MemoryStore
 from yangfan.server.models import Models
 from yangfan.server.reference import Reference
 from yangfan.server.rerank import Rerank
@@ -107,7 +110,8 @@ async def build(
         services = await _services(settings, models, home, progress)
         stack.push_async_callback(services.stop)
         await services.start()
-        chat = Chat(services, lenient=settings.lenient)
+        memory = Memory(MemoryStore(database))
+        chat = Chat(services, memory, lenient=settings.lenient)
         charge = Charge(ChargeStore(database), usage.lanes.limit_model)
         stack.push_async_callback(charge.stop)
         await charge.start()
@@ -121,6 +125,7 @@ async def build(
             *access_v1.routes(access),
             *access_v2.routes(access),
             *usage_v2.routes(usage),
+            *memory_v2.routes(memory),
             *charge_v2.routes(charge, lambda name: _served(services, name), model_rpm),
         ]
         yield _mount(settings, access, credentials, services, usage, listed, shelf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -25,6 +25,7 @@ from yangfan.protocol import presets
 from yangfan.server.chat import Chat
 from yangfan.server.chat.logic import DEFAULT_OUTPUT_TOKENS
 from yangfan.server.http import Unmetered
+from yangfan.server.memory import Memory
 from yangfan.server.services import Service, Services
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.service import ServicePolicy
@@ -76,7 +77,7 @@ async def chat(engine: Listening) -> AsyncGenerator[Chat]:
     service = Service("listening", replica, ServicePolicy(1.0, 8), created=0)
     services = Services([service], presets.load(), {})
     await services.start()
-    yield Chat(services)
+    yield Chat(services, cast("Memory", None))
     await services.stop()
 
 

@@ -10,6 +10,7 @@ from yangfan.client._async.completions import AsyncCompletions
 from yangfan.client._async.embeddings import AsyncEmbeddings
 from yangfan.client._async.images import AsyncImages
 from yangfan.client._async.keys import AsyncKeys
+from yangfan.client._async.memory import AsyncMemory
 from yangfan.client._async.models import AsyncModels
 from yangfan.client._async.rerank import AsyncRerank
 from yangfan.client._async.session import AsyncSession
@@ -64,6 +65,7 @@ class AsyncClient:
         tokens: Short-lived tokens for other programs.
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models in tokens a minute.
+        memory: What models are told before every conversation.
     """
 
     def __init__(  # noqa: PLR0913 - the client's settings, one argument each
@@ -118,6 +120,7 @@ class AsyncClient:
         self.tokens = AsyncTokens(self._session)
         self.usage = AsyncUsage(self._session)
         self.charge = AsyncCharge(self._session)
+        self.memory = AsyncMemory(self._session)
 
     @property
     def base_url(self) -> str:

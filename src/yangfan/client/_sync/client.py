@@ -11,6 +11,7 @@ from yangfan.client._sync.completions import Completions
 from yangfan.client._sync.embeddings import Embeddings
 from yangfan.client._sync.images import Images
 from yangfan.client._sync.keys import Keys
+from yangfan.client._sync.memory import Memory
 from yangfan.client._sync.models import Models
 from yangfan.client._sync.rerank import Rerank
 from yangfan.client._sync.session import Session
@@ -65,6 +66,7 @@ class Client:
         tokens: Short-lived tokens for other programs.
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models in tokens a minute.
+        memory: What models are told before every conversation.
     """
 
     def __init__(  # noqa: PLR0913 - the client's settings, one argument each
@@ -119,6 +121,7 @@ class Client:
         self.tokens = Tokens(self._session)
         self.usage = Usage(self._session)
         self.charge = Charge(self._session)
+        self.memory = Memory(self._session)
 
     @property
     def base_url(self) -> str:

@@ -138,9 +138,16 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     functions: list[Function] | None = None
     tool_choice: ToolChoice | None = None
     tools: list[dict[str, Any]] | None = None
-    enable_system_memory: bool | None = None
-    system_memory_id: str | None = None
-    enable_user_memory: bool | None = None
+    enable_system_memory: Annotated[
+        bool | None, Meta(description="Put a system memory in front; needs system_memory_id.")
+    ] = None
+    system_memory_id: Annotated[str | None, Meta(description="sm-…, see /v2/memory.")] = None
+    enable_user_memory: Annotated[
+        bool | None, Meta(description="Put a user memory in front; needs user_memory_id.")
+    ] = None
+    user_memory_id: Annotated[
+        str | None, Meta(description="um-…, see /v2/memory; by default user_id, if that is one.")
+    ] = None
     user_setting: str | None = None
     user_id: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
     extra_parameters: Annotated[

@@ -166,6 +166,16 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     metadata: dict[str, Any] | None = None
     preemptible: bool | None = None
     trace_number: int | None = None
+    enable_system_memory: Annotated[
+        bool | None, Meta(description="Put a system memory in front; needs system_memory_id.")
+    ] = None
+    system_memory_id: Annotated[str | None, Meta(description="sm-…, see /v2/memory.")] = None
+    enable_user_memory: Annotated[
+        bool | None, Meta(description="Put a user memory in front; needs user_memory_id.")
+    ] = None
+    user_memory_id: Annotated[
+        str | None, Meta(description="um-…, see /v2/memory; by default user, if that is one.")
+    ] = None
     extra_parameters: dict[str, Any] | None = None
 
 

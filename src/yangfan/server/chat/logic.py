@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from yangfan.errors import InvalidSystem
+from yangfan.server.chat.memories import told
 from yangfan.server.services import (
     booked,
     booked_stream,
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from yangfan.engines.base import ChatReply, ChatRequest, Delta, Message
+    from yangfan.server.chat.memories import Wanted
     from yangfan.server.http import Meter
+    from yangfan.server.memory import Memory
     from yangfan.server.services import Services, Target
 
 DEFAULT_OUTPUT_TOKENS = 2048
@@ -36,16 +39,32 @@ class Chat:
 
     Args:
         services: What is served.
+        memory: What can be put in front of a conversation.
         lenient: Whether every call is treated as one with a lenient key.
     """
 
-    def __init__(self, services: Services, *, lenient: bool = False) -> None:
+    def __init__(self, services: Services, memory: Memory, *, lenient: bool = False) -> None:
         self._services = services
+        self._memory = memory
         self.lenient = lenient
 
     def target(self, name: str) -> Target:
         """What `name` means here. Raises ModelNotFound."""
         return self._services.resolve(name)
+
+    async def remembering(
+        self, request: ChatRequest, wanted: Sequence[Wanted], app_id: str
+    ) -> ChatRequest:
+        """The request with the words of these memories in front, which count as any other words of it.
+
+        Raises:
+            Invalid: The caller's application has no such memory.
+        """
+        said = [
+            await self._memory.words(memory.kind, memory.id, app_id, param=memory.param)
+            for memory in wanted
+        ]
+        return told(request, "\n\n".join(filter(None, said)))
 
     async def answer(self, target: Target, request: ChatRequest, meter: Meter) -> ChatReply:
         """Whole answers.

@@ -26,6 +26,7 @@ from yangfan.protocol.v1.chat import (
 )
 from yangfan.server.chat import react
 from yangfan.server.chat.lenient import put_right
+from yangfan.server.chat.memories import memories_of
 from yangfan.server.chat.tools import OfferedFunction, read_tools
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
@@ -58,6 +59,7 @@ def routes(chat: Chat) -> list[Route]:
             wire = put_right(wire)
         request = to_engine(wire, target)
         in_words = bool(request.tools) and not wire.functions
+        request = await chat.remembering(request, memories_of(wire), call.principal.app_id)
         if wire.stream:
             events = _events(chat, target, request, call.meter, in_words=in_words)
             return Stream(events, answered_by(target))
@@ -184,16 +186,6 @@ def _check_fields(wire: ChatRequest, target: Target) -> None:
     if wire.user_setting is not None and (not wire.user_setting.strip() or wire.system):
         raise InvalidUserSetting(
             "Invalid Argument, user_setting must not be blank nor stand beside system; use system instead"
-        )
-    if wire.enable_system_memory:
-        if not wire.system_memory_id:
-            raise Invalid(
-                "system_memory_id is required when enable_system_memory is true",
-                param="system_memory_id",
-            )
-        raise Invalid(
-            f"system_memory_id {wire.system_memory_id[:64]!r} does not exist; leave enable_system_memory out",
-            param="system_memory_id",
         )
     for position, function in enumerate(wire.functions or ()):
         if not function.name:

@@ -119,7 +119,7 @@ def dialect_of(path: str) -> Dialect:
         return "oauth"
     if path.startswith("/v1/BCE-BEARER/"):
         return "iam"
-    if path in {"/v2/apikey", "/v2/charge", "/v2/usage"}:
+    if path in {"/v2/apikey", "/v2/charge", "/v2/memory", "/v2/usage"}:
         return "action"
     return "v2"
 
