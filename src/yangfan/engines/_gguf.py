@@ -5,6 +5,7 @@ The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import math
 import struct
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -148,3 +149,79 @@ def _read_string(file: BinaryIO) -> bytes:
 
 def _unpack(file: BinaryIO, layout: str) -> tuple[int, ...]:
     return struct.unpack("<" + layout, file.read(struct.calcsize("<" + layout)))
+
+
+# Whole or not -----------------------------------------------------------------------------------------
+
+_ALIGNMENT_BYTES = 32
+_MOST_TENSORS = 1 << 20
+_MOST_DIMENSIONS = 4
+
+BLOCKS = {
+    0: (1, 4),  # F32
+    1: (1, 2),  # F16
+    2: (32, 18),  # Q4_0
+    3: (32, 20),  # Q4_1
+    6: (32, 22),  # Q5_0
+    7: (32, 24),  # Q5_1
+    8: (32, 34),  # Q8_0
+    10: (256, 84),  # Q2_K
+    11: (256, 110),  # Q3_K
+    12: (256, 144),  # Q4_K
+    13: (256, 176),  # Q5_K
+    14: (256, 210),  # Q6_K
+    30: (1, 2),  # BF16
+}
+"""Number of `enum ggml_type`: values in a block, and its bytes (ggml-common.h)."""
+
+
+def check_tensors(path: Path) -> None:
+    """Read the table of tensors and make sure that each lies inside the file: for readers that do not look themselves.
+
+    Raises:
+        NotGGUFError: The file is no GGUF file, ends before its last tensor does, or keeps one in a way that is not in `BLOCKS`.
+        OSError: It cannot be read.
+    """
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            end_bytes = _read_end(file)
+        except (struct.error, UnicodeDecodeError, KeyError, MemoryError, OverflowError) as error:
+            raise NotGGUFError(
+                f"{path} is incomplete or damaged: its header cannot be read; get the file again"
+            ) from error
+    if end_bytes > size_bytes:
+        raise NotGGUFError(
+            f"{path} is incomplete: it has {size_bytes} bytes and its tensors need {end_bytes}; get the file again"
+        )
+
+
+def _read_end(file: BinaryIO) -> int:
+    """Where the last tensor ends."""
+    if file.read(4) != MAGIC:
+        raise struct.error("not GGUF")
+    _version, tensors, keys = _unpack(file, "IQQ")
+    if tensors > _MOST_TENSORS:
+        raise struct.error("too many tensors to be true")
+    alignment = _ALIGNMENT_BYTES
+    for _ in range(keys):
+        key = _read_string(file).decode()
+        (kind,) = _unpack(file, "I")
+        if key == "general.alignment" and kind in _SCALARS:
+            alignment = int(_unpack(file, _SCALARS[kind])[0])
+        else:
+            _skip(file, kind)
+    if alignment < 1:
+        raise struct.error("no alignment")
+    end = 0
+    for _ in range(tensors):
+        _read_string(file).decode()
+        (dimensions,) = _unpack(file, "I")
+        if dimensions > _MOST_DIMENSIONS:
+            raise struct.error("too many dimensions to be true")
+        shape = _unpack(file, "Q" * dimensions)
+        kind, offset = _unpack(file, "IQ")
+        values, block_bytes = BLOCKS[kind]
+        end = max(end, offset + -(-math.prod(shape) // values) * block_bytes)
+    start = -(-file.tell() // alignment) * alignment
+    return start + end
