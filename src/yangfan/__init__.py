@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from yangfan.client._async.stream import AsyncChatStream
     from yangfan.client._sync.client import Client
     from yangfan.client._sync.stream import ChatStream
+    from yangfan.client.pictures import image_part
     from yangfan.client.types import (
         ChatEvent,
         ChatResult,
@@ -74,6 +75,7 @@ __all__ = [
     "YangfanError",
     "__version__",
     "errors",
+    "image_part",
 ]
 
 _HOMES = {
@@ -94,6 +96,7 @@ _HOMES = {
     "RerankResult": "yangfan.client.types",
     "SearchResult": "yangfan.client.types",
     "Usage": "yangfan.client.types",
+    "image_part": "yangfan.client.pictures",
 }
 
 

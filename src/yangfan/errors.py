@@ -12,6 +12,8 @@
     │   │   ├── InvalidReferenceImage
     │   │   ├── TooManyCharacters
     │   │   ├── ContextTooLong
+    │   │   ├── InvalidImage
+    │   │   │   └── ImageUnreadable
     │   │   ├── BodyTooLarge
     │   │   └── HeadersTooLarge
     │   ├── Unauthenticated          who are you?
@@ -142,6 +144,14 @@ class TooManyCharacters(Invalid):
 
 class ContextTooLong(Invalid):
     """The prompt has more tokens than the model takes."""
+
+
+class InvalidImage(Invalid):
+    """A picture cannot be had from where it is said to be, or is too large or too small."""
+
+
+class ImageUnreadable(InvalidImage):
+    """What was sent as a picture is none, or only a part of one."""
 
 
 class BodyTooLarge(Invalid):

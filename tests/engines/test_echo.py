@@ -72,11 +72,11 @@ async def test_the_answer_is_the_last_user_message(engine: Engine) -> None:
         Message("system", "You are a parrot."),
         Message("user", "first"),
         Message("assistant", "first"),
-        Message("user", (Part(text="second "), Part(image_url="http://x/y.png"))),
+        Message("user", (Part(text="second "), Part(image_url="data:image/png;base64,cGl4ZWxz"))),
         Message("assistant", "what?"),
     )
     reply = await engine.chat(ChatRequest(messages))
-    assert reply.answers[0].text == "second [image]"
+    assert reply.answers[0].text == "second [image/png, 6 bytes, 6ec9c2b0]"
     assert reply.answers[0].finish is Finish.NATURAL
     assert reply.usage.prompt_tokens == await engine.count_tokens(messages)
 

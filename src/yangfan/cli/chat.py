@@ -31,6 +31,13 @@ def chat(  # noqa: PLR0913 - one parameter per option
     model: Annotated[
         str, typer.Option("--model", "-m", help="Name of the model / 模型名")
     ] = DEFAULT_MODEL,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|URL",
+            help="A picture for the model to look at; may be repeated / 图片，可多次给出",
+        ),
+    ] = None,
     system: Annotated[str | None, typer.Option(help="Persona / 人设")] = None,
     temperature: Annotated[
         float | None, typer.Option(help="0 to 2, higher is more random / 随机性")
@@ -74,10 +81,13 @@ def chat(  # noqa: PLR0913 - one parameter per option
     question = "" if interactive else _question(prompt)
     with connection.client(version=dialect(version)) as client:
         conversation = Conversation(client, model, options, stream=stream, verbose=verbose)
+        for address in image or ():
+            conversation.show(address)
         if interactive:
             converse(conversation)
         elif as_json:
-            show_json(document(client.chat(question, model=model, **options)))
+            asked = [{"role": "user", "content": conversation.content(question)}]
+            show_json(document(client.chat(asked, model=model, **options)))
         else:
             conversation.say(question)
 

@@ -6,11 +6,13 @@ import importlib
 import importlib.util
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
 from yangfan.cli.terminal import printable
+from yangfan.client.pictures import image_part
 from yangfan.errors import YangfanError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ Turns: TypeAlias = "tuple[Mapping[str, object], ...]"
 
 _HELP = """\
 /model NAME   ask another model / 更换模型
+/image FILE   show a picture with the next question / 附上图片
 /reset        forget what was said / 清空对话
 /exit         end, as Ctrl-D does / 退出
 Ctrl-C        stop the answer / 停止当前回答"""
@@ -50,6 +53,21 @@ class Conversation:
         self._stream = stream
         self._verbose = verbose
         self._turns: Turns = ()
+        self._shown: list[dict[str, object]] = []
+
+    def show(self, address: str) -> None:
+        """Add a picture to the next question: a file, or an address that the server fetches.
+
+        Raises:
+            ConfigurationError: The file cannot be read or is no picture.
+        """
+        remote = address.lower().startswith(("http://", "https://", "data:"))
+        self._shown.append(image_part(address if remote else Path(address).expanduser()))
+
+    def content(self, text: str) -> str | list[dict[str, object]]:
+        """`text` and the pictures that were added for it."""
+        shown, self._shown = self._shown, []
+        return [*shown, {"type": "text", "text": text}] if shown else text
 
     def say(self, text: str) -> None:
         """Ask, and write the answer to stdout. What came of an answer stays in the conversation, even if it was cut off.
@@ -57,7 +75,7 @@ class Conversation:
         Raises:
             YangfanError: The server refused, failed or could not be reached.
         """
-        asked = (*self._turns, {"role": "user", "content": text})
+        asked = (*self._turns, {"role": "user", "content": self.content(text)})
         started = time.monotonic()
         if self._stream:
             self._say_streamed(asked, started)
@@ -83,7 +101,7 @@ class Conversation:
 
     def reset(self) -> None:
         """Forget every turn."""
-        self._turns = ()
+        self._turns, self._shown = (), []
 
     def _tell(self, result: ChatResult, started: float) -> None:
         if not self._verbose:
@@ -137,6 +155,11 @@ def _obeyed(line: str, conversation: Conversation) -> bool:
         case ["/reset"]:
             conversation.reset()
             typer.echo("Forgotten. / 已清空。", err=True)
+        case ["/image", address]:
+            conversation.show(address)
+            typer.echo("Added to the next question. / 将随下一个问题发送。", err=True)
+        case ["/image"]:
+            typer.echo("Which one? /image FILE or URL / 请给出文件或网址。", err=True)
         case ["/model"]:
             typer.echo(conversation.model, err=True)
         case ["/model", name]:

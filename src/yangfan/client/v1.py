@@ -20,17 +20,25 @@ from yangfan.client.dialect import (
 )
 from yangfan.client.options import CompletionOptions
 from yangfan.client.paths import Paths
+from yangfan.client.pictures import base64_of
 from yangfan.client.types import JSON, ChatEvent, ChatResult, Choice, FunctionCall, ReplyInfo
 from yangfan.protocol.v1.chat import CHAT, ChatRequest
 from yangfan.protocol.v1.completions import COMPLETIONS, CompletionRequest
+from yangfan.protocol.v1.image2text import IMAGE2TEXT, ImageToTextRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from yangfan.client.options import ChatOptions, Messages
+    from yangfan.client.pictures import Image
 
 _KNOWN = frozenset(ChatRequest.__struct_fields__) - {"messages", "stream"}
 _KNOWN_TO_COMPLETIONS = frozenset(CompletionRequest.__struct_fields__) - {"prompt", "stream"}
+_KNOWN_TO_IMAGE2TEXT = frozenset(ImageToTextRequest.__struct_fields__) - {
+    "prompt",
+    "image",
+    "stream",
+}
 _RENAMED = {"max_completion_tokens": "max_output_tokens", "user": "user_id"}
 
 
@@ -40,6 +48,7 @@ class V1:
     def __init__(self) -> None:
         """The table of names is read at the first call."""
         self._paths = Paths(CHAT, "chat")
+        self._picture_paths = Paths(IMAGE2TEXT, "image2text")
         self._completion_paths = Paths(COMPLETIONS, "completions", "chat")
 
     def path(self, model: str) -> str:
@@ -58,6 +67,27 @@ class V1:
         _translate_words(rest)
         fields = fields_of(rest, version=1, known=_KNOWN, renamed=_RENAMED)
         return {"messages": turns, **({"stream": True} if stream else {}), **fields, **extra}
+
+    def picture_path(self, model: str) -> str:
+        """The path of a preset that reads pictures by any of its names, else of a service whose suffix is `model`."""
+        return self._picture_paths.of(model)
+
+    def picture_body(
+        self,
+        model: str,  # noqa: ARG002 - the path names the model
+        prompt: str,
+        image: Image,
+        options: ChatOptions,
+        *,
+        stream: bool,
+    ) -> JSON:
+        """Body of a call about a picture."""
+        rest: JSON = dict(options)
+        extra = cast("JSON", rest.pop("extra_body", None) or {})
+        _translate_words(rest)
+        fields = fields_of(rest, version=1, known=_KNOWN_TO_IMAGE2TEXT, renamed=_RENAMED)
+        said = {"prompt": prompt, "image": base64_of(image)}
+        return {**said, **({"stream": True} if stream else {}), **fields, **extra}
 
     def completion_path(self, model: str) -> str:
         """The path of a preset that writes text by any of its names, else of a service whose suffix is `model`."""

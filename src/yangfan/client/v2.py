@@ -12,6 +12,7 @@ import msgspec
 from yangfan import errors
 from yangfan.client.dialect import SearchItem, UsageItem, fields_of, search_results_of, turns_of
 from yangfan.client.options import CompletionOptions
+from yangfan.client.pictures import image_part
 from yangfan.client.types import JSON, ChatEvent, ChatResult, Choice, FunctionCall, ReplyInfo
 from yangfan.protocol.v2.chat import CHAT, ChatRequest
 from yangfan.protocol.v2.completions import COMPLETIONS, CompletionRequest
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from yangfan.client.options import ChatOptions, Messages
+    from yangfan.client.pictures import Image
 
 _KNOWN = frozenset(ChatRequest.__struct_fields__) - {"model", "messages", "stream"}
 _KNOWN_TO_COMPLETIONS = frozenset(CompletionRequest.__struct_fields__) - {
@@ -61,6 +63,17 @@ class V2:
             **fields,
             **extra,
         }
+
+    def picture_path(self, model: str) -> str:
+        """A call about a picture is a chat."""
+        return self.path(model)
+
+    def picture_body(
+        self, model: str, prompt: str, image: Image, options: ChatOptions, *, stream: bool
+    ) -> JSON:
+        """Body of a call about a picture."""
+        content = [image_part(image), {"type": "text", "text": prompt}]
+        return self.body(model, [{"role": "user", "content": content}], options, stream=stream)
 
     def completion_path(self, model: str) -> str:  # noqa: ARG002 - the body names the model
         """One path for all models."""

@@ -2,7 +2,8 @@
 
 What it does, exactly:
 
-* The answer is the text of the last user message (of the last message, if there is no user's). An image counts as ``[image]``.
+* The answer is the text of the last user message (of the last message, if there is no user's). A picture counts as what
+  its data URI is: ``[image/png, 67 bytes, 4a5c0a58]``, the last being the first 4 bytes of the SHA-256 of the file.
 * `response_format` other than text wraps it: ``{"echo": "…"}``. `tool_choice` "required" or a function's name turns it into a call
   of that function (of the first tool) with the arguments ``{"echo": "…"}``.
 * A token is one CJK character or emoji, one word with the white space character before it, or one white space character left over
@@ -119,7 +120,7 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
     process = ChildProcess(
         f"the echo engine of {spec.model!r}", [sys.executable, "-m", __spec__.name], workdir
     )
-    kinds: frozenset[Kind] = frozenset({"chat", "embeddings", "rerank", "images"})
+    kinds: frozenset[Kind] = frozenset({"chat", "vision", "embeddings", "rerank", "images"})
     return ChildEngine(spec, process, msgspec.structs.asdict(config), kinds=kinds)
 
 
@@ -238,8 +239,19 @@ def _text(message: ChatMessage) -> str:
     if message.content is None or isinstance(message.content, str):
         return message.content or ""
     return "".join(
-        "[image]" if part.image_url is not None else part.text or "" for part in message.content
+        part.text or "" if part.image_url is None else _seen(part.image_url.url)
+        for part in message.content
     )
+
+
+def _seen(uri: str) -> str:
+    """What a picture is, from the outside. Raises ValueError for anything but a data URI: nothing is fetched here."""
+    head, comma, text = uri.partition(";base64,")
+    if not comma or not head.startswith("data:"):
+        raise ValueError("a picture must come as a data URI")
+    data = base64.b64decode(text, validate=True)
+    digest = hashlib.sha256(data).hexdigest()[:8]
+    return f"[{head.removeprefix('data:')}, {len(data)} bytes, {digest}]"
 
 
 class Echo:

@@ -35,6 +35,7 @@ class Preset:
         default_temperature: Temperature when the request does not say.
         default_top_p: The same for top_p.
         optional_keys: Request fields that Qianfan documents for it.
+        vision: Whether it reads pictures.
         aliases: Further names, historic and deprecated ones included.
     """
 
@@ -50,6 +51,7 @@ class Preset:
     default_temperature: float
     default_top_p: float
     optional_keys: frozenset[str]
+    vision: bool = False
     aliases: tuple[str, ...] = ()
 
     @property
@@ -104,6 +106,7 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
     max_input_chars: int | None = None
     max_input_tokens: int | None = None
     max_inputs: int | None = None
+    vision: bool = False
     aliases: tuple[str, ...] = ()
 
 
@@ -133,5 +136,6 @@ def _preset(row: _Row, table: _Table) -> Preset:
         default_temperature=profile.default_temperature,
         default_top_p=profile.default_top_p,
         optional_keys=table.optional_keys[row.keys],
+        vision=row.vision or profile.type == "image2text",
         aliases=row.aliases,
     )

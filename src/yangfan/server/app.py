@@ -26,6 +26,7 @@ from yangfan.server.charge.store import ChargeStore
 from yangfan.server.chat import Chat
 from yangfan.server.chat import v1 as chat_v1
 from yangfan.server.chat import v2 as chat_v2
+from yangfan.server.chat.pictures import Pictures
 from yangfan.server.completions import Completions
 from yangfan.server.completions import v1 as completions_v1
 from yangfan.server.completions import v2 as completions_v2
@@ -35,6 +36,7 @@ from yangfan.server.embeddings import v1 as embeddings_v1
 from yangfan.server.embeddings import v2 as embeddings_v2
 from yangfan.server.health import Health
 from yangfan.server.http import Gateway, Route
+from yangfan.server.image2text import v1 as image2text_v1
 from yangfan.server.images import Images
 from yangfan.server.images import v1 as images_v1
 from yangfan.server.images import v2 as images_v2
@@ -111,7 +113,8 @@ async def build(
         stack.push_async_callback(services.stop)
         await services.start()
         memory = Memory(MemoryStore(database))
-        chat = Chat(services, memory, lenient=settings.lenient)
+        pictures = Pictures(egress, max_total_bytes=settings.max_body_bytes)
+        chat = Chat(services, memory, pictures, lenient=settings.lenient)
         charge = Charge(ChargeStore(database), usage.lanes.limit_model)
         stack.push_async_callback(charge.stop)
         await charge.start()
@@ -136,6 +139,7 @@ def _inference_routes(services: Services, chat: Chat) -> list[Route]:
     return [
         *chat_v1.routes(chat),
         *chat_v2.routes(chat),
+        *image2text_v1.routes(chat),
         *completions_v1.routes(completions),
         *completions_v2.routes(completions),
         *embeddings_v1.routes(embeddings),

@@ -33,6 +33,9 @@ MERGED: dict[type[errors.RefusedError], type[errors.RefusedError]] = {
     errors.BearerInvalid: errors.SignatureInvalid,
     errors.HeadersTooLarge: errors.BodyTooLarge,
     errors.Conflict: errors.Invalid,
+    errors.InvalidImage: errors.Invalid,
+    errors.InvalidImagePrompt: errors.Invalid,
+    errors.InvalidReferenceImage: errors.Invalid,
     errors.BadClientCredentials: errors.Unauthenticated,
 }
 """Classes that share a code with another: what they arrive as. OAuth has errors of its own."""

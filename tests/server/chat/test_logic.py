@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from yangfan.egress import Egress
 from yangfan.engines.base import (
     Answer,
     ChatReply,
@@ -24,6 +25,7 @@ from yangfan.errors import ContextTooLong, InvalidSystem, TooManyCharacters
 from yangfan.protocol import presets
 from yangfan.server.chat import Chat
 from yangfan.server.chat.logic import DEFAULT_OUTPUT_TOKENS
+from yangfan.server.chat.pictures import Pictures
 from yangfan.server.http import Unmetered
 from yangfan.server.memory import Memory
 from yangfan.server.services import Service, Services
@@ -77,7 +79,8 @@ async def chat(engine: Listening) -> AsyncGenerator[Chat]:
     service = Service("listening", replica, ServicePolicy(1.0, 8), created=0)
     services = Services([service], presets.load(), {})
     await services.start()
-    yield Chat(services, cast("Memory", None))
+    pictures = Pictures(Egress(), max_total_bytes=1024)
+    yield Chat(services, cast("Memory", None), pictures)
     await services.stop()
 
 

@@ -113,12 +113,13 @@ def test_function_call_without_arguments_has_an_empty_object(speed: Target):
     assert call.arguments == "{}"
 
 
-def test_parts_keep_their_order(speed: Target):
+def test_parts_keep_their_order(target_of: TargetOf):
     content = [
         {"type": "text", "text": "what?"},
         {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}},
     ]
-    message = translate(speed, messages=[{"role": "user", "content": content}]).messages[0]
+    target = target_of("ERNIE-Lite-V")
+    message = translate(target, messages=[{"role": "user", "content": content}]).messages[0]
     assert message.content == (Part("what?"), Part(None, "https://x/y.png", "low"))
 
 

@@ -8,6 +8,7 @@ from yangfan.client._async.charge import AsyncCharge
 from yangfan.client._async.chat import AsyncChat
 from yangfan.client._async.completions import AsyncCompletions
 from yangfan.client._async.embeddings import AsyncEmbeddings
+from yangfan.client._async.image2text import AsyncImage2Text
 from yangfan.client._async.images import AsyncImages
 from yangfan.client._async.keys import AsyncKeys
 from yangfan.client._async.memory import AsyncMemory
@@ -55,6 +56,7 @@ class AsyncClient:
 
     Attributes:
         chat: Call it to talk with a model.
+        image2text: Call it to ask about a picture.
         completions: Call it to let a model go on from a text.
         tokenizer: How many tokens a text has.
         embeddings: Call it to turn texts into vectors.
@@ -110,6 +112,7 @@ class AsyncClient:
         )
         self._session = AsyncSession(settings, AsyncTransport(settings))
         self.chat = AsyncChat(self._session)
+        self.image2text = AsyncImage2Text(self._session)
         self.completions = AsyncCompletions(self._session)
         self.tokenizer = AsyncTokenizer(self._session)
         self.embeddings = AsyncEmbeddings(self._session)

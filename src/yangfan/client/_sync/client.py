@@ -9,6 +9,7 @@ from yangfan.client._sync.charge import Charge
 from yangfan.client._sync.chat import Chat
 from yangfan.client._sync.completions import Completions
 from yangfan.client._sync.embeddings import Embeddings
+from yangfan.client._sync.image2text import Image2Text
 from yangfan.client._sync.images import Images
 from yangfan.client._sync.keys import Keys
 from yangfan.client._sync.memory import Memory
@@ -56,6 +57,7 @@ class Client:
 
     Attributes:
         chat: Call it to talk with a model.
+        image2text: Call it to ask about a picture.
         completions: Call it to let a model go on from a text.
         tokenizer: How many tokens a text has.
         embeddings: Call it to turn texts into vectors.
@@ -111,6 +113,7 @@ class Client:
         )
         self._session = Session(settings, Transport(settings))
         self.chat = Chat(self._session)
+        self.image2text = Image2Text(self._session)
         self.completions = Completions(self._session)
         self.tokenizer = Tokenizer(self._session)
         self.embeddings = Embeddings(self._session)

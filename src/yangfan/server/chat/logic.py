@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from yangfan.errors import InvalidSystem
+from yangfan.engines.base import Part
+from yangfan.errors import Invalid, InvalidSystem
 from yangfan.server.chat.memories import told
+from yangfan.server.chat.pictures import read_facts
 from yangfan.server.services import (
     booked,
     booked_stream,
@@ -19,10 +22,12 @@ from yangfan.server.services import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
 
     from yangfan.engines.base import ChatReply, ChatRequest, Delta, Message
+    from yangfan.protocol.presets import PresetType
     from yangfan.server.chat.memories import Wanted
+    from yangfan.server.chat.pictures import Picture, Pictures
     from yangfan.server.http import Meter
     from yangfan.server.memory import Memory
     from yangfan.server.services import Services, Target
@@ -33,6 +38,12 @@ DEFAULT_OUTPUT_TOKENS = 2048
 TEMPLATE_BYTES_PER_MESSAGE = 64
 """Upper bound of what a chat template adds around a message, in bytes, and so in tokens."""
 
+PICTURE_TOKENS = 4096
+"""Tokens reserved for a picture at least: more than models of a fixed size make of one (LLaVA 576, LLaVA-NeXT 2880)."""
+
+MAX_PICTURE_TOKENS = 16384
+"""What Qwen2-VL and its kin make of a large picture: one token for 28 x 28 pixels, at most so many."""
+
 
 class Chat:
     """Chat with any served model.
@@ -40,17 +51,50 @@ class Chat:
     Args:
         services: What is served.
         memory: What can be put in front of a conversation.
+        pictures: Gets the pictures that messages name.
         lenient: Whether every call is treated as one with a lenient key.
     """
 
-    def __init__(self, services: Services, memory: Memory, *, lenient: bool = False) -> None:
+    def __init__(
+        self, services: Services, memory: Memory, pictures: Pictures, *, lenient: bool = False
+    ) -> None:
         self._services = services
         self._memory = memory
+        self._pictures = pictures
         self.lenient = lenient
 
-    def target(self, name: str) -> Target:
+    def target(self, name: str, wanted: PresetType = "chat") -> Target:
         """What `name` means here. Raises ModelNotFound."""
-        return self._services.resolve(name)
+        return self._services.resolve(name, wanted)
+
+    async def with_pictures(
+        self, target: Target, request: ChatRequest, *, max_bytes: int
+    ) -> ChatRequest:
+        """The request with every picture in it as a data URI of a checked file.
+
+        Args:
+            target: Who answers.
+            request: Its parts name pictures by URL or data URI.
+            max_bytes: Most bytes of one picture.
+
+        Raises:
+            Invalid: The model reads no pictures; the message names those that do.
+            InvalidImage: A picture is not to be had, none, too large or too small, or there are too many.
+        """
+        named = _named_pictures(request.messages)
+        if not named:
+            return request
+        if "vision" not in target.service.kinds:
+            able = ", ".join(
+                service.name for service in self._services.all if "vision" in service.kinds
+            )
+            raise Invalid(
+                f"{target.asked} reads no pictures here; leave image_url parts out, or ask one that does: {able or 'none is served'}",
+                param=named[0][1],
+            )
+        found = iter(await self._pictures.get(named, max_bytes=max_bytes))
+        messages = tuple(_with_pictures(message, found) for message in request.messages)
+        return msgspec.structs.replace(request, messages=messages)
 
     async def remembering(
         self, request: ChatRequest, wanted: Sequence[Wanted], app_id: str
@@ -94,17 +138,21 @@ class Chat:
 
     async def _prepared(self, target: Target, request: ChatRequest, meter: Meter) -> ChatRequest:
         prompt_tokens = await self._check_input(target, request.messages)
+        picture_tokens = most_picture_tokens(request.messages)
         # How a template shows the tools is not known; a token of them holds at least a byte.
         tool_tokens = sum(len(msgspec.json.encode(tool)) for tool in request.tools)
 
         async def count() -> int:
-            return tool_tokens + await target.service.count_tokens(request.messages)
+            tokens = await target.service.count_tokens(request.messages)
+            return min(tokens + tool_tokens + picture_tokens, target.service.context_tokens)
 
         sampling = await reserve(
             meter,
             target,
             with_defaults(target, request.sampling, output_tokens=DEFAULT_OUTPUT_TOKENS),
-            prompt_tokens=prompt_tokens + tool_tokens,
+            prompt_tokens=min(
+                prompt_tokens + tool_tokens + picture_tokens, target.service.context_tokens
+            ),
             count=count,
             answers=request.n,
             length_asked=request.sampling.max_output_tokens is not None,
@@ -143,3 +191,39 @@ def _text(message: Message) -> str:
     if isinstance(content, str):
         return content
     return "".join(part.text or "" for part in content)
+
+
+def _named_pictures(messages: Sequence[Message]) -> list[tuple[str, str]]:
+    """Every address of a picture, with the field that holds it."""
+    return [
+        (part.image_url, f"messages[{position}].content[{place}].image_url.url")
+        for position, message in enumerate(messages)
+        if isinstance(message.content, tuple)
+        for place, part in enumerate(message.content)
+        if part.image_url is not None
+    ]
+
+
+def _with_pictures(message: Message, found: Iterator[Picture]) -> Message:
+    if not isinstance(message.content, tuple):
+        return message
+    parts = tuple(
+        part if part.image_url is None else Part(image_url=next(found).data_uri, detail=part.detail)
+        for part in message.content
+    )
+    return msgspec.structs.replace(message, content=parts)
+
+
+def most_picture_tokens(messages: Sequence[Message]) -> int:
+    """An upper bound; what a picture really costs is known when the engine has read it."""
+    return sum(map(_most_tokens_of, _named_pictures(messages)))
+
+
+def _most_tokens_of(named: tuple[str, str]) -> int:
+    # The size is in the first bytes; a JPEG with more in front of it is reserved for at its most.
+    head = named[0].partition(",")[2][: 64 * 1024]
+    facts = read_facts(base64.b64decode(head))
+    if facts is None:
+        return MAX_PICTURE_TOKENS
+    tokens = -(-facts.width // 28) * -(-facts.height // 28)
+    return min(max(tokens, PICTURE_TOKENS), MAX_PICTURE_TOKENS)

@@ -27,6 +27,7 @@ from yangfan.protocol.v1.chat import (
 from yangfan.server.chat import react
 from yangfan.server.chat.lenient import put_right
 from yangfan.server.chat.memories import memories_of
+from yangfan.server.chat.pictures import V1_PICTURE_BYTES
 from yangfan.server.chat.tools import OfferedFunction, read_tools
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
@@ -58,6 +59,7 @@ def routes(chat: Chat) -> list[Route]:
         if chat.lenient or call.principal.lenient:
             wire = put_right(wire)
         request = to_engine(wire, target)
+        request = await chat.with_pictures(target, request, max_bytes=V1_PICTURE_BYTES)
         in_words = bool(request.tools) and not wire.functions
         request = await chat.remembering(request, memories_of(wire), call.principal.app_id)
         if wire.stream:
@@ -85,6 +87,7 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
             param="messages",
         )
     check_messages(messages)
+    _check_pictures(messages, target)
     _check_fields(wire, target)
     system = wire.system or wire.user_setting
     translated = [base.Message("system", system)] if system else []
@@ -144,6 +147,20 @@ def check_messages(messages: Sequence[Message]) -> None:
                 param=where,
             )
         _check_message(message, where)
+
+
+def _check_pictures(messages: Sequence[Message], target: Target) -> None:
+    """Of Qianfan's names, v1 lets those of models for pictures take them (B.3)."""
+    preset = target.preset
+    if preset is None or preset.vision:
+        return
+    for position, message in enumerate(messages):
+        for part in message.content if isinstance(message.content, list) else ():
+            if part.image_url is not None:
+                raise Invalid(
+                    f"{target.asked} takes no pictures in v1; ask ERNIE-Lite-V or a served model by its own name, or use v2",
+                    param=f"messages[{position}]",
+                )
 
 
 def _check_message(message: Message, where: str) -> None:

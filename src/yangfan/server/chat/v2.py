@@ -36,6 +36,7 @@ from yangfan.protocol.v2.chat import (
     Usage,
 )
 from yangfan.server.chat.memories import memories_of
+from yangfan.server.chat.pictures import V2_PICTURE_BYTES
 from yangfan.server.chat.schema import Reducer
 from yangfan.server.chat.tools import OfferedFunction, read_tools
 from yangfan.server.http import Call, Reply, Route, Stream
@@ -66,6 +67,7 @@ def routes(chat: Chat) -> list[Route]:
         wire = call.request
         target = chat.target(named(wire.model))
         request = to_engine(wire, target, lenient=chat.lenient or call.principal.lenient)
+        request = await chat.with_pictures(target, request, max_bytes=V2_PICTURE_BYTES)
         request = await chat.remembering(request, memories_of(wire), call.principal.app_id)
         if wire.stream:
             options = wire.stream_options or StreamOptions()

@@ -22,13 +22,16 @@ SERVED_BY: Final[Mapping[PresetType, Sequence[Kind]]] = {
     "embeddings": ("embeddings",),
     "reranker": ("rerank", "embeddings"),
     "text2image": ("images",),
+    "image2text": ("vision",),
 }
 """Which models can answer a call of each type, the better ones first: documents can be sorted by how similar they are, too."""
 
 NAMED_BY: Final[Mapping[PresetType, Sequence[PresetType]]] = {
-    "completions": ("completions", "chat")
+    "chat": ("chat", "image2text"),
+    "completions": ("completions", "chat"),
 }
-"""Which presets a call of each type may name, if more than its own: who chats can go on from a text, too."""
+"""Which presets a call of each type may name, if more than its own: who chats can go on from a text, too, and who reads pictures
+can chat."""
 
 _EXAMPLES: Final[Mapping[PresetType, str]] = {
     "chat": "ernie_speed",
@@ -36,6 +39,7 @@ _EXAMPLES: Final[Mapping[PresetType, str]] = {
     "embeddings": "embedding-v1",
     "reranker": "bce_reranker_base",
     "text2image": "sd_xl",
+    "image2text": "fuyu_8b",
 }
 
 MAX_REMEMBERED_NAMES = 1024
@@ -179,7 +183,8 @@ class Services:
         """Who answers to a preset name: the one that the settings name, else the first that can."""
         if preset.name in self._mapping:
             return self._mapping[preset.name]
-        for kind in SERVED_BY.get(preset.type, ()):
+        kinds = SERVED_BY.get(preset.type, ())
+        for kind in ("vision", *kinds) if preset.vision else kinds:
             for service in self.all:
                 if kind in service.kinds:
                     return service
