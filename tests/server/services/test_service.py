@@ -14,7 +14,7 @@ from yangfan.engines.base import ChatReply, CompletionRequest
 from yangfan.errors import EngineFailed, Overloaded
 from yangfan.server.services import Service
 from yangfan.server.services.replica import Replica
-from yangfan.server.services.service import ATTEMPTS, ServicePolicy
+from yangfan.server.services.service import ATTEMPTS, AdaptedService, ServicePolicy
 
 
 def kill(service: Service) -> None:
@@ -149,7 +149,7 @@ async def test_stream_before_its_first_byte_is_begun_again(open_service: OpenSer
 
 def service_of(engine: Scripted, timeout_seconds: float = WAIT_SECONDS) -> Service:
     replica = Replica(engine)  # pyright: ignore[reportArgumentType] - a double of the interface
-    return Service("scripted", replica, ServicePolicy(timeout_seconds, 0), created=0)
+    return Service("scripted", replica, ServicePolicy(timeout_seconds, 1), created=0)
 
 
 async def test_engine_that_fails_again_and_again_is_given_up():
@@ -195,3 +195,18 @@ async def test_engine_that_does_not_come_back_is_overload_with_its_reason():
         assert raised.value.message == text
         assert raised.value.retry_after_seconds == 5
     await service.replica.stop()
+
+
+async def test_adapter_shares_the_slots_of_its_model_and_its_turns():
+    base = service_of(Scripted())
+    await base.replica.start()
+    adapted = AdaptedService(base, "poet")
+    ticket = await base.gate.enter("greedy")
+    call = asyncio.create_task(adapted.chat(ask(), key="modest"))
+    await until(lambda: base.gate.waiting)
+    base.gate.leave(ticket)
+    assert (await call).answers[0].text == "ok"
+    assert [delta.text async for delta in adapted.stream(ask(), key="modest")] == ["ok"]
+    assert (await adapted.complete(CompletionRequest("a"), key="modest")).answers[0].text == "ok"
+    assert base.gate.entered == 4
+    await base.replica.stop()

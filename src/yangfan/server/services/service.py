@@ -224,6 +224,7 @@ class AdaptedService(Service):
     def __init__(self, base: Service, adapter: str) -> None:
         super().__init__(f"{base.name}:{adapter}", base.replica, base.policy, created=base.created)
         self.base = base
+        self.gate = base.gate
         self._adapter = adapter
 
     @property
@@ -231,21 +232,29 @@ class AdaptedService(Service):
         """What generates text: adapters change nothing else."""
         return self.base.kinds & {"chat", "vision"}
 
-    async def chat(self, request: ChatRequest) -> ChatReply:
+    async def chat(self, request: ChatRequest, *, key: str = "") -> ChatReply:
         """As the base does, through the adapter."""
-        return await self.base.chat(msgspec.structs.replace(request, adapter=self._adapter))
+        return await self.base.chat(
+            msgspec.structs.replace(request, adapter=self._adapter), key=key
+        )
 
-    def stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
+    def stream(self, request: ChatRequest, *, key: str = "") -> AsyncGenerator[Delta]:
         """As the base does, through the adapter."""
-        return self.base.stream(msgspec.structs.replace(request, adapter=self._adapter))
+        return self.base.stream(msgspec.structs.replace(request, adapter=self._adapter), key=key)
 
-    async def complete(self, request: CompletionRequest) -> ChatReply:
+    async def complete(self, request: CompletionRequest, *, key: str = "") -> ChatReply:
         """As the base does, through the adapter."""
-        return await self.base.complete(msgspec.structs.replace(request, adapter=self._adapter))
+        return await self.base.complete(
+            msgspec.structs.replace(request, adapter=self._adapter), key=key
+        )
 
-    def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
+    def complete_stream(
+        self, request: CompletionRequest, *, key: str = ""
+    ) -> AsyncGenerator[Delta]:
         """As the base does, through the adapter."""
-        return self.base.complete_stream(msgspec.structs.replace(request, adapter=self._adapter))
+        return self.base.complete_stream(
+            msgspec.structs.replace(request, adapter=self._adapter), key=key
+        )
 
 
 @dataclass(frozen=True, slots=True)
