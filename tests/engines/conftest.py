@@ -46,6 +46,30 @@ def native_builds() -> str:
     return str(builds)
 
 
+@pytest.fixture(scope="session")
+def smollm2_folder(request: pytest.FixtureRequest, smollm2_path: Path) -> Path:
+    """The same model as a Hugging Face folder, written once for all runs."""
+    folder = request.config.cache.mkdir("smollm2-folder")
+    if not (folder / "whole").exists():
+        program = (
+            "import sys, torch, transformers as t\n"
+            "where = {'pretrained_model_name_or_path': sys.argv[1], 'gguf_file': sys.argv[2]}\n"
+            "model = t.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.bfloat16)\n"
+            "model.hf_quantizer = None\n"
+            "model.config.__dict__.pop('quantization_config', None)\n"
+            "for name in ('_is_hf_initialized', 'is_quantized', 'quantization_method'):\n"
+            "    model.__dict__.pop(name, None)\n"
+            "model.generation_config = t.GenerationConfig(eos_token_id=2, bos_token_id=1)\n"
+            "model.save_pretrained(sys.argv[3])\n"
+            "t.AutoTokenizer.from_pretrained(**where).save_pretrained(sys.argv[3])\n"
+        )
+        argv = [sys.executable, "-c", program]
+        argv += [str(smollm2_path.parent), smollm2_path.name, str(folder)]
+        subprocess.run(argv, check=True)
+        (folder / "whole").touch()
+    return folder
+
+
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
     """Wait until `condition` holds; fail the test if it never does."""
     try:

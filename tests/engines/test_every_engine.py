@@ -39,6 +39,9 @@ OPTIONS: dict[str, dict[str, Any]] = {"echo": {"delay_seconds": 0.005}}
 CHOSEN_TOKEN_ONLY = frozenset({"openvino"})
 """Engines that refuse to tell what else a token could have been."""
 
+MODELS = {"llama_cpp": "smollm2_path", "openvino": "smollm2_path", "transformers": "smollm2_folder"}
+"""The fixture with the model of each engine that needs one."""
+
 WaitUntil = Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]
 
 LONG_STORY = (Message("user", "Tell me a long story about the sea. " * 40),)
@@ -73,9 +76,12 @@ def spec(name: str, variant: str, request: pytest.FixtureRequest) -> EngineSpec:
     options = dict(OPTIONS.get(name, {}))
     if variant == NATIVE:
         options |= {"program": "native", "builds": request.getfixturevalue("native_builds")}
+    model = MODELS.get(name)
+    if model is None and name != "echo":
+        pytest.skip(f"{name} has tests of its own")
     return EngineSpec(
         model="tested",
-        path=None if name == "echo" else str(request.getfixturevalue("smollm2_path")),
+        path=None if model is None else str(request.getfixturevalue(model)),
         context_tokens=CONTEXT_TOKENS,
         slots=SLOTS,
         threads=1,  # two that wait for each other crawl on a busy machine

@@ -89,12 +89,25 @@ def catalogue(*, store: Store = DEFAULT_STORE, as_json: AsJSON = False) -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name in the catalogue / 模型名")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|PATH",
+            help="Name in the catalogue, or a folder or .gguf file by a path with a slash / 模型名或路径",
+        ),
+    ],
     *,
     store: Store = DEFAULT_STORE,
     as_json: AsJSON = False,
 ) -> None:
     """Show a model: licence, files, and which engine runs it here. / 查看模型的许可、文件与引擎。"""
+    if "/" in name:
+        card = _card_of_path(Path(name))
+        if as_json:
+            show_json(card)
+        else:
+            show_table(("", card.name), card.rows())
+        return
     cards = {card.name: card for card in _cards(store)}
     if name not in cards:
         raise ModelNotFound(f"no model named {name!r}; there are: {', '.join(cards)}")
@@ -208,6 +221,38 @@ def _card_of_listed(entry: CatalogueModel, here: StoredModel | None) -> Card:
         title=promised.title,
         parameters=entry.parameters,
         context_tokens=entry.context_tokens,
+    )
+
+
+def _card_of_path(given: Path) -> Card:
+    """A folder or a GGUF file that no store knows."""
+    from yangfan.hub import folder
+
+    path = given.expanduser().absolute()
+    if path.is_dir():
+        found = folder.describe(path)
+        if found.format == "safetensors":
+            folder.require_safe(path)
+        facts = ModelFacts(
+            found.format, found.kind, found.architecture, str(path), found.size_bytes
+        )
+    elif path.is_file() and path.suffix == ".gguf":
+        facts = ModelFacts("gguf", path=str(path), size_bytes=path.stat().st_size)
+    else:
+        raise ModelNotFound(f"no model at {path}; give a folder or a .gguf file")
+    choice = choose(facts)
+    return Card(
+        name=(path.name if path.is_dir() else path.stem).lower(),
+        kind=facts.kind,
+        format=facts.format,
+        licence="",
+        size_bytes=facts.size_bytes,
+        sources=(),
+        files=(),
+        path=str(path),
+        engine=choice.engine,
+        engine_reason=choice.reason,
+        other_engines=tuple(choice.others),
     )
 
 

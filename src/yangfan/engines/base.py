@@ -271,6 +271,7 @@ class EngineSpec(msgspec.Struct, frozen=True):
         threads: CPU threads; None lets the engine choose.
         options: Whatever else the engine's own docstring lists.
         adapters: LoRA adapters that requests may name: name to file or folder.
+        kind: The first thing that the model is for, where a folder was looked at before.
     """
 
     model: str
@@ -280,6 +281,7 @@ class EngineSpec(msgspec.Struct, frozen=True):
     threads: int | None = None
     options: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     adapters: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    kind: Kind = "chat"
 
 
 class Engine(Protocol):

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import msgspec
 
-from yangfan.errors import ConfigurationError
+from yangfan.errors import ConfigurationError, FetchError
+from yangfan.hub.content import require_safe_path
+from yangfan.hub.safetensors import SafetensorsFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +46,68 @@ class Folder(NamedTuple):
     size_bytes: int
 
 
+_PICKLE_SIGNS = (b"PK\x03\x04", b"\x80")
+"""How PyTorch's files begin: a zip with a pickle in it, or the pickle itself."""
+
+_CONFIGS = (
+    *("config.json", "tokenizer_config.json", "generation_config.json"),
+    *("processor_config.json", "preprocessor_config.json"),
+)
+
+
+def require_safe(path: Path) -> None:
+    """Refuse a folder of safetensors that brings code, or whose weights are not what they say; nothing in it is run.
+
+    Raises:
+        ConfigurationError: It names code of its own, is an adapter, its index names files elsewhere, or a weights file is a pickle,
+            damaged or incomplete.
+    """
+    for name in _CONFIGS:
+        if (path / name).is_file() and "auto_map" in _json(path / name):
+            raise ConfigurationError(
+                f"{path / name} has auto_map: the model brings Python code of its own, which is never run here. If Transformers itself"
+                " knows the architecture, remove that entry; otherwise take another model"
+            )
+    if (path / "adapter_config.json").is_file():
+        raise ConfigurationError(
+            f"{path} is an adapter and no model; serve its base model and name the adapter in that model's options"
+        )
+    for index in path.glob("*.safetensors.index.json"):
+        _require_safe_index(path, index)
+    for file in sorted(path.glob("*.safetensors")):
+        try:
+            with file.open("rb") as opened:
+                head = opened.read(4)
+            if head.startswith(_PICKLE_SIGNS) and _is_pickle(file):
+                raise ConfigurationError(
+                    f"{file} is a pickle with another name; pickles can run code and are not loaded: get the model in safetensors"
+                )
+            SafetensorsFile(file)
+        except OSError as error:
+            raise ConfigurationError(f"{file} cannot be read: {error}") from None
+
+
+def _is_pickle(file: Path) -> bool:
+    """A safetensors header may be as long as a pickle's sign says; only then is it followed by a brace."""
+    with file.open("rb") as opened:
+        return opened.read(9)[8:] != b"{"
+
+
+def _require_safe_index(path: Path, index: Path) -> None:
+    names = _json(index).get("weight_map")
+    if not isinstance(names, dict):
+        raise ConfigurationError(f"{index} has no weight_map; get the model again")
+    for name in sorted({str(name) for name in cast("dict[str, Any]", names).values()}):
+        try:
+            require_safe_path(name)
+        except FetchError as error:
+            raise ConfigurationError(f"{index}: {error.message}") from None
+        if not name.endswith(".safetensors") or not (path / name).is_file():
+            raise ConfigurationError(
+                f"{index} names {name[:200]!r}, which is no .safetensors file in the folder; get the model again"
+            )
+
+
 def describe(path: Path) -> Folder:
     """Tell what model lies in the folder `path`.
 
@@ -71,9 +135,23 @@ def describe(path: Path) -> Folder:
         )
     config = _json(path / "config.json")
     architecture = _architecture(config)
-    return Folder(
-        "safetensors", _kind(config, architecture), architecture, _size(path, "*.safetensors")
-    )
+    kind = _kind(config, architecture)
+    if kind == "rerank" and _labels(config) != 1:
+        raise ConfigurationError(
+            f"the model in {path} sorts texts into {_labels(config)} classes; only those with one label rank, and others are not served"
+        )
+    if kind == "chat" and (path / "modules.json").is_file():
+        kind = "embeddings"  # Sentence Transformers' own list of layers
+    return Folder("safetensors", kind, architecture, _size(path, "*.safetensors"))
+
+
+def _labels(config: dict[str, Any]) -> int:
+    """How many classes a classifier has; Transformers writes their names, two where it was told nothing."""
+    names = config.get("id2label")
+    if isinstance(names, dict):
+        return len(cast("dict[str, Any]", names))
+    number = config.get("num_labels")
+    return number if isinstance(number, int) else 2
 
 
 def _kind(config: dict[str, Any], architecture: str) -> FolderKind:

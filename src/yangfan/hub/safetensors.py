@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -17,7 +18,24 @@ from yangfan.hub.content import MAX_HEADER_BYTES
 if TYPE_CHECKING:
     from pathlib import Path
 
-ITEM_BYTES: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I8": 1, "U8": 1}
+ITEM_BYTES: Final = {
+    "F64": 8,
+    "I64": 8,
+    "U64": 8,
+    "C64": 8,
+    "F32": 4,
+    "I32": 4,
+    "U32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "I16": 2,
+    "U16": 2,
+    "I8": 1,
+    "U8": 1,
+    "BOOL": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+}
 """Bytes of one number, for the types that models use."""
 
 
@@ -81,4 +99,14 @@ class SafetensorsFile:
                 raise ConfigurationError(
                     f"{self.path}: tensor {name[:80]!r} does not lie inside the file as its shape says; get it again"
                 )
+        self._require_apart(tensors)
         return tensors
+
+    def _require_apart(self, tensors: dict[str, TensorInfo]) -> None:
+        """Tensors that share bytes are no file that a writer made."""
+        places = sorted((*tensor.data_offsets, name) for name, tensor in tensors.items())
+        for (_, end, first), (begin, _, second) in pairwise(places):
+            if begin < end:
+                raise ConfigurationError(
+                    f"{self.path}: the tensors {first[:80]!r} and {second[:80]!r} overlap; get it again"
+                )

@@ -23,6 +23,7 @@ def generation_fields(
     return {
         "model": model,
         "max_tokens": sampling.max_output_tokens,
+        "min_tokens": sampling.min_output_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,

@@ -88,6 +88,8 @@ class GenerationBody(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     model: str
     max_tokens: int | None = None
+    min_tokens: int | None = None
+    """vLLM's name for the fewest tokens of an answer; llama.cpp knows none."""
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None

@@ -60,7 +60,7 @@ class Models:
                 ECHO, ECHO, None, {"delay_seconds": self._settings.echo_delay_seconds}
             )
         if "/" in reference or reference.endswith(".gguf"):
-            return self._plan_of_path(Path(reference))
+            return await asyncio.to_thread(self._plan_of_path, Path(reference))
         stored = self._store.get(reference)
         if stored is None:
             if catalogue.load().find(reference) is None:
@@ -86,7 +86,8 @@ class Models:
                 size_bytes=stored.size_bytes,
             )
             return self._plan_of(reference, facts)
-        return self._plan_of(reference, _facts_of_folder(stored.path))
+        facts = await asyncio.to_thread(_facts_of_folder, stored.path)
+        return self._plan_of(reference, facts)
 
     def engine(self, plan: Plan, workdir: Path) -> Engine:
         """The engine of a plan, not yet started.
@@ -128,10 +129,16 @@ class Models:
         choice = choose(facts, None if wanted is None else str(wanted))
         if choice.engine is None:
             raise errors.ConfigurationError(f"{name} cannot be served: {choice.reason}")
-        return self._plan(name, choice.engine, facts.path)
+        return self._plan(name, choice.engine, facts.path, kind=facts.kind)
 
     def _plan(
-        self, name: str, engine: str, path: str | None, options: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        engine: str,
+        path: str | None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        kind: Kind = "chat",
     ) -> Plan:
         own = {**(options or {}), **self._settings.options.get(name, {})}
         own.pop("engine", None)
@@ -146,7 +153,7 @@ class Models:
         try:
             limits = msgspec.convert(allowed, InputLimits)
             spec = msgspec.convert(
-                {"model": name, "path": path, "options": own, **fields}, EngineSpec
+                {"model": name, "path": path, "options": own, "kind": kind, **fields}, EngineSpec
             )
         except msgspec.ValidationError as error:
             raise errors.ConfigurationError(f"settings: options.{name}: {error}") from None
@@ -155,4 +162,6 @@ class Models:
 
 def _facts_of_folder(path: Path) -> ModelFacts:
     found = folder.describe(path)
+    if found.format == "safetensors":
+        folder.require_safe(path)
     return ModelFacts(found.format, found.kind, found.architecture, str(path), found.size_bytes)

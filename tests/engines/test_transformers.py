@@ -1,0 +1,333 @@
+"""Small models of every kind, made here, through the real child process."""
+
+import asyncio
+import importlib
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yangfan.engines import transformers
+from yangfan.engines.base import (
+    ChatRequest,
+    CompletionRequest,
+    Engine,
+    EngineSpec,
+    Finish,
+    Kind,
+    Message,
+    ModelFacts,
+    Part,
+    Sampling,
+    Tool,
+)
+from yangfan.errors import ConfigurationError, ContextTooLong, EngineFailed, Invalid
+
+pytestmark = pytest.mark.skipif(
+    transformers.missing() is not None, reason=str(transformers.missing())
+)
+
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TEXT = [
+    "the sea and the wind and the stars",
+    "请重复：你好，世界！😀🚀 naïve café",
+    '{"city": "Paris"}',
+]
+SHAPE = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 1024,
+}
+
+
+def library(name: str) -> Any:
+    return importlib.import_module(name)
+
+
+def write_tokenizer(folder: Path, *, bert: bool = False) -> Any:
+    """A byte-level tokenizer, trained on a few lines."""
+    tokenizers = library("tokenizers")
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<pad>", "<image>"]
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=special,
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXT * 4, trainer)
+    fast = library("transformers").PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<pad>",
+        model_max_length=1024,
+    )
+    if not bert:
+        fast.chat_template = TEMPLATE
+    fast.save_pretrained(folder)
+    return fast
+
+
+def write_model(folder: Path, class_name: str, config_name: str, **fields: Any) -> Path:
+    """A model with random weights."""
+    library("torch").manual_seed(7)
+    known = library("transformers")
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = write_tokenizer(folder, bert=config_name == "BertConfig")
+    config = getattr(known, config_name)(vocab_size=len(tokenizer), **{**SHAPE, **fields})
+    model = getattr(known, class_name)(config)
+    model.generation_config = None if not model.can_generate() else model.generation_config
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(
+        tmp_path_factory.mktemp("hf") / "llama",
+        "LlamaForCausalLM",
+        "LlamaConfig",
+        eos_token_id=2,
+        num_key_value_heads=2,
+    )
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncGenerator[Callable[..., Awaitable[Engine]]]:
+    """Starts an engine on a folder; it is stopped after the test."""
+    engines: list[Engine] = []
+
+    async def start(
+        folder: Path, kind: Kind = "chat", *, slots: int = 16, **options: Any
+    ) -> Engine:
+        options = {"dtype": "float32", **options}
+        spec = EngineSpec("tested", str(folder), slots=slots, threads=1, options=options, kind=kind)
+        engine = transformers.create(spec, tmp_path)
+        engines.append(engine)
+        await engine.start()
+        return engine
+
+    yield start
+    for engine in engines:
+        await engine.stop()
+
+
+def go_on(text: str, **sampling: Any) -> CompletionRequest:
+    sampling.setdefault("temperature", 0.0)
+    return CompletionRequest(text, Sampling(**sampling))
+
+
+def generate(folder: Path, prompt: str, tokens: int) -> str:
+    """What the bare model says."""
+    known, torch = library("transformers"), library("torch")
+    torch.set_num_threads(1)
+    tokenizer = known.AutoTokenizer.from_pretrained(folder)
+    model = known.AutoModelForCausalLM.from_pretrained(folder, dtype="float32")
+    inputs = tokenizer(prompt, return_tensors="pt")
+    made = model.generate(
+        input_ids=inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        do_sample=False,
+        max_new_tokens=tokens,
+        pad_token_id=3,
+    )[0][inputs["input_ids"].shape[1] :]
+    return tokenizer.decode(made, skip_special_tokens=True)
+
+
+PROMPTS = [f"{'the sea ' * (number % 5)}{number} and the wind" for number in range(16)]
+
+
+async def test_sixteen_answers_at_once_are_those_of_the_bare_model(
+    start: Callable[..., Awaitable[Engine]], llama_folder: Path
+) -> None:
+    engine = await start(llama_folder, prefill_tokens=7)
+    lengths = [4 + 3 * (number % 7) for number in range(16)]
+    replies = await asyncio.gather(
+        *(
+            engine.complete(go_on(prompt, max_output_tokens=length))
+            for prompt, length in zip(PROMPTS, lengths, strict=True)
+        )
+    )
+    wanted = [
+        generate(llama_folder, prompt, length)
+        for prompt, length in zip(PROMPTS, lengths, strict=True)
+    ]
+    assert [reply.answers[0].text for reply in replies] == wanted
+
+
+async def test_a_model_with_learned_positions_generates_the_same(
+    start: Callable[..., Awaitable[Engine]], tmp_path: Path
+) -> None:
+    folder = write_model(
+        tmp_path / "gpt2", "GPT2LMHeadModel", "GPT2Config", eos_token_id=2, bos_token_id=2
+    )
+    engine = await start(folder)
+    replies = await asyncio.gather(
+        *(engine.complete(go_on(prompt, max_output_tokens=12)) for prompt in PROMPTS[:4])
+    )
+    wanted = [generate(folder, prompt, 12) for prompt in PROMPTS[:4]]
+    assert [reply.answers[0].text for reply in replies] == wanted
+
+
+async def test_wishes_of_a_request_are_held(
+    start: Callable[..., Awaitable[Engine]], llama_folder: Path
+) -> None:
+    engine = await start(llama_folder, slots=2)
+    biased = go_on("the sea", logit_bias={"300": 100.0}, max_output_tokens=3)
+    (answer,) = (await engine.complete(biased)).answers
+    tokenizer = library("transformers").AutoTokenizer.from_pretrained(llama_folder)
+    assert answer.text == tokenizer.decode([300] * 3)
+    ended = go_on("the sea", logit_bias={"2": 100.0}, max_output_tokens=9)
+    assert (await engine.complete(ended)).answers[0].finish is Finish.NATURAL
+    delayed = go_on("the sea", logit_bias={"2": 100.0}, min_output_tokens=4, max_output_tokens=9)
+    assert (await engine.complete(delayed)).usage.completion_tokens == 5
+    for wrong in ("400000", "sea", "-1"):
+        with pytest.raises(Invalid, match="logit_bias"):
+            await engine.complete(go_on("the sea", logit_bias={wrong: 1.0}))
+    with pytest.raises(ContextTooLong, match="1024"):
+        await engine.complete(go_on("the sea " * 1200))
+    seeded = go_on("the sea", temperature=2.0, seed=5, max_output_tokens=8)
+    texts = [(await engine.complete(seeded)).answers[0].text for _ in range(2)]
+    assert texts[0] == texts[1]
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Paris", "Rom"]}, "sunny": {"type": "boolean"}},
+    "required": ["city", "sunny"],
+    "additionalProperties": False,
+}
+
+
+async def test_a_schema_holds_and_a_bad_one_harms_nobody(
+    start: Callable[..., Awaitable[Engine]], llama_folder: Path
+) -> None:
+    engine = await start(llama_folder, slots=3)
+    messages = (Message("user", "the sea"),)
+    bad = {"type": "json_schema", "json_schema": {"schema": {"type": "nonsense"}}}
+    running = asyncio.ensure_future(engine.complete(go_on("the", max_output_tokens=60)))
+    with pytest.raises(Invalid, match="schema"):
+        await engine.chat(ChatRequest(messages, response_format=bad))
+    await running
+    good = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
+    reply = await engine.chat(
+        ChatRequest(messages, Sampling(max_output_tokens=120), n=2, response_format=good)
+    )
+    for answer in reply.answers:
+        assert json.loads(answer.text).keys() == {"city", "sunny"}
+    tool = Tool("weather", "Weather", SCHEMA)
+    called = await engine.chat(
+        ChatRequest(
+            messages, Sampling(max_output_tokens=300), tools=(tool,), tool_choice="required"
+        )
+    )
+    (call,) = called.answers[0].function_calls
+    assert (call.name, json.loads(call.arguments).keys()) == ("weather", {"city", "sunny"})
+
+
+async def test_a_caller_that_leaves_frees_its_slot(
+    start: Callable[..., Awaitable[Engine]],
+    llama_folder: Path,
+    wait_until: Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]],
+) -> None:
+    engine = await start(llama_folder, slots=1)
+
+    async def idle() -> bool:
+        return (await engine.slots()).busy == 0
+
+    bias = {"2": -100.0}
+    request = go_on("the sea", max_output_tokens=900, logit_bias=bias)
+    async with aclosing(engine.complete_stream(request)) as stream:
+        await anext(stream)
+        assert (await engine.slots()).busy == 1
+    await wait_until(idle, "a free slot")
+
+
+# Encoders -----------------------------------------------------------------------------------------
+
+
+async def test_vectors_are_those_of_the_library(
+    start: Callable[..., Awaitable[Engine]], minilm_folder: Path
+) -> None:
+    engine = await start(minilm_folder, "embeddings")
+    texts = ["a lighthouse by the sea", "你好，世界", "x", "one two three " * 40]
+    reply = await engine.embed(texts)
+    known, torch = library("transformers"), library("torch")
+    tokenizer = known.AutoTokenizer.from_pretrained(minilm_folder)
+    model = known.AutoModel.from_pretrained(minilm_folder)
+    tokens = 0
+    for text, vector in zip(texts, reply.vectors, strict=True):
+        inputs = tokenizer(text, return_tensors="pt")
+        tokens += inputs["input_ids"].shape[1]
+        with torch.no_grad():
+            wanted = model(**inputs).last_hidden_state.mean(1)[0]
+        found = torch.tensor(vector)
+        assert float(torch.nn.functional.cosine_similarity(wanted, found, dim=0)) >= 0.9999
+        assert float(found.norm()) == pytest.approx(1, abs=1e-5)
+    assert reply.usage.prompt_tokens == tokens
+    with pytest.raises(ContextTooLong):
+        await engine.embed(["word " * 3000])
+    assert len((await engine.embed(["word " * 3000], max_tokens=100)).vectors) == 1
+
+
+async def test_scores_are_those_of_the_library(
+    start: Callable[..., Awaitable[Engine]], tmp_path: Path
+) -> None:
+    folder = write_model(
+        tmp_path / "cross",
+        "BertForSequenceClassification",
+        "BertConfig",
+        num_labels=1,
+        initializer_range=0.5,
+    )
+    engine = await start(folder, "rerank")
+    documents = ["the wind", "the stars and the sea", "你好"]
+    reply = await engine.rerank("the sea", documents)
+    known, torch = library("transformers"), library("torch")
+    tokenizer = known.AutoTokenizer.from_pretrained(folder)
+    model = known.AutoModelForSequenceClassification.from_pretrained(folder)
+    for document, score in zip(documents, reply.scores, strict=True):
+        with torch.no_grad():
+            wanted = model(**tokenizer("the sea", document, return_tensors="pt")).logits.sigmoid()
+        assert score == pytest.approx(float(wanted[0, 0]), abs=1e-4)
+
+
+# What is refused ----------------------------------------------------------------------------------
+
+
+async def test_images_are_refused_by_a_model_that_has_no_eyes(
+    start: Callable[..., Awaitable[Engine]], llama_folder: Path
+) -> None:
+    engine = await start(llama_folder)
+    picture = Part(image_url="data:image/png;base64,iVBORw0KGgo=")
+    with pytest.raises(Invalid, match="images"):
+        await engine.chat(ChatRequest((Message("user", (picture,)),)))
+
+
+async def test_a_folder_without_weights_fails_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "config.json").write_text('{"model_type": "llama"}')
+    engine = transformers.create(EngineSpec("tested", str(tmp_path / "m")), tmp_path)
+    with pytest.raises(EngineFailed, match="could not load"):
+        await engine.start()
+
+
+def test_an_engine_without_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="folder"):
+        transformers.create(EngineSpec("tested", str(tmp_path / "absent")), tmp_path)
+
+
+def test_models_with_an_encoder_of_their_own_are_not_taken() -> None:
+    facts = ModelFacts("safetensors", "chat", "T5ForConditionalGeneration")
+    assert transformers.fit(facts).rank is None
+    assert transformers.fit(ModelFacts("safetensors", "chat", "LlamaForCausalLM")).rank
