@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test check fix bench docs clean
+.PHONY: help serve test fuzz check fix bench docs clean
 
 help: ## Print this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -15,6 +15,9 @@ serve: $(VENV)/.serve ## Install, get the embedded models, start the platform (o
 
 test: $(VENV)/.dev ## Run the whole suite (options: ARGS='-k chat')
 	@$(BIN)/pytest $(ARGS)
+
+fuzz: $(VENV)/.dev ## Send damaged and generated calls to a server, and print counts (options: ARGS='--calls 5000')
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, imports, generated files
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports && $(BIN)/codespell
