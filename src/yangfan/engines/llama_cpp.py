@@ -44,7 +44,7 @@ import msgspec
 
 from yangfan.engines import _native, _native_build
 from yangfan.engines._admission import Admission
-from yangfan.engines._gguf import POOLING_NONE, Facts, NotGGUFError, read_facts
+from yangfan.engines._gguf import POOLING_NONE, Facts, NotGGUFError, check, read_facts
 from yangfan.engines.base import Fit
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.calling import prepare, read_calls
@@ -429,6 +429,8 @@ def main() -> None:
     config = msgspec.json.decode(link.config, type=LlamaConfig)
     try:
         facts = read_facts(Path(config.path))
+        for path in (config.path, *config.adapters):
+            check(Path(path))
     except (NotGGUFError, OSError) as error:
         raise SystemExit(str(error)) from None
     asked_tokens = config.context_tokens
