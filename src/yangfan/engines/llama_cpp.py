@@ -27,6 +27,8 @@ Options (`EngineSpec.options`):
     default_output_tokens: Limit of an answer whose request sets none (default 1024, as on Qianfan).
     gpu_layers: Layers to put on the GPU: 0 none (default), -1 all.
     prompt_cache_mib: Memory for prompts of earlier requests that left the pool (default 256, 0 for none).
+    mmproj: GGUF file of the projector that lets the model read pictures; "" for none. By default a file ``mmproj*.gguf`` is taken
+        that stands beside the model, with no other model there.
 """
 
 from __future__ import annotations
@@ -77,6 +79,9 @@ TEMPLATE_TOKENS = 256
 """More than a chat template adds to a conversation: a default system text, the instructions for tools."""
 
 TEMPLATE_TOKENS_PER_MESSAGE = 16
+PICTURE_TOKENS = 4096
+"""More than a projector makes of a picture: llama.cpp limits those with a choice to as many."""
+
 SPECIAL_TOKENS = 2
 """Begin and end, which some models put around every prompt."""
 
@@ -102,6 +107,7 @@ class LlamaOptions(msgspec.Struct, forbid_unknown_fields=True):
     prompt_cache_mib: int = 256
     program: Literal["auto", "wheel", "native"] = "auto"
     builds: str | None = None
+    mmproj: str | None = None
 
 
 class LlamaConfig(msgspec.Struct):
@@ -116,6 +122,7 @@ class LlamaConfig(msgspec.Struct):
     gpu_layers: int
     prompt_cache_mib: int
     adapters: tuple[str, ...] = ()
+    mmproj: str | None = None
     program: str | None = None
     """llama-server to run; None runs the wheel's inside this process."""
 
@@ -250,6 +257,7 @@ class LlamaEngine(ChildEngine):
         """Describe the engine; nothing runs yet."""
         size_bytes = path.stat().st_size if path.is_file() else 0
         program = _program(options, workdir)
+        mmproj = _mmproj(spec, options, path)
         process = ChildProcess(
             f"the llama.cpp engine of {spec.model!r}",
             [sys.executable, "-m", __spec__.name],
@@ -267,10 +275,14 @@ class LlamaEngine(ChildEngine):
             # Its prompts are not told apart by adapter.
             prompt_cache_mib=0 if spec.adapters else options.prompt_cache_mib,
             adapters=tuple(_adapter_file(spec, name) for name in spec.adapters),
+            mmproj=None if mmproj is None else str(mmproj.absolute()),
             program=None if program is None else str(program),
         )
+        kinds: set[Kind] = {_kind(path)}
+        if mmproj is not None:
+            kinds.add("vision")
         super().__init__(
-            spec, process, msgspec.structs.asdict(config), LlamaReady, frozenset({_kind(path)})
+            spec, process, msgspec.structs.asdict(config), LlamaReady, frozenset(kinds)
         )
         self._default_output_tokens = options.default_output_tokens
         self._admission = Admission(tokens=0, slots=spec.slots)
@@ -394,6 +406,21 @@ def _kind(path: Path) -> Kind:
         return "chat"  # the child says what is wrong with the file
 
 
+def _mmproj(spec: EngineSpec, options: LlamaOptions, path: Path) -> Path | None:
+    """The projector's file: the one that the options name, else the only one beside a model that stands alone."""
+    if options.mmproj is not None:
+        found = Path(options.mmproj).expanduser()
+        if options.mmproj and not found.is_file():
+            raise ConfigurationError(
+                f"no projector file {found} for {spec.model!r}; put the right path into its option mmproj"
+            )
+        return found if options.mmproj else None
+    beside = set(path.parent.glob("*.gguf"))
+    projectors = {file for file in beside if file.name.lower().startswith("mmproj")}
+    alone = path in beside and len(beside - projectors) == 1 and len(projectors) == 1
+    return projectors.pop() if alone and _kind(path) == "chat" else None
+
+
 def _most_prompt_tokens(request: ChatRequest) -> int:
     """An upper bound that needs no tokenizer: no token is shorter than a byte."""
     size = TEMPLATE_TOKENS + sum(map(_most_message_tokens, request.messages))
@@ -407,7 +434,10 @@ def _most_message_tokens(message: Message) -> int:
     if isinstance(message.content, str):
         size += _size_bytes(message.content)
     elif message.content is not None:
-        size += sum(_size_bytes(part.text or "") for part in message.content)
+        size += sum(
+            _size_bytes(part.text or "") if part.image_url is None else PICTURE_TOKENS
+            for part in message.content
+        )
     for call in message.function_calls:
         size += _size_bytes(call.name + call.arguments)
     return size
@@ -467,6 +497,7 @@ def _start_native(config: LlamaConfig, facts: Facts, pool: Memory) -> _native.Se
     batch_tokens = str(BATCH_TOKENS if facts.kind == "chat" else pool.context_tokens)
     arguments = ["--model", config.path, "--parallel", str(config.slots), "--kv-unified"]
     arguments += ["--ctx-size", str(pool.kv_tokens)]
+    arguments += [] if config.mmproj is None else ["--mmproj", config.mmproj]
     arguments += ["--batch-size", batch_tokens, "--ubatch-size", batch_tokens]
     arguments += ["--threads", str(config.threads), "--threads-batch", str(config.threads)]
     arguments += ["--gpu-layers", str(config.gpu_layers)]
@@ -505,6 +536,9 @@ def _start_wheel(config: LlamaConfig, facts: Facts, pool: Memory) -> Any:
     xllamacpp = importlib.import_module("xllamacpp")  # it has no type stubs
     params = xllamacpp.CommonParams()
     params.model.path = config.path
+    if config.mmproj is not None:
+        params.mmproj.path = config.mmproj
+        params.mmproj_use_gpu = config.gpu_layers != 0
     params.n_parallel = config.slots
     params.n_batch = params.n_ubatch = BATCH_TOKENS
     params.n_ctx = pool.kv_tokens

@@ -19,8 +19,8 @@ _UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 _TENSOR_TYPES: Final = {"F32": (0, 4), "F16": (1, 2)}
 """Number in the file, and bytes of one item."""
 
-Value = bool | int | float | str | list[str] | list[int]
-"""A fact: a bool, an unsigned 32-bit integer, a 32-bit float, a string, strings, or signed 32-bit integers."""
+Value = bool | int | float | str | list[str] | list[int] | list[float]
+"""A fact: a bool, an unsigned 32-bit integer, a 32-bit float, a string, strings, signed 32-bit integers, or 32-bit floats."""
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -88,10 +88,12 @@ def _fact(value: Value) -> bytes:
             return struct.pack("<I", _ARRAY) + _items(value)
 
 
-def _items(values: list[str] | list[int]) -> bytes:
+def _items(values: list[str] | list[int] | list[float]) -> bytes:
     texts = [_string(value) for value in values if isinstance(value, str)]
     if texts:
         return struct.pack("<IQ", _STRING, len(texts)) + b"".join(texts)
+    if any(isinstance(value, float) for value in values):
+        return struct.pack(f"<IQ{len(values)}f", _FLOAT32, len(values), *values)
     return struct.pack(f"<IQ{len(values)}i", _INT32, len(values), *values)
 
 
