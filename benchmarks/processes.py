@@ -15,12 +15,14 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from load import Target
+
+from yangfan import Client
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -61,6 +63,8 @@ class Running:
     started: float
     """When it was started, by `time.perf_counter`."""
     ready_seconds: float
+    credentials: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """What the platform's ready file says."""
 
 
 def model_store() -> Path:
@@ -85,7 +89,19 @@ def platform(
             facts = json.loads(ready.read_text())
             port = int(facts["base_url"].rpartition(":")[2])
             target = Target(port, "/v2/chat/completions", facts["bearer"], model)
-            yield Running(target, facts["pid"], started, ready_seconds)
+            yield Running(target, facts["pid"], started, ready_seconds, facts)
+
+
+def another_key(server: Running) -> Target:
+    """A new bearer key of a platform."""
+    facts = server.credentials
+    with Client(
+        base_url=facts["base_url"],
+        access_key=facts["access_key"],
+        secret_access_key=facts["secret_access_key"],
+    ) as client:
+        made = client.keys.create()
+    return replace(server.target, bearer=made.secret)
 
 
 @contextmanager

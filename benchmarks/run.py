@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [gateway] [start]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [gateway] [overload] [start]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import gateway
 import overhead
+import overload
 import report
 import start
 from load import LoadError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "overhead": lambda size: overhead.measure(overhead.SIZES[size]),
     "gateway": lambda size: gateway.measure(gateway.SIZES[size]),
+    "overload": lambda size: overload.measure(overload.SIZES[size]),
     "start": lambda size: start.measure(start.SIZES[size]),
 }
 
