@@ -12,7 +12,8 @@ have no effect, without a word). `usage` never counts cached tokens.
 
 Three traps of the library, and what is done about them. A file that ends early kills its process, so the table of tensors is checked first. A
 grammar that cannot be built makes every later step fail: new grammars are tried one at a time, the one that fails is refused, all requests are taken
-out and the others go on where they were (those with a grammar begin again from their seed, and what was said is not said twice). `step()` holds Python's lock, so a thread would gain nothing: the child's loop and the steps
+out and the others go on where they were (those with a grammar begin again from their seed, and what was said is not said twice). The library may still crash then, and the child
+is started again. `step()` holds Python's lock, so a thread would gain nothing: the child's loop and the steps
 take turns, and nothing waits longer than one step of at most `step_tokens` tokens.
 
 Options (`EngineSpec.options`):
