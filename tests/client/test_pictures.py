@@ -12,6 +12,8 @@ from yangfan import errors, image_part
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.client.conftest import Connect, Playback
+
 
 FILE = b"\x89PNG\r\n\x1a\n and so on"
 IMAGE = base64.b64encode(FILE).decode()
@@ -59,3 +61,49 @@ def test_image_part_says_what_is_wrong(tmp_path: Path):
     }.items():
         with pytest.raises(errors.ConfigurationError, match=says):
             image_part(image)
+
+
+async def test_v1_sends_the_file_in_base64(connect: Connect, playback: Playback, tmp_path: Path):
+    path = tmp_path / "a.png"
+    path.write_bytes(FILE)
+    for image in (FILE, path, URI):
+        playback.json(V1_REPLY)
+        result = await look(connect(version=1), image, stop="x", temperature=0.5, user="me")
+        assert (result.text, result.is_safe, result.model) == ("a cat", True, "Fuyu-8B")
+    for call in playback.calls:
+        assert call.path == "/rpc/2.0/ai_custom/v1/wenxinworkshop/image2text/fuyu_8b"
+        assert call.json() == {
+            "prompt": "what?",
+            "image": IMAGE,
+            "stop": ["x"],
+            "temperature": 0.5,
+            "user_id": "me",
+        }
+
+
+async def test_v2_asks_in_a_chat(connect: Connect, playback: Playback):
+    playback.json(V2_REPLY)
+    result = await look(connect(version=2), "https://x/y.png", system="Be brief.")
+    assert result.text == "a cat"
+    (call,) = playback.calls
+    assert call.path == "/v2/chat/completions"
+    assert call.json() == {
+        "model": "Fuyu-8B",
+        "messages": [
+            {"role": "system", "content": "Be brief."},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "image_url", "image_url": {"url": "https://x/y.png"}},
+                    {"type": "text", "text": "what?"},
+                ],
+            },
+        ],
+    }
+
+
+async def test_v1_has_no_addresses_and_no_personas(connect: Connect):
+    with pytest.raises(errors.ConfigurationError, match="takes a file, not an address"):
+        await look(connect(version=1), "https://x/y.png")
+    with pytest.raises(errors.ConfigurationError, match="system is a field of v2"):
+        await look(connect(version=1), system="Be brief.")
