@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "engines": "Inference engines: which can run here, and builds for this CPU. / 推理引擎：可用状态与本机编译。",
     "keys": "Make, list and revoke keys of the platform. / 创建、列出、吊销平台密钥。",
     "memory": "What models are told before every conversation. / 管理系统记忆。",
+    "upstreams": "Other people's servers to ask: add, list, try, remove. / 管理上游服务。",
     "usage": "Show requests and tokens by day (UTC), key and model. / 按日期、密钥、模型查看用量。",
     "sign": "Sign a request with bce-auth-v1, for curl. / 为请求计算 bce-auth-v1 签名。",
     "doctor": "Check this machine and say what to do. / 检查本机环境并给出建议。",

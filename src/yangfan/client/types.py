@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from yangfan.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import date, datetime
 
     from yangfan.protocol.v2.keys import KeyKind
@@ -543,6 +543,47 @@ class KeyUsage:
     def total_tokens(self) -> int:
         """Prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Somebody else's server that the platform asks.
+
+    Attributes:
+        name: Its name; ``NAME/model`` in a call reaches any of its models.
+        base_url: Its address.
+        dialect: openai or qianfan.
+        masked_key: The end of its key, such as ``…x7Qf``; "" for none.
+        models: Names that it offers; None for all that it lists.
+        kinds: What a model is for, where its owner said so.
+        rename: Name in calls to name there.
+        presets: Whether it answers Qianfan's names.
+        model_count: How many models it offers now.
+        error: What went wrong when it was last asked for its models; "" if nothing did.
+        source: database or settings.
+    """
+
+    name: str
+    base_url: str
+    dialect: str
+    masked_key: str
+    models: tuple[str, ...] | None
+    kinds: Mapping[str, str]
+    rename: Mapping[str, str]
+    presets: bool
+    model_count: int
+    error: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTrial:
+    """What came of asking an upstream for its models: whether it answered, what it said, how long that took."""
+
+    ok: bool
+    message: str
+    model_count: int
+    milliseconds: int
 
 
 @dataclass(frozen=True, slots=True)

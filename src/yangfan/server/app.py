@@ -54,6 +54,9 @@ from yangfan.server.services import v2 as services_v2
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.service import ServicePolicy
 from yangfan.server.tokenizer import v1 as tokenizer_v1
+from yangfan.server.upstreams import Upstreams
+from yangfan.server.upstreams import v2 as upstreams_v2
+from yangfan.server.upstreams.store import UpstreamStore
 from yangfan.server.usage import Usage
 from yangfan.server.usage import v2 as usage_v2
 from yangfan.server.usage.ledger import Ledger
@@ -96,11 +99,8 @@ async def build(
         database = Database(home.database)
         stack.push_async_callback(database.close)
         await database.migrate()
-        access = Access(
-            KeyStore(database),
-            Vault(load_or_create_master_key(home.master_key)),
-            required=settings.auth,
-        )
+        vault = Vault(load_or_create_master_key(home.master_key))
+        access = Access(KeyStore(database), vault, required=settings.auth)
         credentials = await access.load()
         usage = Usage(
             Ledger(UsageStore(database), Spool(home.usage)), access.limits_of, _limits(settings)
@@ -112,6 +112,17 @@ async def build(
         services = await _services(settings, models, home, progress)
         stack.push_async_callback(services.stop)
         await services.start()
+        upstreams = Upstreams(
+            UpstreamStore(database, vault),
+            services,
+            presets.load(),
+            _policy(settings),
+            allow=settings.egress_allow,
+            proxy=settings.egress_proxy,
+            workdir=home.engine,
+        )
+        stack.push_async_callback(upstreams.stop)
+        await upstreams.start(settings.upstreams)
         memory = Memory(MemoryStore(database))
         pictures = Pictures(egress, max_total_bytes=settings.max_body_bytes)
         chat = Chat(services, memory, pictures, lenient=settings.lenient)
@@ -125,6 +136,7 @@ async def build(
             *images_v2.routes(images, shelf),
             *_inference_routes(services, chat),
             *services_v2.routes(services),
+            *upstreams_v2.routes(upstreams),
             *access_v1.routes(access),
             *access_v2.routes(access),
             *usage_v2.routes(usage),
@@ -179,12 +191,7 @@ def _mount(
 async def _services(
     settings: Settings, models: Models, home: Home, progress: Callable[[Progress], None] | None
 ) -> Services:
-    policy = ServicePolicy(
-        settings.first_byte_timeout_seconds,
-        settings.max_waiting,
-        settings.max_waiting_per_key,
-        settings.max_wait_seconds,
-    )
+    policy = _policy(settings)
     created, services = int(time.time()), list[Service]()
     for reference in settings.models:
         plan = await models.plan(reference, progress)
@@ -192,7 +199,16 @@ async def _services(
         services.append(
             Service(plan.name, Replica(engine), policy, created=created, limits=plan.limits)
         )
-    return Services(services, presets.load(), settings.presets)
+    return Services(services, presets.load(), settings.presets, expecting=True)
+
+
+def _policy(settings: Settings) -> ServicePolicy:
+    return ServicePolicy(
+        settings.first_byte_timeout_seconds,
+        settings.max_waiting,
+        settings.max_waiting_per_key,
+        settings.max_wait_seconds,
+    )
 
 
 def _served(services: Services, name: str) -> str:

@@ -23,8 +23,44 @@ _COMMON_NAMES = {"hf_endpoint": "HF_ENDPOINT", "hf_token": "HF_TOKEN"}
 """Variables that other tools use for the same thing; ours wins."""
 
 _LISTS = frozenset({"models", "egress_allow"})
-_TABLES = frozenset({"options"})
+_TABLES = frozenset({"options", "upstreams"})
 """What only a settings file can say."""
+
+
+class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table [upstreams.NAME]: somebody else's server of OpenAI's shape, or Baidu's v2 cloud.
+
+    Attributes:
+        base_url: Such as ``https://qianfan.baidubce.com/v2``.
+        dialect: openai, or qianfan for Baidu's cloud and for another Yangfan.
+        key_file: File that holds its key alone.
+        key: The key itself, where the settings file is kept as a secret.
+        models: Names to offer; all that it lists if unset.
+        kinds: What a model is for, where its name does not tell: chat, embeddings, rerank, images.
+        rename: Name in calls to name there, for models that were retired or are called otherwise.
+        presets: Whether it answers Qianfan's names.
+        first_byte_timeout_seconds: Longest wait for an answer to begin.
+        idle_timeout_seconds: Longest silence within an answer.
+        ca_file: Certificates to trust besides nothing else, for servers with a certificate of one's own.
+    """
+
+    base_url: str
+    dialect: Literal["openai", "qianfan"] = "openai"
+    key_file: str | None = None
+    key: str | None = None
+    models: tuple[str, ...] | None = None
+    kinds: Mapping[str, Literal["chat", "embeddings", "rerank", "images"]] = msgspec.field(
+        default_factory=dict[str, Literal["chat", "embeddings", "rerank", "images"]]
+    )
+    rename: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    presets: bool = True
+    first_byte_timeout_seconds: Annotated[float, Meta(gt=0)] = 120.0
+    idle_timeout_seconds: Annotated[float, Meta(gt=0)] = 120.0
+    ca_file: str | None = None
+
+    def __repr__(self) -> str:
+        """Everything but the key."""
+        return f"UpstreamSettings({self.base_url!r}, dialect={self.dialect!r})"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +99,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "`slots`, `threads`, `adapters`, `max_inputs`, `max_input_chars`, `max_input_tokens`, and what the engine takes."
         ),
     ] = msgspec.field(default_factory=dict[str, Mapping[str, Any]])
+    upstreams: Annotated[
+        Mapping[str, UpstreamSettings],
+        Meta(
+            description="Other people's servers to ask, in the settings file: a table [upstreams.NAME] with `base_url`, `dialect`, "
+            "`key_file`, `models` and more; see the guide on bridges."
+        ),
+    ] = msgspec.field(default_factory=dict[str, UpstreamSettings])
     auth: Annotated[
         bool, Meta(description="Ask for credentials. False only on a loopback address.")
     ] = True
@@ -213,9 +256,9 @@ def load(
         raise ConfigurationError(
             f"settings: {error}; see `yangfan serve --help` and {path}"
         ) from None
-    if not settings.models:
+    if not settings.models and not settings.upstreams:
         raise ConfigurationError(
-            "settings: `models` names no model; give at least one, such as echo"
+            "settings: `models` names no model; give at least one, such as echo, or an upstream"
         )
     if not settings.auth and not settings.loopback:
         raise ConfigurationError(

@@ -17,6 +17,7 @@ from yangfan.client._async.rerank import AsyncRerank
 from yangfan.client._async.session import AsyncSession
 from yangfan.client._async.tokenizer import AsyncTokenizer
 from yangfan.client._async.tokens import AsyncTokens
+from yangfan.client._async.upstreams import AsyncUpstreams
 from yangfan.client._async.usage import AsyncUsage
 from yangfan.client.settings import Given, load
 
@@ -65,6 +66,7 @@ class AsyncClient:
         models: Which names there are.
         keys: Make, list and revoke the platform's keys.
         tokens: Short-lived tokens for other programs.
+        upstreams: Other people's servers that the platform asks.
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models in tokens a minute.
         memory: What models are told before every conversation.
@@ -120,6 +122,7 @@ class AsyncClient:
         self.rerank = AsyncRerank(self._session)
         self.models = AsyncModels(self._session)
         self.keys = AsyncKeys(self._session)
+        self.upstreams = AsyncUpstreams(self._session)
         self.tokens = AsyncTokens(self._session)
         self.usage = AsyncUsage(self._session)
         self.charge = AsyncCharge(self._session)

@@ -18,6 +18,7 @@ from yangfan.client._sync.rerank import Rerank
 from yangfan.client._sync.session import Session
 from yangfan.client._sync.tokenizer import Tokenizer
 from yangfan.client._sync.tokens import Tokens
+from yangfan.client._sync.upstreams import Upstreams
 from yangfan.client._sync.usage import Usage
 from yangfan.client.settings import Given, load
 
@@ -66,6 +67,7 @@ class Client:
         models: Which names there are.
         keys: Make, list and revoke the platform's keys.
         tokens: Short-lived tokens for other programs.
+        upstreams: Other people's servers that the platform asks.
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models in tokens a minute.
         memory: What models are told before every conversation.
@@ -121,6 +123,7 @@ class Client:
         self.rerank = Rerank(self._session)
         self.models = Models(self._session)
         self.keys = Keys(self._session)
+        self.upstreams = Upstreams(self._session)
         self.tokens = Tokens(self._session)
         self.usage = Usage(self._session)
         self.charge = Charge(self._session)

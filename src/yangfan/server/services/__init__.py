@@ -1,6 +1,7 @@
 """A model behind an address: names, replicas, restarts, retries. `Services` finds and runs them."""
 
-from yangfan.server.services.logic import Services
+from yangfan.server.services.logic import Fleet, Services
+from yangfan.server.services.replica import Replica
 from yangfan.server.services.reservation import booked, booked_stream, reserve
 from yangfan.server.services.rules import (
     answered_by,
@@ -9,10 +10,13 @@ from yangfan.server.services.rules import (
     named,
     with_defaults,
 )
-from yangfan.server.services.service import Service, Target
+from yangfan.server.services.service import Service, ServicePolicy, Target
 
 __all__ = [
+    "Fleet",
+    "Replica",
     "Service",
+    "ServicePolicy",
     "Services",
     "Target",
     "answered_by",

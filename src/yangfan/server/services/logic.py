@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from yangfan.errors import ConfigurationError, ModelNotFound
 from yangfan.server.services.service import AdaptedService, Service, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from yangfan.engines.base import Kind
     from yangfan.protocol.presets import Preset, Presets, PresetType
@@ -46,6 +46,9 @@ MAX_REMEMBERED_NAMES = 1024
 """Spellings whose meaning is kept; callers choose spellings, so there has to be an end."""
 
 
+MAX_SHOWN_NAMES = 20
+
+
 class Listed(NamedTuple):
     """A name that calls may use, the service that answers to it, and the type of call that it is for."""
 
@@ -54,20 +57,48 @@ class Listed(NamedTuple):
     type: PresetType
 
 
+class Fleet(Protocol):
+    """Services that come and go together while the server runs, such as the models of an upstream."""
+
+    name: str
+
+    @property
+    def services(self) -> Sequence[Service]:
+        """Those to list."""
+        ...
+
+    def find(self, name: str) -> Service | None:
+        """The one of that name, listed or not."""
+        ...
+
+    def stand_for(self, preset: Preset) -> Service | None:
+        """The one that is the preset's model; None if it is not there."""
+        ...
+
+
 class Services:
     """Names to services.
+
+    A name means, in this order: a model served here; what the settings map a preset to; a model of a fleet, the oldest first; the
+    preset's own model in a fleet; for a preset, the first model served here that can answer.
 
     Args:
         services: What is served; the first one that can answers every preset name that `mapping` does not give to another.
         presets: Qianfan's names.
         mapping: Preset name to name of a service.
+        expecting: Whether fleets will be attached, so that `mapping` may name what is not there yet.
 
     Raises:
         ConfigurationError: Two services share a name, or `mapping` names what does not exist or cannot answer.
     """
 
     def __init__(
-        self, services: Sequence[Service], presets: Presets, mapping: Mapping[str, str]
+        self,
+        services: Sequence[Service],
+        presets: Presets,
+        mapping: Mapping[str, str],
+        *,
+        expecting: bool = False,
     ) -> None:
         """Check the names."""
         adapted = [
@@ -81,13 +112,17 @@ class Services:
             raise ConfigurationError("settings: `models` names the same model twice")
         self._presets = presets
         self._resolved: dict[tuple[PresetType, str], Target] = {}
-        self._mapping: dict[str, Service] = {}
+        self._fleets: dict[str, Fleet] = {}
+        self._mapping: dict[str, Service | str] = {}
         for preset_name, service_name in mapping.items():
             preset, service = presets.find(preset_name), self._services.get(service_name.casefold())
             if preset is None:
                 raise ConfigurationError(
                     f"settings: `presets` has {preset_name!r}, which is no Qianfan model name"
                 )
+            if service is None and expecting:
+                self._mapping[preset.name] = service_name
+                continue
             if service is None:
                 raise ConfigurationError(
                     f"settings: `presets` gives {preset_name!r} to {service_name!r}, which `models` lacks"
@@ -101,8 +136,30 @@ class Services:
 
     @property
     def all(self) -> list[Service]:
-        """Every service, the default first."""
+        """Every service of this machine, the default first."""
         return list(self._services.values())
+
+    @property
+    def everywhere(self) -> list[Service]:
+        """Every service, those of fleets last."""
+        return [
+            *self.all,
+            *(service for fleet in self._fleets.values() for service in fleet.services),
+        ]
+
+    def attach(self, fleet: Fleet) -> None:
+        """Answer to the names of `fleet` from now on; one of the same name is replaced."""
+        self._fleets[fleet.name] = fleet
+        self.forget()
+
+    def detach(self, name: str) -> None:
+        """No longer answer to the names of a fleet."""
+        self._fleets.pop(name, None)
+        self.forget()
+
+    def forget(self) -> None:
+        """Look names up anew: a fleet has other services than before."""
+        self._resolved.clear()
 
     def resolve(self, name: str, wanted: PresetType = "chat") -> Target:
         """The service that answers to a name: a served model's, or any preset's name, alias or endpoint suffix.
@@ -117,8 +174,8 @@ class Services:
         known = self._resolved.get((wanted, name))
         if known is not None:
             return known
-        service = self._services.get(name.casefold())
         preset = self._presets.find(name)
+        service = self._named(name, preset)
         if (
             service is None
             and preset is not None
@@ -138,7 +195,8 @@ class Services:
         Raises:
             ModelNotFound: Nothing answers to it; the message lists what does.
         """
-        service, preset = self._services.get(name.casefold()), self._presets.find(name)
+        preset = self._presets.find(name)
+        service = self._named(name, preset)
         if service is not None:
             return Listed(name, service, type_of(service))
         wanted = preset.type if preset is not None else "chat"
@@ -149,6 +207,8 @@ class Services:
         listed = {
             service.name: Listed(service.name, service, type_of(service)) for service in self.all
         }
+        for service in self.everywhere:
+            listed.setdefault(service.name, Listed(service.name, service, type_of(service)))
         for preset in self._presets.all:
             service = self._serving(preset)
             if service is not None:
@@ -179,10 +239,26 @@ class Services:
         """Each engine process once, whatever number of names it answers to."""
         return list(dict.fromkeys(service.replica for service in self.all))
 
+    def _named(self, name: str, preset: Preset | None) -> Service | None:
+        """Who has this very name."""
+        service = self._services.get(name.casefold())
+        if service is not None or (preset is not None and preset.name in self._mapping):
+            return service
+        return self._of_fleet(name)
+
+    def _of_fleet(self, name: str) -> Service | None:
+        found = (fleet.find(name) for fleet in self._fleets.values())
+        return next((service for service in found if service is not None), None)
+
     def _serving(self, preset: Preset) -> Service | None:
-        """Who answers to a preset name: the one that the settings name, else the first that can."""
-        if preset.name in self._mapping:
-            return self._mapping[preset.name]
+        """Who answers to a preset name: the one that the settings name, the model itself, else the first that can."""
+        mapped = self._mapping.get(preset.name)
+        if mapped is not None:
+            return self._of_fleet(mapped) if isinstance(mapped, str) else mapped
+        for fleet in self._fleets.values():
+            service = fleet.stand_for(preset)
+            if service is not None:
+                return service
         kinds = SERVED_BY.get(preset.type, ())
         for kind in ("vision", *kinds) if preset.vision else kinds:
             for service in self.all:
@@ -191,7 +267,8 @@ class Services:
         return None
 
     def _unknown(self, name: str, wanted: PresetType) -> ModelNotFound:
-        found, preset = self._services.get(name.casefold()), self._presets.find(name)
+        preset = self._presets.find(name)
+        found = self._named(name, preset)
         own = preset.type if preset is not None else None
         if found is not None:
             own = type_of(found)
@@ -202,7 +279,7 @@ class Services:
                 f"{name[:64]!r} is a model for {wanted}, and none is served here; start `yangfan serve` with one more"
                 " --model (`yangfan models catalogue` lists them)"
             )
-        able = ", ".join(service.name for service in self.all if _can(service, wanted))
+        able = _some(service.name for service in self.everywhere if _can(service, wanted))
         return ModelNotFound(
             f"{name[:64]!r} is a model for {own}, not for {wanted}; {wanted} is served by: {able or 'no model'}"
         )
@@ -227,11 +304,18 @@ class Services:
             if close
             else ""
         )
-        served = ", ".join(service.name for service in self.all)
+        served = _some(service.name for service in self.everywhere)
         return ModelNotFound(
             f"no model {name[:64]!r}{hint} Served here: {served}, and every Qianfan {wanted} name such as"
             f" {_EXAMPLES.get(wanted, 'ernie_speed')} (GET /v2/models lists them)"
         )
+
+
+def _some(names: Iterable[str]) -> str:
+    """A list of names for a message, cut where it becomes long."""
+    found = list(names)
+    more = ["…"] if len(found) > MAX_SHOWN_NAMES else []
+    return ", ".join([*found[:MAX_SHOWN_NAMES], *more])
 
 
 def type_of(service: Service) -> PresetType:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from yangfan.server.services.service import Target
 
 
+REMOTE_OUTPUT_TOKENS = 2048
+"""Most tokens of an answer of somebody else's model, where neither the request nor its server's habit may say."""
+
+
 async def reserve(
     meter: Meter,
     target: Target,
@@ -46,7 +50,14 @@ async def reserve(
         RateLimited: A limit has no room now.
         QuotaExceeded: The key's tokens are used up.
     """
-    longest = sampling.max_output_tokens or 0
+    longest = sampling.max_output_tokens
+    if longest is None:
+        # Somebody else's model answers as long as it likes, unless a limit here has to hold.
+        if meter.answer_tokens(target, prompt_tokens) is None:
+            meter.reserve(target, prompt_tokens)
+            return sampling
+        longest = REMOTE_OUTPUT_TOKENS
+        sampling = msgspec.structs.replace(sampling, max_output_tokens=longest)
     try:
         meter.reserve(target, prompt_tokens + longest * answers)
     except (TokenRateLimited, QuotaExceeded):

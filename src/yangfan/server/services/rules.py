@@ -43,6 +43,8 @@ def with_defaults(target: Target, sampling: Sampling, *, output_tokens: int) -> 
         sampling: What the request says.
         output_tokens: Most tokens of an answer when neither the request nor a preset says.
     """
+    if target.service.remote:
+        return sampling  # what is not said there, its own server decides
     preset, limit = target.preset, sampling.max_output_tokens
     if limit is None:
         limit = output_tokens if preset is None else preset.default_output_tokens
@@ -93,6 +95,8 @@ async def check_tokens(
     Raises:
         ContextTooLong: There are too many.
     """
+    if target.service.remote:
+        return most  # only its own server can count
     limit = target.service.context_tokens - 1
     if target.max_input_tokens is not None:
         limit = min(limit, target.max_input_tokens)

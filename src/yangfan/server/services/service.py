@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from yangfan.errors import EngineFailed, Overloaded
+from yangfan.errors import EngineFailed, Overloaded, UpstreamFailed
 from yangfan.server.models import InputLimits
 from yangfan.server.services.gate import Gate, GatePolicy
 
@@ -58,6 +58,8 @@ class Service:
         policy: Waiting and overload.
         created: When it was published, seconds since the epoch.
         limits: What one call may bring, whichever name it uses.
+        remote: One of the models behind the replica's engine, where that asks somebody else's server for many: it counts tokens
+            roughly, and the server decides what a call does not say.
 
     Calls take turns by `key`, the id of the caller's key: see `yangfan.server.services.gate`.
     """
@@ -70,8 +72,10 @@ class Service:
         *,
         created: int,
         limits: InputLimits | None = None,
+        remote: Engine | None = None,
     ) -> None:
         self.name = name
+        self._remote = remote
         self.limits = limits or InputLimits()
         self.created = created
         self.replica = replica
@@ -83,24 +87,34 @@ class Service:
         )
 
     @property
+    def engine(self) -> Engine:
+        """What answers."""
+        return self._remote or self.replica.engine
+
+    @property
+    def remote(self) -> bool:
+        """Whether somebody else's server has the model."""
+        return self._remote is not None
+
+    @property
     def kinds(self) -> frozenset[Kind]:
         """What the model can be asked for."""
-        return self.replica.engine.kinds
+        return self.engine.kinds
 
     @property
     def context_tokens(self) -> int:
         """Prompt and answer together, at most."""
-        return self.replica.engine.context_tokens
+        return self.engine.context_tokens
 
     @property
     def adapters(self) -> Sequence[str]:
         """Names of the adapters that calls may name behind a colon."""
-        return tuple(self.replica.engine.spec.adapters)
+        return tuple(self.engine.spec.adapters)
 
     @property
     def size(self) -> int:
         """Generations that run side by side."""
-        return self.replica.engine.spec.slots
+        return self.engine.spec.slots
 
     async def chat(self, request: ChatRequest, *, key: str = "") -> ChatReply:
         """Whole answers of a conversation. An engine that dies is waited for and asked again: nothing was sent yet.
@@ -156,7 +170,7 @@ class Service:
 
     async def slots(self) -> Slots:
         """How busy the engine is."""
-        return await self.replica.engine.slots()
+        return await self.engine.slots()
 
     async def _whole(
         self, ask: Callable[[Engine], Awaitable[_ReplyT]], key: str, slots: int = 1
@@ -206,10 +220,12 @@ class Service:
                 f"the engine of {self.name} is not running; try again later{reason}",
                 retry_after_seconds=5,
             )
-        return self.replica.engine
+        return self.engine
 
     async def _died(self, error: EngineFailed, attempt: int, deadline: float) -> None:
         """Return when the call may be tried again; raise the error if this was the last chance."""
+        if isinstance(error, UpstreamFailed):
+            raise error  # its server may have worked, and charged, for it: whether to ask again is the caller's choice
         if attempt + 1 >= ATTEMPTS or asyncio.get_running_loop().time() >= deadline:
             raise error
         await self.replica.suspect()
