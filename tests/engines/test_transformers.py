@@ -1,7 +1,9 @@
 """Small models of every kind, made here, through the real child process."""
 
 import asyncio
+import base64
 import importlib
+import io
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -300,6 +302,90 @@ async def test_scores_are_those_of_the_library(
         with torch.no_grad():
             wanted = model(**tokenizer("the sea", document, return_tensors="pt")).logits.sigmoid()
         assert score == pytest.approx(float(wanted[0, 0]), abs=1e-4)
+
+
+# Pictures ---------------------------------------------------------------------------------------
+
+
+async def test_a_model_that_sees_tells_pictures_apart(
+    start: Callable[..., Awaitable[Engine]], tmp_path: Path
+) -> None:
+    folder = write_eyes(tmp_path / "llava")
+    engine = await start(folder, "vision")
+    assert engine.kinds == {"chat", "vision"}
+    replies: list[str] = []
+    for colour in ("red", "blue"):
+        parts = (Part(text="the sea"), Part(image_url=picture(colour)))
+        request = ChatRequest(
+            (Message("user", parts),), Sampling(max_output_tokens=8, temperature=0)
+        )
+        reply = await engine.chat(request)
+        assert reply.usage.prompt_tokens == await engine.count_tokens(request.messages)
+        replies.append(reply.answers[0].text)
+    assert replies[0] != replies[1]
+    plain = ChatRequest((Message("user", "the sea"),), Sampling(max_output_tokens=4))
+    assert (await engine.chat(plain)).usage.completion_tokens <= 4
+    for url, reason in (
+        ("data:image/png;base64,iVBORw0KGgo=", "cannot be read"),
+        ("https://example.com/a.png", "data URI"),
+        (picture("red", size=(5000, 5000)), "pixels"),
+    ):
+        request = ChatRequest((Message("user", (Part(image_url=url),)),))
+        with pytest.raises(Invalid, match=reason):
+            await engine.chat(request)
+
+
+def picture(colour: str, size: tuple[int, int] = (40, 30)) -> str:
+    file = io.BytesIO()
+    library("PIL.Image").new("RGB", size, colour).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def write_eyes(folder: Path) -> Path:
+    """A vision-language model with random weights: 4 patches of a picture, then the text."""
+    known = library("transformers")
+    folder.mkdir()
+    tokenizer = write_tokenizer(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    image_token = tokenizer.convert_tokens_to_ids("<image>")
+    text = known.LlamaConfig(vocab_size=len(tokenizer), eos_token_id=2, **SHAPE)
+    vision = known.CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=32,
+        patch_size=16,
+        projection_dim=32,
+    )
+    library("torch").manual_seed(7)
+    model = known.LlavaForConditionalGeneration(
+        known.LlavaConfig(
+            text_config=text, vision_config=vision, image_token_id=image_token, image_seq_length=4
+        )
+    )
+    for weight in model.parameters():
+        weight.data *= 4
+    model.save_pretrained(folder)
+    template = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for p in m.content %}"
+        "{% if p.type == 'image' %}<image>{% else %}{{ p.text }}{% endif %}{% endfor %}<|im_end|>\n"
+        "{% endfor %}<|im_start|>assistant\n"
+    )
+    shape = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    pictures = library("transformers.models.clip.image_processing_pil_clip").CLIPImageProcessorPil(
+        **shape
+    )
+    tokenizer.image_token = "<image>"
+    known.LlavaProcessor(
+        pictures,
+        tokenizer,
+        patch_size=16,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=template,
+    ).save_pretrained(folder)
+    return folder
 
 
 # What is refused ----------------------------------------------------------------------------------
