@@ -496,6 +496,16 @@ def test_unknown_scheme_is_told_which_ones_there_are(caller: Caller):
     check(reply, 401, "invalid_iam_token", "Authorization: Bearer <key>")
 
 
+def test_appid_of_another_key_is_refused(caller: Caller):
+    caller.result("CreateApiKey", {"name": "other"})
+    items = caller.result("DescribeApiKeys", {})["items"]
+    own, other = items[0]["appId"], items[-1]["appId"]
+    headers = {**caller.bearer(), "appid": other}
+    says = f"No permission to use the appid.*{other}.*not the application of this key, {own}"
+    check(caller.ask("POST", V2, GOOD_V2, headers), 401, "invalid_appid", says)
+    assert caller.ask("POST", V2, GOOD_V2, {**caller.bearer(), "appid": own}).status == 200
+
+
 def test_appid_of_nobody_is_refused(caller: Caller):
     headers = {**caller.bearer(), "appid": "app-nobody"}
     says = "No permission to use the appid.*'app-nobody'.*not an application here"

@@ -484,6 +484,7 @@ class Key:
         rpm: Requests a minute; `tpm` tokens a minute. None for no limit.
         daily_tokens: Tokens a UTC day; `total_tokens` tokens ever. None for no limit.
         lenient: Its v1 messages are put right instead of refused.
+        app_id: The application that it belongs to; what the `appid` header may name.
     """
 
     id: str
@@ -498,6 +499,7 @@ class Key:
     daily_tokens: int | None = None
     total_tokens: int | None = None
     lenient: bool = False
+    app_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ def _key(item: wire.Key) -> Key:
         daily_tokens=_given(item.dailyTokens),
         total_tokens=_given(item.totalTokens),
         lenient=item.lenient,
+        app_id=item.appId,
     )
 
 

@@ -76,6 +76,7 @@ class Key(msgspec.Struct, kw_only=True):
     kind: KeyKind
     name: str = ""
     status: Literal["enable", "revoked", "expired"] = "enable"
+    appId: str = ""  # noqa: N815 - the wire's spelling
     createTime: str  # noqa: N815 - the wire's spelling
     expireTime: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
     models: list[str] | UnsetType = UNSET

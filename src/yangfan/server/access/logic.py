@@ -90,7 +90,7 @@ class Access:
 
         Raises:
             Unauthenticated: Nobody we know; the subclass tells which kind of credential was wrong.
-            AppForbidden: The `appid` header names an application that is not here.
+            AppForbidden: The `appid` header names another application than the key's.
         """
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         authorization = _header(headers, b"authorization")
@@ -101,9 +101,15 @@ class Access:
         else:
             principal = self._inference(scope, authorization)
         app_id = _header(headers, b"appid")
-        if app_id and not any(key.app_id == app_id for key in self._by_id.values()):
+        if app_id and app_id != principal.app_id:
+            known = any(key.app_id == app_id for key in self._by_id.values())
             raise errors.AppForbidden(
-                f"the appid header names {app_id[:64]!r}, which is not an application here"
+                f"the appid header names {app_id[:64]!r}, which is not "
+                + (
+                    f"the application of this key, {principal.app_id}"
+                    if known
+                    else "an application here"
+                )
             )
         return principal
 

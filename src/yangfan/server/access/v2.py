@@ -115,6 +115,7 @@ def _wire(key: types.Key, now_ms: int) -> Key:
         kind=key.kind,
         name=key.name,
         status=key.status(now_ms),
+        appId=key.app_id,
         createTime=_seconds(key.created_ms),
         expireTime=UNSET if key.expires_ms is None else _seconds(key.expires_ms),
         models=UNSET if limits.models is None else sorted(limits.models),
