@@ -148,6 +148,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         engine_reason: Why that one, or why none.
         other_engines: Engines that read the format and were not taken, each with the reason.
         program: Which program of the engine runs it, "" if there is no choice.
+        converted: Other forms of it that were made here, each with its size.
     """
 
     name: str
@@ -165,6 +166,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     engine_reason: str
     other_engines: tuple[str, ...] = ()
     program: str = ""
+    converted: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, str]]:
         """Label and text of everything that is known, for a table."""
@@ -181,6 +183,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
             ("path", self.path or "not here; `yangfan pull` fetches it"),
             ("engine", f"{self.engine or 'none'}: {self.engine_reason}"),
             ("program", self.program),
+            *(("made here", line) for line in self.converted),
             *(("not taken", line) for line in self.other_engines),
         ]
         return [row for row in rows if row[1]]
@@ -270,6 +273,17 @@ def _card_of_stored(here: StoredModel) -> Card:
         engine=choice.engine,
         engine_reason=choice.reason,
         other_engines=tuple(choice.others),
+        converted=_converted(here),
+    )
+
+
+def _converted(here: StoredModel) -> tuple[str, ...]:
+    """What lies beside the model: quantisations of it, or what an engine could not read as it was."""
+    prefix = f"{here.manifest.digest}."
+    return tuple(
+        f"{file.name.removeprefix(prefix)} {human_size(file.stat().st_size)}"
+        for file in sorted((here.folder.parent.parent / "converted").glob(f"{prefix}*"))
+        if not file.name.endswith(".part")
     )
 
 

@@ -62,6 +62,7 @@ class Facts(NamedTuple):
         context_tokens: Context length that the model was trained for, None if the file does not say.
         type: ``model``, ``adapter``, …; "" if the file does not say.
         original_context_tokens: Context length before RoPE scaling, None if the file does not say.
+        file_type: Number of `enum llama_ftype`, how most tensors are kept; None if the file does not say.
         pooling_type: Number of `enum llama_pooling_type` for models that give embeddings, None for the others.
     """
 
@@ -70,6 +71,7 @@ class Facts(NamedTuple):
     pooling_type: int | None = None
     type: str = ""
     original_context_tokens: int | None = None
+    file_type: int | None = None
 
     @property
     def kind(self) -> Kind:
@@ -278,6 +280,8 @@ def _read_facts(file: BinaryIO) -> Facts:
             facts = facts._replace(architecture=_read_string(file).decode())
         elif key == "general.type" and kind == _STRING:
             facts = facts._replace(type=_read_string(file).decode())
+        elif key == "general.file_type" and kind in _SCALARS:
+            facts = facts._replace(file_type=int(_unpack(file, _SCALARS[kind])[0]))
         elif key.endswith(".rope.scaling.original_context_length") and kind in _SCALARS:
             facts = facts._replace(original_context_tokens=_read_length(file, kind))
         elif key.endswith(".context_length") and kind in _SCALARS:

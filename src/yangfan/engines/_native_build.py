@@ -42,7 +42,7 @@ NEEDED_BYTES = 1 << 30
 """Room for the sources and everything that is compiled on the way."""
 
 TAIL_LINES = 30
-_STEP = re.compile(rb"\[\s*(\d+)(?:/(\d+)\]|%\])")
+_STEP = re.compile(rb"\[\s*(\d+)(?:/\s*(\d+)\]|%\])")
 
 
 class Origin(NamedTuple):
@@ -136,10 +136,10 @@ async def _compile(
     await unpack(sources)
     report("configuring", 0, 1)
     flags = (*CMAKE_FLAGS, *tools.generator)
-    await _run([tools.cmake, "-S", str(sources), "-B", str(objects), *flags], staging, None)
+    await run([tools.cmake, "-S", str(sources), "-B", str(objects), *flags], staging, None)
     command = [tools.cmake, "--build", str(objects), "--parallel", str(jobs)]
-    await _run([*command, "--target", *TARGETS], staging, report)
-    await _run([str(objects / "bin" / TARGETS[0]), "--version"], staging, None)
+    await run([*command, "--target", *TARGETS], staging, report)
+    await run([str(objects / "bin" / TARGETS[0]), "--version"], staging, None)
 
 
 def _finish(staging: Path, builds: Path, origin: Origin) -> _native.Native:
@@ -169,10 +169,24 @@ def _publish(out: Path, target: Path) -> Path:
     return target
 
 
-async def _run(
-    command: Sequence[str], folder: Path, report: Callable[[str, int, int], None] | None
+async def run(
+    command: Sequence[str],
+    folder: Path,
+    report: Callable[[str, int, int], None] | None,
+    *,
+    failure: str = "llama.cpp could not be built",
 ) -> None:
-    """Run a program to its end; end it and all that it started if this is cancelled."""
+    """Run a program to its end; end it and all that it started if this is cancelled.
+
+    Args:
+        command: Program and arguments.
+        folder: Where it runs.
+        report: Told of each line that begins with ``[done/all]`` or ``[percent%]``.
+        failure: How the message begins if it fails.
+
+    Raises:
+        ConfigurationError: It failed; the message quotes what it last printed.
+    """
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
@@ -188,7 +202,7 @@ async def _run(
             tail = [*tail[1 - TAIL_LINES :], line.decode("utf-8", "replace")]
             step = _STEP.match(line)
             if step is not None and report is not None:
-                report("compiling", int(step[1]), int(step[2] or 100))
+                report("working", int(step[1]), int(step[2] or 100))
         status = await process.wait()
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -197,7 +211,7 @@ async def _run(
     if status != 0:
         printed = "\n".join(tail)
         raise ConfigurationError(
-            f"llama.cpp could not be built: {Path(command[0]).name} ended with status {status}. It last printed:\n{printed}"
+            f"{failure}: {Path(command[0]).name} ended with status {status}. It last printed:\n{printed}"
         )
 
 

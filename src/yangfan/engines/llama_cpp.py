@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from yangfan.engines import _native, _native_build
+from yangfan.engines import _native, _native_build, _requantize
 from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import POOLING_NONE, Facts, NotGGUFError, check, read_facts
 from yangfan.engines.base import Fit
@@ -235,6 +235,43 @@ async def build(
         report=report,
     )
     return built.folder
+
+
+async def quantize(
+    source: Path,
+    target: Path,
+    quantization: str,
+    *,
+    builds: Path,
+    allow_requantize: bool,
+    report: Callable[[str, int, int], None],
+) -> None:
+    """Write a GGUF model in another quantisation; `target` appears whole or not at all.
+
+    Args:
+        source: The model as it is.
+        target: The file to make; its folder exists.
+        quantization: Such as ``q8_0``.
+        builds: Folder of the builds for this CPU, which bring the program for it.
+        allow_requantize: Whether `source` may be quantised already, which costs quality.
+        report: Told the stage, tensors done and tensors in all.
+
+    Raises:
+        ConfigurationError: There is no build or no such quantisation, or `source` is not fit for it; the message says what to do.
+    """
+    state = _native.find(builds, VERSION)
+    if state.native is None:
+        raise ConfigurationError(
+            f"quantize needs llama.cpp's own programs, and {state.reason}; run: yangfan engines build llama_cpp"
+        )
+    await _requantize.requantize(
+        state.native.quantize,
+        source,
+        target,
+        quantization,
+        allow_requantize=allow_requantize,
+        report=report,
+    )
 
 
 def _program(options: LlamaOptions, workdir: Path) -> Path | None:

@@ -96,7 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Mapping[str, Mapping[str, Any]],
         Meta(
             description="Options of single models, in the settings file: a table [options.MODEL] with `engine`, `context_tokens`, "
-            "`slots`, `threads`, `adapters`, `max_inputs`, `max_input_chars`, `max_input_tokens`, and what the engine takes."
+            "`slots`, `threads`, `adapters`, `quantize`, `max_inputs`, `max_input_chars`, `max_input_tokens`, and what the engine takes."
         ),
     ] = msgspec.field(default_factory=dict[str, Mapping[str, Any]])
     upstreams: Annotated[

@@ -99,8 +99,10 @@ def test_a_stream_asks_for_usage_and_progress() -> None:
     assert body["stream"] is True
     assert body["stream_options"] == {"include_usage": True}
     assert body["timings_per_token"] is True
-    assert body["return_progress"] is True
+    assert "return_progress" not in body
     assert "verbose" not in body
+    long = ChatRequest((Message("user", "word " * 300),))
+    assert encode(long, stream=True)["return_progress"] is True
 
 
 def test_other_wishes_pass_through() -> None:

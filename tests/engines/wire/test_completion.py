@@ -56,7 +56,6 @@ def test_every_field_has_its_name() -> None:
         "stream": True,
         "stream_options": {"include_usage": True},
         "timings_per_token": True,
-        "return_progress": True,
         "verbose": True,
         "cache_prompt": False,
     }

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import platform
+import shutil
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +16,13 @@ import msgspec
 import pytest
 
 from yangfan.egress import Egress
+from yangfan.engines import _native, llama_cpp
 from yangfan.errors import ConfigurationError
-from yangfan.hub import catalogue
+from yangfan.hub import catalogue, gguf
+from yangfan.hub.progress import Progress
 from yangfan.hub.pull import pull
-from yangfan.hub.store import ModelStore
-from yangfan.server.models import InputLimits, Models
+from yangfan.hub.store import Manifest, ModelStore, StoredFile
+from yangfan.server.models import InputLimits, Models, Plan
 from yangfan.server.settings import Settings
 
 
@@ -128,3 +135,122 @@ def test_bert_encoder_is_converted_once_and_removed_with_its_model(
     assert models.engine(plan, tmp_path / "work").kinds == {"embeddings"}
     store.remove("all-minilm-l6-v2")
     assert not path.exists()
+
+
+# Quantisations ------------------------------------------------------------------------------------
+
+PROGRAM = f"""#!{sys.executable}
+import sys
+source, target, quantization = sys.argv[-3:]
+print("[   1/ 2] a tensor", flush=True)
+if "--fail" in open(source, "rb").read().decode("latin1"):
+    sys.exit("no such luck")
+open(target, "wb").write(quantization.encode() + open(source, "rb").read())
+print("[   2/ 2] another", flush=True)
+"""
+"""Stands for llama-quantize: it writes the quantisation's name in front of the file."""
+
+
+def publish(store: ModelStore, file_type: int, name: str = "mine", more: str = "") -> bytes:
+    """A GGUF model in the store; its content."""
+    part = store.partial_folder(name) / "part"
+    gguf.write(part, {"general.file_type": file_type, "general.name": more}, [])
+    content = part.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    store.adopt(part, digest)
+    file = StoredFile("mine.gguf", digest, len(content))
+    manifest = Manifest(
+        name=name,
+        kind="chat",
+        format="gguf",
+        licence="MIT",
+        source="file:/mine.gguf",
+        revision="",
+        files=(file,),
+        created=datetime.now(UTC),
+    )
+    store.publish(manifest)
+    return content
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    """A build for this CPU in the home folder, whose programs are stand-ins."""
+    folder = tmp_path / "engines/llama_cpp" / _native.folder_name(llama_cpp.VERSION)
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin/llama-server").touch()
+    (folder / "bin/llama-quantize").write_text(PROGRAM)
+    (folder / "bin/llama-quantize").chmod(0o755)
+    manifest = _native.Manifest(
+        source=llama_cpp.SOURCE,
+        version=llama_cpp.VERSION,
+        sha256="",
+        machine=platform.machine(),
+        cpu_flags=(),
+        cmake_flags=(),
+        compiler="",
+    )
+    (folder / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    return folder
+
+
+def file_of(plan: Plan) -> Path:
+    assert plan.spec.path is not None
+    return Path(plan.spec.path)
+
+
+def content_of(plan: Plan) -> bytes:
+    return file_of(plan).read_bytes()
+
+
+def made_below(home: Path) -> list[str]:
+    return [path.name for path in (home / "models/mine/converted").iterdir()]
+
+
+def quantizing(home: Path, **own: Any) -> Models:
+    return models_of(home, Settings(home=str(home), options={"mine": own}))
+
+
+async def test_a_quantisation_is_made_once_and_served(tmp_path: Path, build: Path):
+    content = publish(ModelStore(tmp_path), file_type=1)
+    steps: list[Progress] = []
+    plan = await quantizing(tmp_path, quantize="Q8_0").plan("mine", steps.append)
+    made = file_of(plan)
+    assert content_of(plan) == b"q8_0" + content
+    assert [step.stage for step in steps] == ["quantising"] * 2
+    assert (steps[-1].done_bytes, steps[-1].total_bytes) == (len(content), len(content))
+    assert made_below(tmp_path) == [made.name]
+    shutil.rmtree(build)
+    again = await quantizing(tmp_path, quantize="q8_0").plan("mine")
+    assert again.spec.path == plan.spec.path
+    plain = await quantizing(tmp_path).plan("mine")
+    assert plain.spec.path != plan.spec.path
+
+
+@pytest.mark.usefixtures("build")
+async def test_what_is_quantised_already_is_only_quantised_again_if_that_is_wanted(tmp_path: Path):
+    content = publish(ModelStore(tmp_path), file_type=3)
+    with pytest.raises(ConfigurationError, match="allow_requantize = true"):
+        await quantizing(tmp_path, quantize="q8_0").plan("mine")
+    plan = await quantizing(tmp_path, quantize="q8_0", allow_requantize=True).plan("mine")
+    assert content_of(plan) == b"q8_0" + content
+
+
+@pytest.mark.usefixtures("build")
+async def test_a_quantisation_that_fails_says_why_and_leaves_nothing(tmp_path: Path):
+    store = ModelStore(tmp_path)
+    publish(store, file_type=1, more="--fail")
+    with pytest.raises(ConfigurationError, match=r"could not be quantised(.|\n)*no such luck"):
+        await quantizing(tmp_path, quantize="q8_0").plan("mine")
+    assert made_below(tmp_path) == []
+
+
+async def test_quantising_without_a_build_or_to_nonsense_says_what_to_do(
+    tmp_path: Path, request: pytest.FixtureRequest
+):
+    publish(ModelStore(tmp_path), file_type=1)
+    with pytest.raises(ConfigurationError, match="yangfan engines build llama_cpp"):
+        await quantizing(tmp_path, quantize="q8_0").plan("mine")
+    request.getfixturevalue("build")
+    with pytest.raises(ConfigurationError, match="'q9' is no quantisation; there are: q4_0"):
+        await quantizing(tmp_path, quantize="q9").plan("mine")

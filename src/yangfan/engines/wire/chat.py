@@ -19,7 +19,7 @@ from yangfan.engines.base import (
 )
 from yangfan.engines.wire.calling import NAMED_FUNCTION, chosen_tools
 from yangfan.engines.wire.errors import refusal_from
-from yangfan.engines.wire.generation import generation_fields
+from yangfan.engines.wire.generation import SHORT_CHARACTERS, generation_fields
 from yangfan.engines.wire.reasoning import ReasoningSplitter
 from yangfan.engines.wire.types import (
     ChatBody,
@@ -57,7 +57,14 @@ def encode_request(
     tools, tool_choice = _choose_tools(request)
     return _encoder.encode(
         ChatBody(
-            **generation_fields(model, request.sampling, n=request.n, stream=stream, lora=lora),
+            **generation_fields(
+                model,
+                request.sampling,
+                n=request.n,
+                stream=stream,
+                lora=lora,
+                long=_is_long(request),
+            ),
             messages=encode_messages(request.messages),
             tools=[_encode_tool(tool) for tool in tools],
             tool_choice=tool_choice,
@@ -70,6 +77,18 @@ def encode_request(
             else {"enable_thinking": request.enable_thinking},
         )
     )
+
+
+def _is_long(request: ChatRequest) -> bool:
+    """Whether reading the prompt takes long enough for the caller to leave meanwhile."""
+    if request.tools:
+        return True
+    characters = 0
+    for message in request.messages:
+        if not isinstance(message.content, str):
+            return True
+        characters += len(message.content)
+    return characters > SHORT_CHARACTERS
 
 
 def encode_messages(messages: Sequence[Message]) -> list[ChatMessage]:

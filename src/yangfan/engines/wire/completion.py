@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from yangfan.engines.wire.generation import generation_fields
+from yangfan.engines.wire.generation import SHORT_CHARACTERS, generation_fields
 from yangfan.engines.wire.types import CompletionBody
 from yangfan.errors import Invalid
 
@@ -32,7 +32,14 @@ def encode_completion(
         raise Invalid("prompt must not be empty; give the text to go on from", param="prompt")
     # A child takes 0 for none at all; `completed` drops the alternative that 1 brings.
     logprobs = None if request.logprobs is None else max(request.logprobs, 1)
-    fields = generation_fields(model, request.sampling, n=request.n, stream=True, lora=lora)
+    fields = generation_fields(
+        model,
+        request.sampling,
+        n=request.n,
+        stream=True,
+        lora=lora,
+        long=len(request.prompt) > SHORT_CHARACTERS,
+    )
     return _encoder.encode(CompletionBody(**fields, prompt=request.prompt, logprobs=logprobs))
 
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from yangfan.engines.base import Sampling
     from yangfan.engines.wire.types import LoraScale
 
+SHORT_CHARACTERS = 1024
+"""A prompt up to this is read within a second by the slowest engine that is any use."""
+
 
 def generation_fields(
     model: str,
@@ -17,6 +20,7 @@ def generation_fields(
     *,
     n: int,
     stream: bool,
+    long: bool = True,
     lora: list[LoraScale] | None = None,
 ) -> dict[str, Any]:
     """The fields of `yangfan.engines.wire.types.GenerationBody`."""
@@ -38,8 +42,9 @@ def generation_fields(
         "stream": stream,
         "stream_options": StreamOptions(include_usage=True) if stream else None,
         "timings_per_token": stream,
-        # The child notices that its caller has left only when it writes: let it write while it reads a long prompt.
-        "return_progress": stream,
+        # The child notices that its caller has left only when it writes: let it write while it reads a long prompt. A short one is
+        # read at one go, and what it would write then only keeps a core from reading.
+        "return_progress": stream and long,
         # It repeats the whole prompt, so it is asked for only where "stop" has two meanings.
         "verbose": bool(sampling.stop),
         # Who gives a seed wants the same text again; logits over a reused prefix can differ in the last bits.

@@ -12,6 +12,9 @@ from yangfan import errors, extensions
 from yangfan.engines.base import Engine, EngineSpec, ModelFacts
 from yangfan.engines.choice import choose
 from yangfan.hub import catalogue, convert_bert, folder, pull
+from yangfan.hub.disk import require_free
+from yangfan.hub.lock import lock
+from yangfan.hub.progress import ignore
 from yangfan.hub.sources.base import HubSettings
 from yangfan.server.models.types import InputLimits, Plan
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 ECHO = "echo"
 """A model without a model: it repeats what it is told."""
+
+MOST_GROWTH = 4
+"""No quantisation that can be asked for is larger by more than this: F16 of a model with 4 bits."""
 
 
 class Models:
@@ -79,11 +85,9 @@ class Models:
             path = await asyncio.to_thread(self._converted, stored)
             return self._plan_of(reference, ModelFacts("gguf", "embeddings", path=str(path)))
         if stored.format == "gguf":
+            path = await self._quantized(stored, progress or ignore)
             facts = ModelFacts(
-                "gguf",
-                cast("Kind", stored.kind),
-                path=str(stored.path),
-                size_bytes=stored.size_bytes,
+                "gguf", cast("Kind", stored.kind), path=str(path), size_bytes=path.stat().st_size
             )
             return self._plan_of(reference, facts)
         facts = await asyncio.to_thread(_facts_of_folder, stored.path)
@@ -104,6 +108,38 @@ class Models:
         workdir.mkdir(parents=True, exist_ok=True)
         engine: Engine = module.create(plan.spec, workdir)
         return engine
+
+    async def _quantized(
+        self, stored: StoredModel, progress: Callable[[pull.Progress], None]
+    ) -> Path:
+        """The file to serve: the model's own, or the quantisation that its options ask for, made when it is first wanted."""
+        own = self._settings.options.get(stored.name, {})
+        if "quantize" not in own:
+            return stored.path
+        quantization, allowed = str(own["quantize"]), own.get("allow_requantize", False) is True
+        target = self._store.converted_file(stored, f"{quantization.lower()}.gguf")
+
+        def report(stage: str, done: int, total: int) -> None:
+            del stage
+            size_bytes = stored.size_bytes
+            progress(
+                pull.Progress(target.name, size_bytes * done // total, size_bytes, "quantising")
+            )
+
+        async with lock(self._store.lock_file(stored.name)):
+            if target.is_file():
+                return target
+            target.parent.mkdir(parents=True, exist_ok=True)
+            require_free(target.parent, MOST_GROWTH * stored.size_bytes)
+            await extensions.load("yangfan.engines", "llama_cpp").quantize(
+                stored.path,
+                target,
+                quantization.lower(),
+                builds=self._settings.home_path / "engines" / "llama_cpp",
+                allow_requantize=allowed,
+                report=report,
+            )
+        return target
 
     def _converted(self, stored: StoredModel) -> Path:
         """The GGUF file of a BERT encoder, made when it is first wanted."""
@@ -141,7 +177,8 @@ class Models:
         kind: Kind = "chat",
     ) -> Plan:
         own = {**(options or {}), **self._settings.options.get(name, {})}
-        own.pop("engine", None)
+        for key in ("engine", "quantize", "allow_requantize"):
+            own.pop(key, None)
         general: dict[str, Any] = {
             "context_tokens": self._settings.context_tokens,
             "slots": self._settings.slots,
