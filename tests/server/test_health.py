@@ -30,7 +30,7 @@ async def health_of(engine: Scripted) -> tuple[int, dict[str, object]]:
     service = Service("scripted", replica, ServicePolicy(1.0, 0), created=0)
     if engine.running:
         await replica.start()
-    (route,) = Health(Services([service], presets.load(), {})).routes
+    route = Health(Services([service], presets.load(), {})).routes[0]
     response = await route.endpoint(MagicMock())
     await replica.stop()
     return response.status_code, json.loads(response.body)
@@ -51,3 +51,26 @@ async def test_model_that_does_not_answer_is_degraded():
     engine.running = True
     status, body = await health_of(engine)
     assert (status, body["status"]) == (503, "degraded")
+
+
+def test_running_server_is_alive_and_ready_without_credentials(echo: Caller):
+    assert echo.ask("GET", "/livez").json == {"status": "ok"}
+    reply = echo.ask("GET", "/readyz")
+    assert (reply.status, reply.json) == (200, {"status": "ok", "reasons": []})
+
+
+async def test_what_is_not_ready_is_named():
+    async def read_only() -> None:
+        raise OSError("read-only")
+
+    replica = Replica(Scripted())  # pyright: ignore[reportArgumentType] - a double of the interface
+    service = Service("scripted", replica, ServicePolicy(1.0, 0), created=0)
+    health = Health(Services([service], presets.load(), {}), read_only)
+    routes = {route.path: route.endpoint for route in health.routes}
+    response = await routes["/readyz"](MagicMock())
+    assert response.status_code == 503
+    assert json.loads(response.body)["reasons"] == [
+        "the engine of scripted is not running",
+        "the database cannot be written",
+    ]
+    assert (await routes["/livez"](MagicMock())).status_code == 200

@@ -66,7 +66,7 @@ from yangfan.server.usage.store import UsageStore
 from yangfan.server.usage.types import Defaults
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from yangfan.hub.pull import Progress
     from yangfan.protocol.endpoint import Endpoint
@@ -143,7 +143,7 @@ async def build(
             *memory_v2.routes(memory),
             *charge_v2.routes(charge, lambda name: _served(services, name), model_rpm),
         ]
-        yield _mount(settings, access, credentials, services, usage, listed, shelf)
+        yield _mount(settings, access, credentials, services, usage, listed, shelf, database.check)
 
 
 def _inference_routes(services: Services, chat: Chat) -> list[Route]:
@@ -170,11 +170,12 @@ def _mount(
     usage: Usage,
     listed: Sequence[Route],
     shelf: Shelf,
+    check_database: Callable[[], Awaitable[None]],
 ) -> Platform:
     endpoints = tuple(route.endpoint for route in listed)
     page_routes = [
         *Reference(endpoints, importlib.metadata.version("yangfan")).routes,
-        *Health(services).routes,
+        *Health(services, check_database).routes,
         *shelf.routes,
     ]
     gateway = Gateway(

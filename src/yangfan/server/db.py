@@ -84,6 +84,11 @@ class Database:
                 ) from None
             raise
 
+    async def check(self) -> None:
+        """Take the write lock and give it back; raises whatever stands in the way."""
+        async with self.write():
+            pass
+
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         """A read-only transaction on one snapshot."""

@@ -1,7 +1,11 @@
-"""`GET /healthz`: whether every served model can answer now, and how busy it is. For load balancers and people, without credentials."""
+"""Whether the server is well, for load balancers and people, without credentials.
+
+`GET /livez`: the process answers. `GET /readyz`: it can take calls; 503 names what cannot. `GET /healthz`: how busy each model is.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
@@ -10,9 +14,14 @@ from starlette.routing import Route
 from yangfan.errors import EngineFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.requests import Request
 
     from yangfan.server.services import Service, Services
+
+CHECK_SECONDS = 1.0
+"""Between two looks at the database: anybody may ask, and there is one writer."""
 
 
 class Health:
@@ -20,15 +29,53 @@ class Health:
 
     Args:
         services: What is served.
+        check_database: Raises if the database cannot be written now; None where there is none.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(
+        self, services: Services, check_database: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._services = services
+        self._check_database = check_database
+        self._checked_at, self._writable = -CHECK_SECONDS, True
 
     @property
     def routes(self) -> list[Route]:
         """What this file answers."""
-        return [Route("/healthz", self._healthz, methods=["GET"])]
+        return [
+            Route("/healthz", self._healthz, methods=["GET"]),
+            Route("/livez", self._livez, methods=["GET"]),
+            Route("/readyz", self._readyz, methods=["GET"]),
+        ]
+
+    async def _livez(self, request: Request) -> JSONResponse:
+        del request
+        return JSONResponse({"status": "ok"})
+
+    async def _readyz(self, request: Request) -> JSONResponse:
+        del request
+        reasons = [
+            f"the engine of {service.name} is not running"
+            for service in self._services.all
+            if not service.replica.ready
+        ]
+        if not await self._can_write():
+            reasons.append("the database cannot be written")
+        return JSONResponse(
+            {"status": "unready" if reasons else "ok", "reasons": reasons}, 503 if reasons else 200
+        )
+
+    async def _can_write(self) -> bool:
+        now = time.monotonic()
+        if self._check_database is not None and now - self._checked_at >= CHECK_SECONDS:
+            self._checked_at = now
+            try:
+                await self._check_database()
+            except Exception:  # noqa: BLE001 - whatever it was: what cannot be written is not ready
+                self._writable = False
+            else:
+                self._writable = True
+        return self._writable
 
     async def _healthz(self, request: Request) -> JSONResponse:
         del request
