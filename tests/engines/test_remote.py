@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import ipaddress
 import json
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from yangfan.engines import remote
 from yangfan.engines.base import ChatRequest, Delta, EngineSpec, Finish, Message, Sampling, Tool
@@ -36,9 +43,10 @@ class Upstream:
         self.answer = answer
         self.requests: list[tuple[str, dict[str, str], Any]] = []
         self.left = asyncio.Event()
-        self.url = ""
+        self.connections = 0
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -87,10 +95,11 @@ async def upstream(
         writer.write(answer)
 
     other = Upstream(always if isinstance(answer, bytes) else answer)
-    server = await asyncio.start_server(other.accept, "127.0.0.1", 0)
+    context: ssl.SSLContext | None = options.pop("context", None)
+    server = await asyncio.start_server(other.accept, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
     given = {
-        "base_url": f"http://127.0.0.1:{port}/v2",
+        "base_url": f"{'https' if context else 'http'}://127.0.0.1:{port}/v2",
         "secret": SECRET,
         "allow": ("127.0.0.1",),
         **options,
@@ -329,3 +338,74 @@ async def test_an_upstream_that_is_down_is_named(tmp_path: Path) -> None:
     async with upstream(tmp_path, b"", base_url="http://127.0.0.1:9/v1") as (engine, _):
         with pytest.raises(UpstreamFailed, match=r"the upstream far failed.*cannot be reached"):
             await engine.chat(HELLO)
+
+
+def certificate(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's TLS settings under a certificate of its own for 127.0.0.1, and the file that trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "upstream")])
+    now = datetime.now(UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private, public = folder / "key.pem", folder / "certificate.pem"
+    public.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    return context, public
+
+
+async def test_https_verifies_the_certificate_and_keeps_its_connection(tmp_path: Path) -> None:
+    context, trusted = certificate(tmp_path)
+    answer = whole({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]})
+    async with upstream(tmp_path, answer, context=context) as (engine, other):
+        with pytest.raises(UpstreamFailed, match="certificate is not trusted"):
+            await engine.chat(HELLO)
+        assert other.requests == []
+    async with upstream(tmp_path, answer, context=context, ca_file=str(trusted)) as (engine, other):
+        for _ in range(3):
+            assert (await engine.chat(HELLO)).answers[0].text == "hi"
+        assert len(other.requests) == 3
+        assert other.connections == 1
+
+
+async def test_an_http_proxy_is_asked_for_a_tunnel(tmp_path: Path) -> None:
+    context, trusted = certificate(tmp_path)
+    asked: list[bytes] = []
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        port = int(asked[-1].split(b" ")[1].rpartition(b":")[2])
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+        async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            while data := await source.read(65536):
+                target.write(data)
+                await target.drain()
+            target.close()
+
+        await asyncio.gather(copy(reader, back), copy(there, writer), return_exceptions=True)
+
+    proxy = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+    answer = whole({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]})
+    given: dict[str, Any] = {"context": context, "ca_file": str(trusted), "proxy": address}
+    async with upstream(tmp_path, answer, **given) as (engine, _):
+        assert (await engine.chat(HELLO)).answers[0].text == "hi"
+    assert asked[0].startswith(b"CONNECT 127.0.0.1:")
+    assert SECRET.encode() not in asked[0]
+    proxy.close()

@@ -25,7 +25,9 @@ def bridge(
 ) -> Iterator[Server]:
     """A server without upstreams yet, that may reach this machine."""
     home = tmp_path_factory.mktemp("bridge")
-    with start_server(home, environ={"YANGFAN_EGRESS_ALLOW": "127.0.0.1"}) as server:
+    with start_server(
+        home, environ={"YANGFAN_EGRESS_ALLOW": "127.0.0.1", "YANGFAN_PRESETS": "ernie-lite-8k=echo"}
+    ) as server:
         yield server
 
 
@@ -74,6 +76,8 @@ def test_a_v1_call_is_answered_by_the_cloud(caller: Caller, cloud: dict[str, Any
         ("ernie-3.5-8k-0205", "ernie-3.5-8k-0205"),  # the cloud lists it
         ("chatglm2_6b_32k", "deepseek-v3"),  # renamed
         ("echo", "echo"),
+        ("ernie-lite-8k", "echo"),  # the settings give it to a model of this machine
+        ("ernie-speed-8k", "ernie-speed-8k"),
     ],
 )
 def test_every_name_finds_its_model(caller: Caller, asked: str, answers: str) -> None:
@@ -125,6 +129,18 @@ def test_v2_embeddings_rerank_and_completions_pass(caller: Caller) -> None:
         "POST", "/v2/completions", {"model": "sqlcoder-7b", "prompt": "SELECT"}, headers
     )
     assert went_on.json["choices"][0]["text"] == "SELECT"
+
+
+@pytest.mark.usefixtures("cloud")
+def test_a_count_without_the_tokenizer_says_that_it_is_an_estimate(caller: Caller) -> None:
+    path = "/rpc/2.0/ai_custom/v1/wenxinworkshop/tokenizer/erniebot"
+    counted = caller.ask(
+        "POST", path, {"model": "ernie-4.0-8k", "prompt": "hello big 世界"}, caller.bearer()
+    )
+    assert counted.json["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
+    assert counted.headers["X-Yangfan-Tokens"] == "estimated"
+    counted = caller.ask("POST", path, {"model": "echo", "prompt": "hello"}, caller.bearer())
+    assert "X-Yangfan-Tokens" not in counted.headers
 
 
 @pytest.mark.usefixtures("cloud")

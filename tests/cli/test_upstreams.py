@@ -1,0 +1,42 @@
+"""`yangfan upstreams` against a real server."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.conftest import Command
+
+KEY = "sk-canary-abcdefghijklmnop"
+URL = "http://127.0.0.1:9/v1"
+
+
+def test_an_upstream_from_the_cradle_to_the_grave(yangfan: Command):
+    made = yangfan(
+        *("upstreams", "add", "mine", URL, "--model", "big", "--rename", "old=big"),
+        stdin=f"{KEY}\n".encode(),
+    )
+    assert (made.status, made.out) == (0, f"mine: {URL}, 1 models\n")
+    assert "egress_allow" in made.err  # a private address that is not listed
+    listed = yangfan("upstreams", "list")
+    assert listed.out.split("\t")[:4][0].endswith("mine")
+    assert "…mnop" in listed.out
+    shown = json.loads(yangfan("upstreams", "show", "mine").out)
+    assert (shown["models"], shown["rename"], shown["dialect"]) == (
+        ["big"],
+        {"old": "big"},
+        "openai",
+    )
+    tried = yangfan("upstreams", "test", "mine")
+    assert (tried.status, "egress_allow" in tried.out) == (1, True)
+    renewed = yangfan("upstreams", "rekey", "mine", stdin=b"sk-another-0123456789\n")
+    assert renewed.status == 0
+    assert yangfan("upstreams", "remove", "mine").status == 0
+    gone = yangfan("upstreams", "show", "mine")
+    assert gone.status == 2
+    for result in (made, listed, tried, renewed, gone):
+        assert KEY not in result.out + result.err
+
+
+def test_a_wrong_pair_is_refused_at_once(yangfan: Command):
+    refused = yangfan("upstreams", "add", "other", URL, "--rename", "old", "--no-key")
+    assert (refused.status, "OLD=NEW" in refused.err) == (2, True)
