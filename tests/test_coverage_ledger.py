@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
 
 import yangfan
 from yangfan import errors, protocol
@@ -26,6 +27,7 @@ from yangfan.server.app import build
 from yangfan.server.health import Health
 from yangfan.server.home import Home
 from yangfan.server.http.dialects import ENCODERS
+from yangfan.server.metrics.page import MetricsPage
 from yangfan.server.reference import Reference
 from yangfan.server.settings import Settings
 
@@ -220,7 +222,11 @@ async def test_the_server_answers_exactly_what_is_done(ledger: Ledger, tmp_path:
     home = Home(tmp_path)
     home.prepare()
     async with build(Settings(home=str(tmp_path), models=("echo",)), home) as platform:
-        pages = [*Reference(platform.endpoints, "0").routes, *Health(platform.services).routes]
+        pages = [
+            *Reference(platform.endpoints, "0").routes,
+            *Health(platform.services).routes,
+            *MetricsPage(CollectorRegistry(), public=False).routes,
+        ]
         answered = {endpoint.name for endpoint in platform.endpoints}
     done = [row for row in ledger.endpoint if row.status == "done"]
     assert answered == {row.id for row in done if row.capability != "platform"}

@@ -44,6 +44,10 @@ from yangfan.server.images.shelf import Shelf
 from yangfan.server.memory import Memory
 from yangfan.server.memory import v2 as memory_v2
 from yangfan.server.memory.store import MemoryStore
+from yangfan.server.metrics import Metrics
+from yangfan.server.metrics.collector import registry_of
+from yangfan.server.metrics.page import MetricsPage
+from yangfan.server.metrics.request_log import RequestLog
 from yangfan.server.models import Models
 from yangfan.server.reference import Reference
 from yangfan.server.rerank import Rerank
@@ -66,11 +70,14 @@ from yangfan.server.usage.store import UsageStore
 from yangfan.server.usage.types import Defaults
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from starlette.routing import Route as Page
 
     from yangfan.hub.pull import Progress
     from yangfan.protocol.endpoint import Endpoint
     from yangfan.server.home import Home
+    from yangfan.server.http import Observed
     from yangfan.server.settings import Settings
 
 
@@ -143,7 +150,33 @@ async def build(
             *memory_v2.routes(memory),
             *charge_v2.routes(charge, lambda name: _served(services, name), model_rpm),
         ]
-        yield _mount(settings, access, credentials, services, usage, listed, shelf, database.check)
+        metrics = await _watching(settings, home, stack)
+        pages = [*Health(services, database.check).routes, *shelf.routes]
+        if settings.metrics != "off":
+            registry = registry_of(metrics, services, usage)
+            pages += MetricsPage(registry, public=settings.metrics == "public").routes
+        gateway = _mount(settings, access, usage, listed, metrics, pages)
+        yield Platform(gateway, credentials, services, _endpoints(listed))
+
+
+async def _watching(settings: Settings, home: Home, stack: AsyncExitStack) -> Metrics:
+    """The counters, and whoever else is told of each call."""
+    told: list[Callable[[Observed], None]] = []
+    if settings.request_log:
+        request_log = RequestLog(home.request_log)
+        await request_log.start()
+        stack.push_async_callback(request_log.stop)
+        told.append(request_log)
+    if settings.otlp_endpoint is not None:
+        from yangfan.server.metrics.tracing import Tracer
+
+        tracer = Tracer(settings.otlp_endpoint)
+        stack.push_async_callback(asyncio.to_thread, tracer.stop)
+        told.append(tracer)
+    metrics = Metrics(told)
+    stack.push_async_callback(metrics.stop)
+    await metrics.start()
+    return metrics
 
 
 def _inference_routes(services: Services, chat: Chat) -> list[Route]:
@@ -162,31 +195,29 @@ def _inference_routes(services: Services, chat: Chat) -> list[Route]:
     ]
 
 
+def _endpoints(listed: Sequence[Route]) -> tuple[Endpoint[Any, Any], ...]:
+    return tuple(route.endpoint for route in listed)
+
+
 def _mount(
     settings: Settings,
     access: Access,
-    credentials: Credentials,
-    services: Services,
     usage: Usage,
     listed: Sequence[Route],
-    shelf: Shelf,
-    check_database: Callable[[], Awaitable[None]],
-) -> Platform:
-    endpoints = tuple(route.endpoint for route in listed)
-    page_routes = [
-        *Reference(endpoints, importlib.metadata.version("yangfan")).routes,
-        *Health(services, check_database).routes,
-        *shelf.routes,
-    ]
-    gateway = Gateway(
+    metrics: Metrics,
+    pages: Sequence[Page],
+) -> Gateway:
+    reference = Reference(_endpoints(listed), importlib.metadata.version("yangfan"))
+    page_routes = [*reference.routes, *pages]
+    return Gateway(
         listed,
         authenticate=access.authenticate,
         max_body_bytes=settings.max_body_bytes,
         meter=usage.meter,
+        observer=metrics,
         pages=Starlette(routes=page_routes),
         page_paths=[route.path.partition("{")[0] for route in page_routes],
     )
-    return Platform(gateway, credentials, services, endpoints)
 
 
 async def _services(

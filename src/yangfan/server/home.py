@@ -51,6 +51,11 @@ class Home:
         return self.path / "logs" / "server.log"
 
     @property
+    def request_log(self) -> Path:
+        """One line for each call."""
+        return self.path / "logs" / "requests.log"
+
+    @property
     def usage(self) -> Path:
         """Usage that is not in the database yet; keep it with the database."""
         return self.path / "usage"

@@ -199,6 +199,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float,
         Meta(ge=0, description="Pause of the echo model before each token, for demonstrations."),
     ] = 0.0
+    metrics: Annotated[
+        Literal["local", "public", "off"],
+        Meta(description="Who may read /metrics: programs on this machine, everybody, nobody."),
+    ] = "local"
+    request_log: Annotated[
+        bool,
+        Meta(description="Write one line a call to logs/requests.log, without what was said."),
+    ] = True
+    otlp_endpoint: Annotated[
+        str | None,
+        Meta(
+            description="OpenTelemetry collector for a span a call, such as http://127.0.0.1:4318/v1/traces; needs the extra otel."
+        ),
+    ] = None
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="How much is logged.")
     ] = "info"

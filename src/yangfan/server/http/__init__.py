@@ -3,14 +3,19 @@
 from yangfan.server.http.call import Call, Principal, Reply, Stream
 from yangfan.server.http.gateway import Gateway
 from yangfan.server.http.metering import Meter, Metered, Unmetered
+from yangfan.server.http.observing import CLIENT_GONE, OK, Observed, Observer
 from yangfan.server.http.routing import Handler, Route
 
 __all__ = [
+    "CLIENT_GONE",
+    "OK",
     "Call",
     "Gateway",
     "Handler",
     "Meter",
     "Metered",
+    "Observed",
+    "Observer",
     "Principal",
     "Reply",
     "Route",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,7 @@ class Answering:
         "_started",
         "client_gone",
         "dialect",
+        "first_event_at",
         "headers",
         "meter",
         "must_reserve",
@@ -69,6 +71,7 @@ class Answering:
         self._send = send
         self._encode = encode
         self._started = False
+        self.first_event_at: float | None = None
         self.client_gone = False
         self.request_id = _request_id(scope["headers"])
         self.dialect: Dialect | None = None
@@ -148,6 +151,7 @@ class Answering:
             )
             if first is not None:
                 await self._event(first)
+                self.first_event_at = time.perf_counter()
                 await self._rest(events)
             if self.dialect == "v2":
                 await self._part(sse.encode(sse.DONE))

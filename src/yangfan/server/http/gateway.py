@@ -6,6 +6,7 @@ A raw ASGI callable on purpose: it is the hot path (docs/decisions/0010). Pages 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -18,6 +19,14 @@ from yangfan.server.http.answering import Answering, ClientGone, Receive, Scope,
 from yangfan.server.http.call import Call, Principal
 from yangfan.server.http.decoding import BodyDecoder
 from yangfan.server.http.metering import Meter, Unmetered
+from yangfan.server.http.observing import (
+    CLIENT_GONE,
+    OK,
+    Observer,
+    Unobserved,
+    observed,
+    traceparent,
+)
 from yangfan.server.http.routing import Match, Route, RoutingTable, WrongMethod, unknown_path
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -27,6 +36,7 @@ Authenticate = Callable[[Scope, Auth], Principal]
 _PAGE_METHODS = ("GET", "HEAD")
 _ANONYMOUS = Principal("", "", "none")
 _NO_METER = Unmetered()
+_UNOBSERVED = Unobserved()
 
 _log = structlog.get_logger("yangfan.http")
 
@@ -39,6 +49,7 @@ class Gateway:
         authenticate: The hook that tells who calls.
         max_body_bytes: Largest request body.
         meter: Makes the meter of an inference call, for who calls.
+        observer: Is told of every API call.
         pages: ASGI application for what is no API: pages, assets, health.
         page_paths: First segments of the paths that are its own, such as ``/docs``.
     """
@@ -50,6 +61,7 @@ class Gateway:
         authenticate: Authenticate,
         max_body_bytes: int,
         meter: Callable[[Principal], Meter] = lambda _principal: _NO_METER,
+        observer: Observer = _UNOBSERVED,
         pages: ASGIApp | None = None,
         page_paths: Iterable[str] = (),
     ) -> None:
@@ -64,6 +76,7 @@ class Gateway:
         self._authenticate = authenticate
         self._max_body_bytes = max_body_bytes
         self._meter = meter
+        self._observer = observer
         self._pages = pages
         self._page_paths = tuple(page_paths)
         self._encode = msgspec.json.Encoder().encode
@@ -96,12 +109,12 @@ class Gateway:
         endpoint = match.route.endpoint
         answering.dialect = endpoint.dialect
         meter: Meter = _NO_METER
+        principal, outcome = _ANONYMOUS, OK
+        started_ns, started = time.time_ns(), time.perf_counter()
+        self._observer.began()
         try:
-            principal = (
-                _ANONYMOUS
-                if endpoint.auth == "none"
-                else self._authenticate(answering.scope, endpoint.auth)
-            )
+            if endpoint.auth != "none":
+                principal = self._authenticate(answering.scope, endpoint.auth)
             if endpoint.auth == "inference":
                 meter = answering.meter = self._meter(principal)
                 answering.must_reserve = endpoint.request is not None
@@ -116,13 +129,16 @@ class Gateway:
             )
             await answering.run(match.route.handler(call))
         except errors.RefusedError as error:
+            outcome = type(error).__name__
             await answering.refuse(error)
         except ClientGone:
-            return
+            outcome = CLIENT_GONE
         except asyncio.CancelledError:
+            outcome = CLIENT_GONE
             if not answering.client_gone:
                 raise
-        except Exception:  # noqa: BLE001 - the last line of defence: log it, say Internal error, stay up
+        except Exception as error:  # noqa: BLE001 - the last line of defence: log it, say Internal error, stay up
+            outcome = type(error).__name__
             _log.exception(
                 "handler failed", endpoint=endpoint.name, request_id=answering.request_id
             )
@@ -132,4 +148,17 @@ class Gateway:
                 )
             )
         finally:
+            first = answering.first_event_at
+            call_facts = observed(
+                endpoint.name,
+                answering.request_id,
+                outcome,
+                started_ns=started_ns,
+                seconds=time.perf_counter() - started,
+                first_event_seconds=None if first is None else first - started,
+                principal=principal,
+                meter=meter,
+                traceparent=traceparent(answering.scope["headers"]),
+            )
             meter.close()
+            self._observer.ended(call_facts)

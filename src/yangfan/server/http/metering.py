@@ -41,6 +41,16 @@ class Meter(Protocol):
         """Id of the caller's key, for turns in a queue."""
         ...
 
+    @property
+    def model(self) -> str:
+        """Name of the served model that the call reserved; "" before."""
+        ...
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """Tokens of the prompt and of the answer, as booked so far."""
+        ...
+
     def answer_tokens(self, target: Metered, prompt_tokens: int) -> int | None:
         """How long answers may become where the caller does not say, so that others still fit; None while nothing limits them."""
         ...
@@ -78,6 +88,8 @@ class Unmetered:
     __slots__ = ("_headers",)
     reserved = True
     key_id = ""
+    model = ""
+    used = (0, 0)
 
     def __init__(self, headers: tuple[Header, ...] = ()) -> None:
         self._headers = headers

@@ -1,5 +1,6 @@
 """A model behind an address: names, replicas, restarts, retries. `Services` finds and runs them."""
 
+from yangfan.server.services.gate import WAIT_BUCKETS_SECONDS
 from yangfan.server.services.logic import Fleet, Services
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.reservation import booked, booked_stream, reserve
@@ -13,6 +14,7 @@ from yangfan.server.services.rules import (
 from yangfan.server.services.service import Service, ServicePolicy, Target
 
 __all__ = [
+    "WAIT_BUCKETS_SECONDS",
     "Fleet",
     "Replica",
     "Service",

@@ -39,12 +39,17 @@ class Replica:
 
     Args:
         engine: Not yet started.
+
+    Attributes:
+        restarts: How often the engine died.
+        start_seconds: How long its last start took.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.last_error: str | None = None
         self.restarts = 0
+        self.start_seconds = 0.0
         self._ready = asyncio.Event()
         self._watches: list[asyncio.Task[None]] = []
 
@@ -60,7 +65,7 @@ class Replica:
             EngineFailed: It does not start; nothing is left running.
         """
         try:
-            await self.engine.start()
+            await self._start_engine()
         except BaseException:
             await self.engine.stop()
             raise
@@ -97,6 +102,12 @@ class Replica:
                 await self.engine.wait_died()
         if not self.engine.running:
             self._ready.clear()
+
+    async def _start_engine(self) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        await self.engine.start()
+        self.start_seconds = clock() - began
 
     async def _supervise(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -144,7 +155,7 @@ class Replica:
 
     async def _start_again(self) -> bool:
         try:
-            await self.engine.start()
+            await self._start_engine()
         except Exception as error:  # noqa: BLE001 - whatever it was: a watch that ends leaves the model dead for good
             self.last_error = str(error)
             _log.error("engine does not start", model=self.engine.spec.model, error=self.last_error)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from yangfan.server.services.replica import Replica
 
 _ReplyT = TypeVar("_ReplyT")
+_RequestT = TypeVar("_RequestT", "ChatRequest", "CompletionRequest")
 
 ATTEMPTS = 4
 """Starts of one call on engines that die under it before anything was sent."""
@@ -110,6 +111,11 @@ class Service:
     def adapters(self) -> Sequence[str]:
         """Names of the adapters that calls may name behind a colon."""
         return tuple(self.engine.spec.adapters)
+
+    @property
+    def in_flight(self) -> int:
+        """Answers that are being made, and calls that wait."""
+        return self.gate.busy + self.gate.waiting
 
     @property
     def size(self) -> int:
@@ -238,9 +244,15 @@ class AdaptedService(Service):
     """
 
     def __init__(self, base: Service, adapter: str) -> None:
-        super().__init__(f"{base.name}:{adapter}", base.replica, base.policy, created=base.created)
-        self.base = base
+        super().__init__(
+            f"{base.name}:{adapter}",
+            base.replica,
+            base.policy,
+            created=base.created,
+            limits=base.limits,
+        )
         self.gate = base.gate
+        self.base = base
         self._adapter = adapter
 
     @property
@@ -248,29 +260,26 @@ class AdaptedService(Service):
         """What generates text: adapters change nothing else."""
         return self.base.kinds & {"chat", "vision"}
 
+    def _adapted(self, request: _RequestT) -> _RequestT:
+        return msgspec.structs.replace(request, adapter=self._adapter)
+
     async def chat(self, request: ChatRequest, *, key: str = "") -> ChatReply:
         """As the base does, through the adapter."""
-        return await self.base.chat(
-            msgspec.structs.replace(request, adapter=self._adapter), key=key
-        )
+        return await self.base.chat(self._adapted(request), key=key)
 
     def stream(self, request: ChatRequest, *, key: str = "") -> AsyncGenerator[Delta]:
         """As the base does, through the adapter."""
-        return self.base.stream(msgspec.structs.replace(request, adapter=self._adapter), key=key)
+        return self.base.stream(self._adapted(request), key=key)
 
     async def complete(self, request: CompletionRequest, *, key: str = "") -> ChatReply:
         """As the base does, through the adapter."""
-        return await self.base.complete(
-            msgspec.structs.replace(request, adapter=self._adapter), key=key
-        )
+        return await self.base.complete(self._adapted(request), key=key)
 
     def complete_stream(
         self, request: CompletionRequest, *, key: str = ""
     ) -> AsyncGenerator[Delta]:
         """As the base does, through the adapter."""
-        return self.base.complete_stream(
-            msgspec.structs.replace(request, adapter=self._adapter), key=key
-        )
+        return self.base.complete_stream(self._adapted(request), key=key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,10 @@ class Ledger:
         store: The database's part.
         spool: Where records are safe until they are there.
         clock: Seconds since the epoch.
+
+    Attributes:
+        since_start: What was counted since the process started, by model.
+        safe: Whether the last record reached the spool.
     """
 
     def __init__(
@@ -64,11 +68,18 @@ class Ledger:
         self._fold_task: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._encode = msgspec.json.Encoder().encode
+        self.since_start: dict[str, Count] = {}
+        self.safe = True
 
     @property
     def today(self) -> int:
         """The UTC day, in days since 1970-01-01."""
         return int(self._clock()) // DAY_SECONDS
+
+    @property
+    def pending(self) -> int:
+        """Rows of usage that are in memory and the spool, and not yet in the database."""
+        return len(self._pending) + len(self._folding)
 
     async def start(self) -> None:
         """Fold what an earlier process left in the spool, then take records.
@@ -112,11 +123,18 @@ class Ledger:
         count.requests += requests
         count.prompt_tokens += prompt_tokens
         count.completion_tokens += completion_tokens
+        total = self.since_start.get(model)
+        if total is None:
+            total = self.since_start[model] = Count()
+        total.prompt_tokens += prompt_tokens
+        total.completion_tokens += completion_tokens
         try:
             self._spool.append(
                 self._encode((day, key_id, model, requests, prompt_tokens, completion_tokens))
             )
+            self.safe = True
         except OSError as error:
+            self.safe = False
             # The count in memory still goes to the database, if that has room.
             _log.error("usage is not safe from a crash now", error=error.strerror)
 

@@ -45,8 +45,8 @@ class AccountMeter:
         "_lane",
         "_lanes",
         "_ledger",
-        "_model",
         "_prompt_tokens",
+        "model",
         "reserved",
     )
 
@@ -58,7 +58,7 @@ class AccountMeter:
         self._ledger = ledger
         self._clock_ns = clock_ns
         self._lane = account.own
-        self._model = ""
+        self.model = ""
         self._held = self._prompt_tokens = self._completion_tokens = 0
         self.reserved = self._booked = False
 
@@ -66,6 +66,11 @@ class AccountMeter:
     def key_id(self) -> str:
         """Id of the caller's key."""
         return self._account.key_id
+
+    @property
+    def used(self) -> tuple[int, int]:
+        """Tokens of the prompt and of the answer, as booked so far."""
+        return self._prompt_tokens, self._completion_tokens
 
     def answer_tokens(self, target: Metered, prompt_tokens: int) -> int | None:
         """How long answers may become where the caller does not say: a quarter of a minute's tokens, all of a quota's."""
@@ -102,7 +107,7 @@ class AccountMeter:
                 bucket.take(tokens)
         for quota in account.quotas:
             quota.hold(tokens)
-        self._model, self._held, self.reserved = target.model, tokens, True
+        self.model, self._held, self.reserved = target.model, tokens, True
 
     def settle(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Book what was used so far, and give back what was reserved beyond; a later call books what came on top."""
@@ -112,7 +117,7 @@ class AccountMeter:
             return
         self._give_back(prompt + completion)
         self._ledger.record(
-            self._account.key_id, self._model, 0 if self._booked else 1, prompt, completion
+            self._account.key_id, self.model, 0 if self._booked else 1, prompt, completion
         )
         self._prompt_tokens, self._completion_tokens = prompt_tokens, completion_tokens
         self._booked = True

@@ -1,0 +1,102 @@
+"""What is counted while the server runs, how late the event loop is, and who else wants to know of each call."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from yangfan.server.http import OK
+from yangfan.server.metrics.histogram import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from yangfan.server.http import Observed
+
+LAG_PERIOD_SECONDS = 0.25
+"""Between two looks at how late the event loop wakes a sleeper."""
+
+MAX_SERIES = 2000
+"""Pairs of endpoint and model that are told apart; served models are few, but nothing here may grow without end."""
+
+LIMITER: dict[str, str] = {
+    "RequestRateLimited": "requests_per_minute",
+    "TokenRateLimited": "tokens_per_minute",
+    "RateLimited": "requests_per_second",
+    "QuotaExceeded": "daily_quota",
+    "TotalQuotaExceeded": "total_quota",
+    "ModelForbidden": "model_not_allowed",
+    "Overloaded": "overload",
+}
+"""Error classes by which calls are turned away, and what the decision is called."""
+
+Series = tuple[str, str]
+"""Endpoint and model."""
+
+
+class Metrics:
+    """Counts calls (`yangfan.server.http.Observer`).
+
+    Args:
+        told: Further observers: the request log, the tracer.
+    """
+
+    def __init__(self, told: Sequence[Callable[[Observed], None]] = ()) -> None:
+        """Start at zero; `start` begins to watch the event loop."""
+        self.in_flight = 0
+        self.outcomes: dict[tuple[str, str, str], int] = {}
+        self.durations: dict[Series, Histogram] = {}
+        self.first_events: dict[Series, Histogram] = {}
+        self.decisions: dict[str, int] = {}
+        self.loop_lag = Histogram()
+        self._told = tuple(told)
+        self._watch: asyncio.Task[None] | None = None
+
+    def began(self) -> None:
+        """An API call was found its route."""
+        self.in_flight += 1
+
+    def ended(self, call: Observed) -> None:
+        """Count it and tell the others."""
+        self.in_flight -= 1
+        endpoint, model, outcome = call.endpoint, call.model, call.outcome
+        key = (endpoint, model, outcome)
+        self.outcomes[key] = self.outcomes.get(key, 0) + 1
+        series = (endpoint, model)
+        duration = self.durations.get(series) or self._new(self.durations, series)
+        duration.add(call.seconds)
+        if call.first_event_seconds is not None:
+            first = self.first_events.get(series) or self._new(self.first_events, series)
+            first.add(call.first_event_seconds)
+        if outcome != OK and outcome in LIMITER:
+            decision = LIMITER[outcome]
+            self.decisions[decision] = self.decisions.get(decision, 0) + 1
+        elif model and call.admitted:
+            self.decisions["admitted"] = self.decisions.get("admitted", 0) + 1
+        for tell in self._told:
+            tell(call)
+
+    async def start(self) -> None:
+        """Begin to watch the event loop."""
+        self._watch = asyncio.create_task(self._measure_lag(), name="event loop lag")
+
+    async def stop(self) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+
+    def _new(self, table: dict[Series, Histogram], series: Series) -> Histogram:
+        histogram = Histogram()
+        if len(table) < MAX_SERIES:
+            table[series] = histogram
+        return histogram
+
+    async def _measure_lag(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            due = clock() + LAG_PERIOD_SECONDS
+            await asyncio.sleep(LAG_PERIOD_SECONDS)
+            self.loop_lag.add(max(clock() - due, 0.0))

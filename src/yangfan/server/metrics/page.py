@@ -1,0 +1,57 @@
+"""`GET /metrics`: everything that is counted, for Prometheus."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from prometheus_client.exposition import choose_encoder
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from starlette.requests import Request
+
+REFUSED = (
+    'metrics are shown to this machine only; set metrics = "public" (YANGFAN_METRICS=public) if everybody who reaches the'
+    " server may see them\n"
+)
+
+
+class MetricsPage:
+    """The page.
+
+    Args:
+        registry: What is shown.
+        public: Whether other machines may see it.
+    """
+
+    def __init__(self, registry: CollectorRegistry, *, public: bool) -> None:
+        self._registry = registry
+        self._public = public
+
+    @property
+    def routes(self) -> list[Route]:
+        """What this file answers."""
+        return [Route("/metrics", self._metrics, methods=["GET"])]
+
+    async def _metrics(self, request: Request) -> Response:
+        if not (self._public or _is_local(request)):
+            return PlainTextResponse(REFUSED, 403)
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(self._registry), headers={"Content-Type": content_type})
+
+
+def _is_local(request: Request) -> bool:
+    """Whether the connection comes from this machine and through no proxy that says otherwise."""
+    if (
+        request.client is None
+        or "x-forwarded-for" in request.headers
+        or "forwarded" in request.headers
+    ):
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False
