@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [gateway] [overload] [start]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [gateway] [bridge] [overload] [start]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -9,6 +9,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+import bridge
 import gateway
 import overhead
 import overload
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "overhead": lambda size: overhead.measure(overhead.SIZES[size]),
     "gateway": lambda size: gateway.measure(gateway.SIZES[size]),
+    "bridge": lambda size: bridge.measure(bridge.SIZES[size]),
     "overload": lambda size: overload.measure(overload.SIZES[size]),
     "start": lambda size: start.measure(start.SIZES[size]),
 }

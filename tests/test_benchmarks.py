@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-QUESTIONS = ("overhead", "gateway", "overload", "start")
+QUESTIONS = ("overhead", "gateway", "bridge", "overload", "start")
 TIMEOUT_SECONDS = 120
 
 
@@ -36,7 +36,10 @@ def test_a_benchmark_prints_its_tables_as_markdown(question: str, tmp_path: Path
 def test_an_unknown_question_is_answered_with_those_that_exist(tmp_path: Path):
     result = run("speed", store=tmp_path)
     assert result.returncode == 2
-    assert "no question named speed; there are overhead, gateway, overload, start" in result.stderr
+    assert (
+        "no question named speed; there are overhead, gateway, bridge, overload, start"
+        in result.stderr
+    )
 
 
 @pytest.mark.parametrize("page", ["measurements.md", "measurements.zh-CN.md"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from yangfan import errors
-from yangfan.client.types import Key, Model, NewKey
+from yangfan.client.types import Key, Model, NewKey, Upstream, UpstreamTrial
 from yangfan.protocol import signing
 
 if TYPE_CHECKING:
@@ -160,3 +161,43 @@ async def test_a_bearer_token_is_made_for_other_programs(connect: Connect, playb
     (call,) = playback.received
     assert call.parameter("expireInSeconds") == "60"
     assert_signed(call)
+
+
+async def test_upstreams_are_made_listed_tried_and_removed(connect: Connect, playback: Playback):
+    item = {
+        "name": "baidu",
+        "baseUrl": "https://qianfan.baidubce.com/v2",
+        "dialect": "qianfan",
+        "apiKey": "…x7Qf",
+        "modelCount": 3,
+        "error": "",
+    }
+    expected = Upstream(
+        name="baidu",
+        base_url="https://qianfan.baidubce.com/v2",
+        dialect="qianfan",
+        masked_key="…x7Qf",
+        models=None,
+        kinds={},
+        rename={},
+        presets=True,
+        model_count=3,
+        error="",
+        source="database",
+    )
+    trial = {"ok": True, "message": "it answers", "modelCount": 3, "milliseconds": 12}
+    for result in (item, {"items": [item]}, item, trial, True):
+        playback.json({"requestId": "r", "result": result})
+    client = connect(**PAIR)
+    upstreams = client.client.upstreams
+    made = upstreams.create("baidu", expected.base_url, key="secret", dialect="qianfan")
+    assert await client.of(made) == expected
+    assert await client.of(upstreams.list()) == (expected,)
+    assert await client.of(upstreams.modify("baidu", rename={"a": "b"})) == expected
+    assert await client.of(upstreams.test("baidu")) == UpstreamTrial(True, "it answers", 3, 12)
+    assert await client.of(upstreams.remove("baidu")) is None
+    for call in playback.calls:
+        assert_signed(call)
+    names = "CreateUpstream DescribeUpstreams ModifyUpstream TestUpstream DeleteUpstream"
+    assert [call.query for call in playback.calls] == [f"Action={name}" for name in names.split()]
+    assert json.loads(playback.calls[2].body) == {"name": "baidu", "rename": {"a": "b"}}

@@ -20,7 +20,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from yangfan.engines import remote
-from yangfan.engines.base import ChatRequest, Delta, EngineSpec, Finish, Message, Sampling, Tool
+from yangfan.engines._remote_bodies import style_of
+from yangfan.engines.base import (
+    ChatRequest,
+    Delta,
+    EngineSpec,
+    Finish,
+    ImageRequest,
+    Message,
+    Sampling,
+    Tool,
+)
 from yangfan.errors import (
     ContentRefused,
     ContextTooLong,
@@ -409,3 +419,51 @@ async def test_an_http_proxy_is_asked_for_a_tunnel(tmp_path: Path) -> None:
     assert asked[0].startswith(b"CONNECT 127.0.0.1:")
     assert SECRET.encode() not in asked[0]
     proxy.close()
+
+
+async def test_the_longest_answer_has_the_name_that_the_server_knows(tmp_path: Path) -> None:
+    answer = whole({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]})
+    request = ChatRequest(HELLO.messages, Sampling(max_output_tokens=9, repetition_penalty=1.5))
+    async with upstream(tmp_path, answer) as (engine, other):
+        await engine.chat(request)
+    assert other.requests[0][2] == {
+        "model": "far",
+        "messages": [{"role": "user", "content": "hello 世界"}],
+        "max_tokens": 9,
+    }
+    assert style_of("openai", "https://api.openai.com/v1").longest == "max_completion_tokens"
+
+
+async def test_vectors_and_scores_may_come_without_an_index(tmp_path: Path) -> None:
+    vectors = whole(
+        {"data": [{"embedding": [1.0]}, {"embedding": [2.0]}], "usage": {"total_tokens": 4}}
+    )
+    async with upstream(tmp_path, vectors) as (engine, _):
+        reply = await engine.embed(["a", "b"])
+    assert (reply.vectors, reply.usage.prompt_tokens) == (([1.0], [2.0]), 4)
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        body = {
+            "results": [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]
+        }
+        asked = other.requests[-1][0]
+        writer.write(whole(body) if "/rerankers" in asked else whole({"error": "no"}, 404))
+
+    async with upstream(tmp_path, answer) as (engine, other):
+        ranked = await engine.rerank("q", ["a", "b"])
+    assert ranked.scores == (0.1, 0.9)
+
+
+async def test_pictures_come_in_base64_or_are_fetched(tmp_path: Path) -> None:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        if other.requests[-1][0].startswith("GET /picture"):
+            writer.write(whole(b"PNG"))
+            return
+        address = engine.spec.options["base_url"].removesuffix("/v2") + "/picture?secret=1"
+        writer.write(whole({"data": [{"b64_json": "UE5H"}, {"url": address}]}))
+
+    async with upstream(tmp_path, answer) as (engine, other):
+        reply = await engine.generate_images(ImageRequest("a red circle", n=2))
+    assert reply.images == (b"PNG", b"PNG")
+    assert other.requests[0][2]["size"] == "1024x1024"
+    assert "authorization" not in other.requests[-1][1]

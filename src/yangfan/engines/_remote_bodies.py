@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import re
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -36,6 +37,20 @@ if TYPE_CHECKING:
 Dialect = Literal["openai", "qianfan"]
 """openai: any server of that shape; qianfan: Baidu's v2 cloud, or another Yangfan."""
 
+
+class Style(NamedTuple):
+    """How to write to an upstream: its dialect, and its field for the longest answer."""
+
+    dialect: Dialect
+    longest: str
+
+
+def style_of(dialect: Dialect, base_url: str) -> Style:
+    """OpenAI's own newer models refuse the old `max_tokens`, most other servers know nothing else."""
+    new = dialect == "qianfan" or urlsplit(base_url).hostname == "api.openai.com"
+    return Style(dialect, "max_completion_tokens" if new else "max_tokens")
+
+
 _HAN = re.compile("[\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _WORD = re.compile(r"[^\s\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 MAX_LOG_CHARS = 500
@@ -62,9 +77,9 @@ def text_of(messages: Sequence[Message]) -> str:
 # ---- out
 
 
-def chat_body(model: str, request: ChatRequest, dialect: Dialect, *, stream: bool) -> bytes:
+def chat_body(model: str, request: ChatRequest, style: Style, *, stream: bool) -> bytes:
     """The JSON body that asks an upstream for `request`."""
-    body = _generation(model, request.sampling, dialect, n=request.n, stream=stream)
+    body = _generation(model, request.sampling, style, n=request.n, stream=stream)
     body["messages"] = [_message(message) for message in request.messages]
     if request.tools:
         body["tools"] = [
@@ -97,11 +112,9 @@ def chat_body(model: str, request: ChatRequest, dialect: Dialect, *, stream: boo
     return msgspec.json.encode(body)
 
 
-def completion_body(
-    model: str, request: CompletionRequest, dialect: Dialect, *, stream: bool
-) -> bytes:
+def completion_body(model: str, request: CompletionRequest, style: Style, *, stream: bool) -> bytes:
     """The JSON body that asks an upstream to go on from a text."""
-    body = _generation(model, request.sampling, dialect, n=request.n, stream=stream)
+    body = _generation(model, request.sampling, style, n=request.n, stream=stream)
     body["prompt"] = request.prompt
     if request.logprobs is not None:
         body["logprobs"] = request.logprobs
@@ -110,7 +123,7 @@ def completion_body(
     return msgspec.json.encode(body)
 
 
-def images_body(model: str, request: ImageRequest, dialect: Dialect) -> bytes:
+def images_body(model: str, request: ImageRequest, style: Style) -> bytes:
     """The JSON body that asks an upstream for pictures."""
     body: dict[str, Any] = {
         "model": model,
@@ -118,7 +131,7 @@ def images_body(model: str, request: ImageRequest, dialect: Dialect) -> bytes:
         "n": request.n,
         "size": f"{request.width}x{request.height}",
     }
-    if dialect == "qianfan":
+    if style.dialect == "qianfan":
         reference = request.reference
         data = None if reference is None else base64.b64encode(reference).decode("ascii")
         wanted: dict[str, Any] = {
@@ -135,21 +148,20 @@ def images_body(model: str, request: ImageRequest, dialect: Dialect) -> bytes:
 
 
 def _generation(
-    model: str, sampling: Sampling, dialect: Dialect, *, n: int, stream: bool
+    model: str, sampling: Sampling, style: Style, *, n: int, stream: bool
 ) -> dict[str, Any]:
-    longest = "max_completion_tokens" if dialect == "qianfan" else "max_tokens"
     fields: dict[str, Any] = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "frequency_penalty": sampling.frequency_penalty,
         "presence_penalty": sampling.presence_penalty,
-        longest: sampling.max_output_tokens,
+        style.longest: sampling.max_output_tokens,
         "seed": sampling.seed,
         "stop": list(sampling.stop) or None,
         "logit_bias": sampling.logit_bias,
         "n": n if n > 1 else None,
     }
-    if dialect == "qianfan":
+    if style.dialect == "qianfan":
         ernie = model.casefold().startswith("ernie")
         fields["penalty_score" if ernie else "repetition_penalty"] = sampling.repetition_penalty
     if stream:

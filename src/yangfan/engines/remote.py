@@ -27,6 +27,7 @@ from yangfan.egress import Egress
 from yangfan.engines._remote_bodies import (
     Dialect,
     Failure,
+    Style,
     chat_body,
     completion_body,
     estimate_tokens,
@@ -36,6 +37,7 @@ from yangfan.engines._remote_bodies import (
     read_reply,
     read_stream,
     refusal_of,
+    style_of,
     text_of,
 )
 from yangfan.engines._upstream import Answer, LostError, NonsenseError, Upstream
@@ -46,7 +48,7 @@ from yangfan.engines.wire.listener import Exchange
 from yangfan.errors import ConfigurationError, EngineFailed, FetchError, UpstreamFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
     from pathlib import Path
 
     from yangfan.engines.base import (
@@ -124,7 +126,7 @@ def create(spec: EngineSpec, workdir: Path) -> RemoteEngine:
         spec, options={key: value for key, value in spec.options.items() if key != "secret"}
     )
     config = {**msgspec.structs.asdict(options), "slots": spec.slots}
-    return RemoteEngine(public, process, config, options.dialect)
+    return RemoteEngine(public, process, config, style_of(options.dialect, options.base_url))
 
 
 def fit(model: ModelFacts) -> Fit:
@@ -142,13 +144,13 @@ class RemoteEngine(ChildEngine):
     """`yangfan.engines.base.Engine` over the child; every method says which upstream failed."""
 
     def __init__(
-        self, spec: EngineSpec, process: ChildProcess, config: dict[str, Any], dialect: Dialect
+        self, spec: EngineSpec, process: ChildProcess, config: dict[str, Any], style: Style
     ) -> None:
         """Describe the engine; nothing runs yet."""
         super().__init__(spec, process, config)
         self.kinds: frozenset[Kind] = frozenset({"chat", "vision"})
         self.context_tokens = spec.context_tokens or UNKNOWN_CONTEXT_TOKENS
-        self._dialect: Dialect = dialect
+        self._style = style
         self._host = self
         self._name = spec.model
 
@@ -179,24 +181,24 @@ class RemoteEngine(ChildEngine):
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Generate and return whole answers."""
-        body = chat_body(self.spec.model, request, self._dialect, stream=False)
+        body = chat_body(self.spec.model, request, self._style, stream=False)
         reply = await self._post(_CHAT, body)
         return self._read(reply, text_of(request.messages))
 
     async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come."""
-        body = chat_body(self.spec.model, request, self._dialect, stream=True)
+        body = chat_body(self.spec.model, request, self._style, stream=True)
         async for delta in self._stream(_CHAT, body, request.n, text_of(request.messages)):
             yield delta
 
     async def complete(self, request: CompletionRequest) -> ChatReply:
         """Continue a text and return whole continuations."""
-        body = completion_body(self.spec.model, request, self._dialect, stream=False)
+        body = completion_body(self.spec.model, request, self._style, stream=False)
         return self._read(await self._post(_COMPLETIONS, body), request.prompt)
 
     async def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
         """Continue a text and yield as tokens come."""
-        body = completion_body(self.spec.model, request, self._dialect, stream=True)
+        body = completion_body(self.spec.model, request, self._style, stream=True)
         async for delta in self._stream(_COMPLETIONS, body, request.n, request.prompt):
             yield delta
 
@@ -209,7 +211,7 @@ class RemoteEngine(ChildEngine):
             {"model": self.spec.model, "input": list(texts), "encoding_format": "float"}
         )
         found = self._decode(await self._post(_EMBEDDINGS, body), _Vectors)
-        vectors = {item.index: item.embedding for item in found.data}
+        vectors = _by_index((item.index, item.embedding) for item in found.data)
         if vectors.keys() != set(range(len(texts))):
             raise self._failed(f"its reply has not one vector for each of {len(texts)} texts")
         return EmbeddingsReply(
@@ -222,7 +224,7 @@ class RemoteEngine(ChildEngine):
             {"model": self.spec.model, "query": query, "documents": list(documents)}
         )
         found = self._decode(await self._post(_RERANK, body), _Scores)
-        scores = {item.index: item.relevance_score for item in found.results}
+        scores = _by_index((item.index, item.relevance_score) for item in found.results)
         if scores.keys() != set(range(len(documents))):
             raise self._failed("its reply has not one score for each document")
         usage = found.counted(" ".join((query, *documents)))
@@ -230,7 +232,7 @@ class RemoteEngine(ChildEngine):
 
     async def generate_images(self, request: ImageRequest) -> ImagesReply:
         """Draw pictures; those that come as addresses are fetched."""
-        body = images_body(self.spec.model, request, self._dialect)
+        body = images_body(self.spec.model, request, self._style)
         found = self._decode(await self._post(_IMAGES, body), _Pictures)
         try:
             images = tuple(
@@ -313,6 +315,13 @@ class RemoteEngine(ChildEngine):
         return self._named(UpstreamFailed(text))
 
 
+def _by_index(items: Iterable[tuple[int | None, _T]]) -> dict[int, _T]:
+    """Items by their index; some servers leave it out and mean the order."""
+    return {
+        position if index is None else index: item for position, (index, item) in enumerate(items)
+    }
+
+
 class _Erring(msgspec.Struct):
     error: Any = None
 
@@ -331,8 +340,8 @@ class _Counted(msgspec.Struct, kw_only=True):
 
 
 class _Vector(msgspec.Struct):
-    index: int
     embedding: list[float]
+    index: int | None = None
 
 
 class _Vectors(_Counted):
@@ -340,8 +349,8 @@ class _Vectors(_Counted):
 
 
 class _Score(msgspec.Struct):
-    index: int
     relevance_score: float
+    index: int | None = None
 
 
 class _Scores(_Counted):

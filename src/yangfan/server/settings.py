@@ -41,7 +41,7 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         presets: Whether it answers Qianfan's names.
         first_byte_timeout_seconds: Longest wait for an answer to begin.
         idle_timeout_seconds: Longest silence within an answer.
-        ca_file: Certificates to trust besides nothing else, for servers with a certificate of one's own.
+        ca_file: Certificates to trust instead of the system's, for servers with a certificate of one's own.
     """
 
     base_url: str
