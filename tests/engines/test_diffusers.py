@@ -1,0 +1,240 @@
+"""Pictures of a real, very small Stable Diffusion pipeline, in its child process; and folders that are not opened."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import struct
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from yangfan.engines import diffusers
+from yangfan.engines._pipeline_folder import check_folder
+from yangfan.engines.base import Engine, EngineSpec, ImageRequest, ModelFacts
+from yangfan.errors import ConfigurationError, ImageFailed, Invalid
+
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
+
+RED = "a red circle on a white background"
+WaitUntil = Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]
+
+
+def needs_diffusers() -> None:
+    if lacking := diffusers.missing():
+        pytest.skip(f"diffusers: {lacking}")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Stable Diffusion pipeline of 16 pixels a side whose weights nobody has trained."""
+    needs_diffusers()
+    import diffusers as library
+    import torch
+    import transformers
+
+    pipelines: Any = library  # its own annotations name other classes than it takes
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType] - untyped
+    letters = [letter + end for letter in "abcdefghijklmnopqrstuvwxyz" for end in ("", "</w>")]
+    words = [*letters, "<|startoftext|>", "<|endoftext|>"]
+    make: Any = transformers.CLIPTokenizer
+    tokenizer = make({word: index for index, word in enumerate(words)}, [], model_max_length=40)
+    text: Any = transformers.CLIPTextModel(
+        transformers.CLIPTextConfig(
+            vocab_size=len(words), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+            max_position_embeddings=40, bos_token_id=len(words) - 2, eos_token_id=len(words) - 1,
+        )
+    )  # fmt: skip
+    unet = pipelines.UNet2DConditionModel(
+        sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, norm_num_groups=4, block_out_channels=(8, 8),
+        attention_head_dim=2, cross_attention_dim=16, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )  # fmt: skip
+    vae = pipelines.AutoencoderTiny(
+        encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8), num_encoder_blocks=(1, 1), num_decoder_blocks=(1, 1)
+    )  # fmt: skip
+    torch.nn.init.constant_(vae.decoder.layers[-1].bias, 0.5)  # grey, not black
+    scheduler = pipelines.DDPMScheduler(
+        beta_schedule="scaled_linear", clip_sample=False, steps_offset=1
+    )
+    pipeline = pipelines.StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("pipeline")
+    pipeline.save_pretrained(path, safe_serialization=True)
+    return path
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Engine]:
+    spec = EngineSpec("tiny", str(folder), threads=1)
+    engine = diffusers.create(spec, tmp_path_factory.mktemp("diffusers"))
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+def ask(prompt: str = RED, **fields: Any) -> ImageRequest:
+    given: dict[str, Any] = {"width": 64, "height": 64, "steps": 2, "seed": 7, **fields}
+    return ImageRequest(prompt, **given)
+
+
+def pixels(file: bytes) -> Any:
+    """(H, W, 3), 0 to 255."""
+    import numpy as np
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(file)).convert("RGB")).astype(float)
+
+
+@in_one_loop
+async def test_the_same_seed_draws_the_same_file_and_the_next_picture_has_the_next_seed(
+    engine: Engine,
+) -> None:
+    two = await engine.generate_images(ask(n=2))
+    assert two.seeds == (7, 8)
+    assert two.images[0] == (await engine.generate_images(ask())).images[0]
+    assert two.images[1] == (await engine.generate_images(ask(seed=8))).images[0]
+    assert two.images[0] != two.images[1]
+    assert two.usage.prompt_tokens == await engine.count_text_tokens(RED) > 5
+
+
+@in_one_loop
+async def test_a_picture_without_a_seed_tells_the_one_that_draws_it_again(engine: Engine) -> None:
+    first = await engine.generate_images(ask(seed=None))
+    again = await engine.generate_images(ask(seed=first.seeds[0]))
+    assert first.images == again.images
+
+
+@in_one_loop
+@pytest.mark.parametrize("size", [(64, 64), (256, 128), (1024, 576)])
+async def test_a_picture_has_the_size_that_was_asked_for(
+    engine: Engine, size: tuple[int, int]
+) -> None:
+    width, height = size
+    (file,) = (await engine.generate_images(ask(width=width, height=height))).images
+    assert pixels(file).shape == (height, width, 3)
+
+
+def test_a_size_far_beyond_the_models_own_is_drawn_smaller_in_the_same_ratio() -> None:
+    assert diffusers.drawn_size(1024, 768, 512, 8) == (1024, 768)
+    assert diffusers.drawn_size(2048, 2048, 512, 8) == (512, 512)
+    assert diffusers.drawn_size(2048, 1024, 512, 8) == (728, 360)
+    assert diffusers.drawn_size(1024, 576, 64, 8) == (88, 48)
+
+
+@in_one_loop
+@pytest.mark.parametrize("sampler", diffusers.samplers())
+async def test_every_sampler_draws(engine: Engine, sampler: str) -> None:
+    (file,) = (await engine.generate_images(ask(sampler=sampler, steps=3))).images
+    assert pixels(file).shape == (64, 64, 3)
+
+
+@in_one_loop
+async def test_an_unknown_sampler_is_refused_with_those_that_there_are(engine: Engine) -> None:
+    with pytest.raises(Invalid, match=r"no sampler 'Oiler'; there are: Euler, .*Heun"):
+        await engine.generate_images(ask(sampler="Oiler"))
+
+
+@in_one_loop
+async def test_a_reference_is_drawn_over(engine: Engine) -> None:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (300, 200), (0, 0, 255)).save(file, "PNG")
+    near = ask(reference=file.getvalue(), strength=0.1, steps=10)
+    (picture,) = (await engine.generate_images(near)).images
+    assert pixels(picture).shape == (64, 64, 3)
+    assert (picture,) == (await engine.generate_images(near)).images
+    assert (picture,) != (await engine.generate_images(ask(steps=10))).images
+    with pytest.raises(Invalid, match="cannot be opened as a picture"):
+        await engine.generate_images(ask(reference=b"\x89PNG\r\n\x1a\nno"))
+
+
+@in_one_loop
+async def test_a_picture_that_is_no_picture_is_said_to_be_none(engine: Engine) -> None:
+    with pytest.raises(ImageFailed):
+        await engine.generate_images(ask(guidance_scale=1e38, steps=4))
+    assert (await engine.generate_images(ask())).images
+
+
+@in_one_loop
+async def test_a_caller_that_leaves_ends_the_picture(engine: Engine, wait_until: WaitUntil) -> None:
+    async def busy() -> bool:
+        return (await engine.slots()).busy == 1
+
+    async def idle() -> bool:
+        return (await engine.slots()).busy == 0
+
+    call = asyncio.ensure_future(
+        engine.generate_images(ask(width=128, height=128, steps=1000, n=4))
+    )
+    await wait_until(busy, "a picture under way")
+    call.cancel()
+    await wait_until(idle, "the end of the picture")
+    assert (await engine.generate_images(ask())).images
+
+
+# Folders ------------------------------------------------------------------------------------------
+
+SAFE = struct.pack("<Q", 2) + b"{}"
+
+
+def folder_of(tmp_path: Path, index: dict[str, Any] | None, /, **files: bytes) -> Path:
+    (tmp_path / "unet").mkdir()
+    parts = index or {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(parts))
+    for name, content in files.items():
+        (tmp_path / "unet" / name.replace("__", ".")).write_bytes(content)
+    return tmp_path
+
+
+def test_a_folder_of_safetensors_passes_even_beside_pickles_that_are_not_opened(
+    tmp_path: Path,
+) -> None:
+    check_folder(folder_of(tmp_path, None, a__safetensors=SAFE, a__bin=b"\x80\x04."))
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"a__safetensors": b"\x80\x04\x95pickle."}, "no safetensors file"),
+        ({"a__safetensors": b"PK\x03\x04" + bytes(30)}, "no safetensors file"),
+        ({"a__bin": b"\x80\x04."}, "is a pickle, which can run code"),
+        ({"a__safetensors": SAFE, "a__py": b"import os"}, "is code"),
+        ({"a__safetensors": SAFE, "config__json": b'{"auto_map": {}}'}, "auto_map"),
+        ({}, "has no .safetensors file"),
+    ],
+)
+def test_a_folder_that_could_run_code_is_refused(
+    tmp_path: Path, files: dict[str, bytes], says: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        check_folder(folder_of(tmp_path, None, **files))
+
+
+def test_a_component_of_the_models_own_is_refused(tmp_path: Path) -> None:
+    index = {"_class_name": "StableDiffusionPipeline", "unet": ["pipeline", "Mine"]}
+    with pytest.raises(ConfigurationError, match="comes from 'pipeline'"):
+        check_folder(folder_of(tmp_path, index, a__safetensors=SAFE))
+
+
+def test_other_pipelines_and_options_are_refused(tmp_path: Path) -> None:
+    assert diffusers.fit(ModelFacts("diffusers", "images", "FluxPipeline")).rank is None
+    assert diffusers.fit(ModelFacts("diffusers", "images", "StableDiffusionPipeline")).rank
+    folder_of(tmp_path, None, a__safetensors=SAFE)
+    with pytest.raises(ConfigurationError, match="speeed"):
+        diffusers.create(EngineSpec("m", str(tmp_path), options={"speeed": 1}), tmp_path)
+    with pytest.raises(ConfigurationError, match="needs the folder"):
+        diffusers.create(EngineSpec("m"), tmp_path)
