@@ -83,7 +83,7 @@ class Pair:
 
 def measure(size: Size) -> Report:
     """Measure both ways at every number of streams."""
-    prompts = _Prompts()
+    prompts = Prompts()
     report, found = Report(), dict[int, list[Pair]]()
     with platform(size.model, slots=SLOTS) as through, _engine_alone(size.model) as alone:
         for server in (alone, through):
@@ -128,7 +128,7 @@ def _llama_config(model: str) -> LlamaConfig:
     )
 
 
-class _Prompts:
+class Prompts:
     """Texts of about 64 tokens, the chat template's included, that no two of them begin alike."""
 
     def __init__(self) -> None:

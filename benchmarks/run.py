@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [gateway] [bridge] [overload] [start]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [gateway] [bridge] [overload] [start]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -13,6 +13,7 @@ import bridge
 import gateway
 import overhead
 import overload
+import programs
 import report
 import start
 from load import LoadError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "overhead": lambda size: overhead.measure(overhead.SIZES[size]),
+    "programs": lambda size: programs.measure(programs.SIZES[size]),
     "gateway": lambda size: gateway.measure(gateway.SIZES[size]),
     "bridge": lambda size: bridge.measure(bridge.SIZES[size]),
     "overload": lambda size: overload.measure(overload.SIZES[size]),
