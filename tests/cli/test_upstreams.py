@@ -40,3 +40,12 @@ def test_an_upstream_from_the_cradle_to_the_grave(yangfan: Command):
 def test_a_wrong_pair_is_refused_at_once(yangfan: Command):
     refused = yangfan("upstreams", "add", "other", URL, "--rename", "old", "--no-key")
     assert (refused.status, "OLD=NEW" in refused.err) == (2, True)
+
+
+def test_a_key_may_come_from_a_variable(yangfan: Command):
+    given = ("upstreams", "add", "third", URL, "--key-env", "THE_KEY")
+    missing = yangfan(*given)
+    assert (missing.status, "THE_KEY is not set" in missing.err) == (2, True)
+    assert yangfan(*given, environ={"THE_KEY": KEY}).status == 0
+    assert "…mnop" in yangfan("upstreams", "list").out
+    yangfan("upstreams", "remove", "third")

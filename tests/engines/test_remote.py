@@ -467,3 +467,21 @@ async def test_pictures_come_in_base64_or_are_fetched(tmp_path: Path) -> None:
     assert reply.images == (b"PNG", b"PNG")
     assert other.requests[0][2]["size"] == "1024x1024"
     assert "authorization" not in other.requests[-1][1]
+
+
+async def test_a_huge_line_and_a_repeated_key_do_not_get_through(tmp_path: Path) -> None:
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        writer.write(CUT)
+        block = b"x" * 1_000_000
+        for _ in range(20):
+            writer.write(b"%x\r\n%b\r\n" % (len(block), block))
+            await writer.drain()
+
+    async with upstream(tmp_path, endless) as (engine, _):
+        with pytest.raises(UpstreamFailed, match="longer than"):
+            await collect(engine)
+    async with upstream(tmp_path, stream(piece(content=f"key {SECRET}"), piece("stop"))) as (
+        engine,
+        _,
+    ):
+        assert [delta.text for delta in await collect(engine)] == ["key ***", ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="See `upstreams list` / 上游名称")]
+KeyEnv = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Variable that holds its key / 存放密钥的环境变量"),
+]
 Pairs = Annotated[
     list[str] | None,
     typer.Option(metavar="OLD=NEW", help="Name in calls = name there; repeatable / 模型改名"),
@@ -27,7 +32,7 @@ def upstreams() -> None:
 
 
 @connected
-def add(
+def add(  # noqa: PLR0913 - what an upstream is made of, one option each
     connection: Connection,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Such as baidu / 上游名称")],
     url: Annotated[
@@ -45,11 +50,12 @@ def add(
     presets: Annotated[
         bool, typer.Option(help="Whether it answers Qianfan's names / 是否响应千帆预置模型名")
     ] = True,
+    key_env: KeyEnv = None,
     no_key: Annotated[bool, typer.Option("--no-key", help="It wants no key / 无需密钥")] = False,
 ) -> None:
     """Ask another server from now on; its key is read from stdin or asked for. / 添加上游，密钥从标准输入读取。"""
     pairs = dict(map(_pair, rename or ()))
-    secret = "" if no_key else _secret()
+    secret = "" if no_key else _secret(key_env)
     with connection.client() as client:
         made = client.upstreams.create(
             name, url, key=secret, dialect=dialect, models=model, rename=pairs, presets=presets
@@ -102,9 +108,9 @@ def show(connection: Connection, name: Name) -> None:
 
 
 @connected
-def rekey(connection: Connection, name: Name) -> None:
+def rekey(connection: Connection, name: Name, *, key_env: KeyEnv = None) -> None:
     """Give an upstream a new key, read from stdin or asked for. / 更换上游密钥。"""
-    secret = _secret()
+    secret = _secret(key_env)
     with connection.client() as client:
         client.upstreams.modify(name, key=secret)
     typer.echo(f"{name} has a new key. / 密钥已更换。", err=True)
@@ -128,8 +134,12 @@ SUBCOMMANDS = {
 }
 
 
-def _secret() -> str:
-    """The key from stdin, or asked for without showing it; never an argument, which others can see."""
+def _secret(variable: str | None) -> str:
+    """The key from a variable, from stdin, or asked for without showing it; never an argument, which others can see."""
+    if variable is not None:
+        if not os.environ.get(variable):
+            raise typer.BadParameter(f"the variable {variable} is not set")
+        return os.environ[variable].strip()
     if sys.stdin.isatty():
         return str(typer.prompt("Key / 密钥", hide_input=True, err=True)).strip()
     return sys.stdin.readline().strip()

@@ -392,7 +392,7 @@ class Bridge:
             first_byte_timeout_seconds=config.first_byte_timeout_seconds,
             idle_timeout_seconds=config.idle_timeout_seconds,
         )
-        self._secret = config.secret
+        self._secret = config.secret.encode()
         self._slots = config.slots
         self._busy = 0
 
@@ -429,6 +429,7 @@ class Bridge:
             return await self._whole(_RERANKERS, body)
         if answer.status != 200:
             return answer.status, self._refused(answer, reply)
+        reply = self._without_secret(reply)
         return 200, await self._with_pictures(reply) if path == _IMAGES else reply
 
     async def _forward_stream(self, exchange: Exchange, path: str) -> None:
@@ -442,11 +443,12 @@ class Bridge:
                 exchange.start_stream()
                 begun = True
                 if not answer.is_stream:  # it ignored `stream`: the whole reply is the only event
-                    await exchange.send_event(await answer.body(MAX_REPLY_BYTES))
+                    reply = await answer.body(MAX_REPLY_BYTES)
+                    await exchange.send_event(self._without_secret(reply))
                 else:
                     async with aclosing(answer.events()) as events:
                         async for event in events:
-                            await exchange.send_event(event)
+                            await exchange.send_event(self._without_secret(event))
                             done = done or event == b"[DONE]"
         except _FAILURES as error:
             failure = _failure(error)
@@ -458,15 +460,19 @@ class Bridge:
         exchange.end_stream()
 
     def _refused(self, answer: Answer, reply: bytes) -> bytes:
-        """The reason of a refusal; a server that repeats the key in it does not get it past here."""
+        """The reason of a refusal."""
         status = answer.status
         if 300 <= status < 400:
             failure = Failure("it redirects to another address; give that as base_url", status)
         else:
+            reply = self._without_secret(reply)
             failure = failure_of(status, reply, answer.headers.get("retry-after"))
-        if self._secret and self._secret in failure.message:
-            failure.message = failure.message.replace(self._secret, "***")
         return msgspec.json.encode(failure)
+
+    def _without_secret(self, data: bytes) -> bytes:
+        """A server that repeats the key in what it says does not get it past here."""
+        secret = self._secret
+        return data.replace(secret, b"***") if secret and secret in data else data
 
     async def _with_pictures(self, reply: bytes) -> bytes:
         """`reply` with the pictures that it only gives the addresses of."""

@@ -116,11 +116,13 @@ async def build(
         await usage.start()
         egress = Egress(allow=settings.egress_allow, proxy=settings.egress_proxy)
         models = Models(ModelStore(settings.model_store_path), egress, settings)
-        services = await _services(settings, models, home, progress)
+        store = UpstreamStore(database, vault)
+        expecting = bool(settings.upstreams) or bool(await store.all())
+        services = await _services(settings, models, home, progress, expecting=expecting)
         stack.push_async_callback(services.stop)
         await services.start()
         upstreams = Upstreams(
-            UpstreamStore(database, vault),
+            store,
             services,
             presets.load(),
             _policy(settings),
@@ -221,7 +223,12 @@ def _mount(
 
 
 async def _services(
-    settings: Settings, models: Models, home: Home, progress: Callable[[Progress], None] | None
+    settings: Settings,
+    models: Models,
+    home: Home,
+    progress: Callable[[Progress], None] | None,
+    *,
+    expecting: bool,
 ) -> Services:
     policy = _policy(settings)
     created, services = int(time.time()), list[Service]()
@@ -231,7 +238,7 @@ async def _services(
         services.append(
             Service(plan.name, Replica(engine), policy, created=created, limits=plan.limits)
         )
-    return Services(services, presets.load(), settings.presets, expecting=True)
+    return Services(services, presets.load(), settings.presets, expecting=expecting)
 
 
 def _policy(settings: Settings) -> ServicePolicy:

@@ -66,7 +66,7 @@ def caller(
     thread.start()
     config = folder / "yangfan.toml"
     config.write_text(
-        'models = []\negress_allow = ["127.0.0.1"]\n'
+        'models = []\negress_allow = ["127.0.0.1"]\n[presets]\n"ernie-4.0-8k" = "broken"\n"ernie-lite-8k" = "absent"\n'
         f'[upstreams.cloud]\nbase_url = "http://127.0.0.1:{cloud.server_port}/v1"\n'
     )
     with start_server(folder / "home", models=(), options=("--config", str(config))) as server:
@@ -122,3 +122,9 @@ def test_limits_of_our_own_hold_for_somebody_elses_model(caller: Caller) -> None
     }
     refused = caller.ask("POST", "/v2/chat/completions", body, headers)
     assert (refused.status, Cloud.asked) == (429, [])
+
+
+def test_the_settings_give_preset_names_to_an_upstreams_models(caller: Caller) -> None:
+    assert "boom" in caller.v1(ASK, "completions_pro").json["error_msg"]
+    missing = caller.v1(ASK, "ernie-lite-8k").json
+    assert (missing["error_code"], "'absent'" in missing["error_msg"]) == (3, True)

@@ -274,6 +274,11 @@ class Services:
             own = type_of(found)
         if own is None:
             return self._stranger(name, wanted)
+        mapped = self._mapping.get(preset.name) if preset is not None else None
+        if isinstance(mapped, str):
+            return ModelNotFound(
+                f"the settings give {name[:64]!r} to {mapped!r}, which no upstream offers now; `yangfan upstreams list` shows why"
+            )
         if own == wanted:
             return ModelNotFound(
                 f"{name[:64]!r} is a model for {wanted}, and none is served here; start `yangfan serve` with one more"

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 SLOTS = 1024
 """Calls that one upstream may have under way; its own limits are usually lower, and it tells them itself."""
 
+MAX_UPSTREAMS = 32
+"""Upstreams side by side; each is a process."""
+
 FIRST_LIST_SECONDS = 5.0
 """How long the start waits for the lists of upstreams; one that is slower is listed as soon as it answers."""
 
@@ -150,6 +153,10 @@ class Upstreams:
                 raise Conflict(
                     f"there is an upstream named {upstream.name!r} already; change that one, or choose another name",
                     param="name",
+                )
+            if len(self._running) >= MAX_UPSTREAMS:
+                raise Conflict(
+                    f"there are {MAX_UPSTREAMS} upstreams already, which is the most; remove one first"
                 )
             await self._store.put(upstream)
             await self._start(upstream)
