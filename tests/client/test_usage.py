@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from yangfan import errors
-from yangfan.client.types import Key, KeyUsage, TPMResource
+from yangfan.client.types import ComputeUnits, Key, KeyUsage, TPMResource
 
 if TYPE_CHECKING:
     from tests.client.conftest import Connect, Playback
@@ -144,4 +144,71 @@ async def test_capacity_is_changed(connect: Connect, playback: Playback):
         ),
         ("Action=AutoReleaseTPMResource", {"instanceId": "tpm-1"}),
         ("Action=ReleaseTPMResource", {"model": "echo", "instanceId": "tpm-1"}),
+    ]
+
+
+UNITS = {
+    "instanceId": "unit-1",
+    "serviceId": "echo",
+    "status": "Running",
+    "computeUnitCount": 2,
+    "paymentTiming": "Postpaid",
+    "startTime": "2026-11-22T08:00:00Z",
+}
+
+
+async def test_units_are_purchased(connect: Connect, playback: Playback):
+    charge = (client := connect(**PAIR)).client.charge
+    for _ in range(3):
+        result(playback, {"instanceId": "unit-1"})
+    assert await client.of(charge.purchase_units("echo", 2, release_at=EIGHT)) == "unit-1"
+    assert await client.of(charge.purchase_units("echo", 2, prepaid_months=3)) == "unit-1"
+    assert await client.of(charge.reserve_units(1, region="bd", kind="gpu-1")) == "unit-1"
+    reservation = {"reservationTimeUnit": "Month", "reservationLength": 3}
+    first, second, third = playback.received
+    assert (first.path, first.query) == ("/v2/charge", "Action=PurchaseServiceResource")
+    assert first.json() == {
+        "serviceId": "echo",
+        "replicasCount": 2,
+        "billing": {"paymentTiming": "Postpaid", "releaseTime": "2026-11-22T08:00:00Z"},
+    }
+    assert second.json()["billing"] == {"paymentTiming": "Prepaid", "reservation": reservation}
+    assert (third.path, third.query) == ("/v2/computeunit", "Action=PurchaseComputeUnit")
+    assert third.json() == {
+        "computeUnitCount": 1,
+        "computeUnitConfig": {"region": "bd", "type": "gpu-1"},
+        "billing": {"paymentTiming": "Postpaid"},
+    }
+
+
+async def test_units_are_shown(connect: Connect, playback: Playback):
+    charge = (client := connect(**PAIR)).client.charge
+    ends = {**UNITS, "expiredTime": "2026-11-22T08:00:00Z"}
+    del ends["serviceId"]
+    result(playback, {"computeUnitInstanceList": [UNITS]})
+    result(playback, {"computeUnitInstance": ends, "serviceUsageList": []})
+    assert await client.of(charge.list_units("echo")) == (
+        ComputeUnits("unit-1", "echo", 2, "Running", EIGHT),
+    )
+    assert await client.of(charge.get_units("echo", "unit-1")) == ComputeUnits(
+        "unit-1", "", 2, "Running", EIGHT, EIGHT
+    )
+
+
+async def test_units_are_changed(connect: Connect, playback: Playback):
+    charge = (client := connect(**PAIR)).client.charge
+    for _ in range(4):
+        result(playback, True)
+    await client.of(charge.resize_units("unit-1", 3))
+    await client.of(charge.auto_release_units("unit-1", EIGHT))
+    await client.of(charge.auto_release_units("unit-1", None))
+    await client.of(charge.release_units("echo", "unit-1"))
+    assert [(call.query, call.json()) for call in playback.received] == [
+        ("Action=ResizeComputeUnit", {"instanceId": "unit-1", "count": 3}),
+        (
+            "Action=AutoReleaseComputeUnit",
+            {"instanceId": "unit-1", "releaseTime": "2026-11-22T08:00:00Z"},
+        ),
+        ("Action=AutoReleaseComputeUnit", {"instanceId": "unit-1"}),
+        ("Action=ReleaseComputeUnit", {"serviceId": "echo", "instanceId": "unit-1"}),
     ]

@@ -57,3 +57,29 @@ def test_qianfan_buys_and_releases_capacity(
     (after,) = found["after"]["instances"]
     assert (after["tpm"], after["expiredTime"]) == (5000, "2099-01-01T00:00:00Z")
     assert found["left"] == {"instances": []}
+
+
+@pytest.mark.timeout(60)
+def test_qianfan_buys_and_releases_compute_units(
+    programs: Programs,
+    start_server: Callable[..., AbstractContextManager[Server]],
+    tmp_path: Path,
+):
+    with start_server(tmp_path) as server:
+        found = programs.run(
+            "qianfan_units",
+            environ={
+                "QIANFAN_CONSOLE_API_BASE_URL": server.base_url,
+                "QIANFAN_ACCESS_KEY": server.access_key,
+                "QIANFAN_SECRET_KEY": server.secret_access_key,
+            },
+        )
+    (listed,) = found["listed"]["computeUnitInstanceList"]
+    assert (listed["computeUnitCount"], listed["status"]) == (2, "Running")
+    assert listed["expiredTime"] != "-"
+    assert found["prepaid"] == found["listed"]
+    assert (found["resized"], found["renewed"], found["released"]) == (True, True, True)
+    shown = found["shown"]["computeUnitInstance"]
+    assert (shown["computeUnitCount"], shown["expiredTime"]) == (5, "-")
+    assert found["newer"] == found["shown"]
+    assert found["left"] == {"computeUnitInstanceList": []}

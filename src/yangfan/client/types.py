@@ -523,6 +523,27 @@ class TPMResource:
 
 
 @dataclass(frozen=True, slots=True)
+class ComputeUnits:
+    """Compute units that were bought together.
+
+    Attributes:
+        id: Their id.
+        service: The service that has them; "" if none has.
+        count: How many.
+        status: Creating, Running, Releasing or Released, and others in Baidu's cloud.
+        started_at: Since when; aware.
+        releases_at: Until when; aware. None for ever.
+    """
+
+    id: str
+    service: str
+    count: int
+    status: str
+    started_at: datetime
+    releases_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyUsage:
     """What one key used of one served model on one day (Yangfan servers).
 

@@ -20,9 +20,10 @@ from yangfan.server.access import v1 as access_v1
 from yangfan.server.access import v2 as access_v2
 from yangfan.server.access.secrets import Vault, load_or_create_master_key
 from yangfan.server.access.store import KeyStore
-from yangfan.server.charge import Charge
+from yangfan.server.charge import Charge, Units
 from yangfan.server.charge import v2 as charge_v2
-from yangfan.server.charge.store import ChargeStore
+from yangfan.server.charge import v2_units as units_v2
+from yangfan.server.charge.store import ChargeStore, UnitStore
 from yangfan.server.chat import Chat
 from yangfan.server.chat import v1 as chat_v1
 from yangfan.server.chat import v2 as chat_v2
@@ -138,6 +139,9 @@ async def build(
         charge = Charge(ChargeStore(database), usage.lanes.limit_model)
         stack.push_async_callback(charge.stop)
         await charge.start()
+        units = Units(UnitStore(database), usage.lanes.multiply_model)
+        stack.push_async_callback(units.stop)
+        await units.start()
         model_rpm = settings.model_rpm or GENEROUS_REQUESTS_PER_MINUTE
         images, shelf = Images(services, egress), Shelf(home.pictures)
         listed = [
@@ -151,6 +155,7 @@ async def build(
             *usage_v2.routes(usage),
             *memory_v2.routes(memory),
             *charge_v2.routes(charge, lambda name: _served(services, name), model_rpm),
+            *units_v2.routes(units, charge, lambda name: _served(services, name)),
         ]
         metrics = await _watching(settings, home, stack)
         pages = [*Health(services, database.check).routes, *shelf.routes]

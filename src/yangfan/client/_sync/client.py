@@ -69,7 +69,7 @@ class Client:
         tokens: Short-lived tokens for other programs.
         upstreams: Other people's servers that the platform asks.
         usage: Requests and tokens by day, key and model.
-        charge: Capacity of models in tokens a minute.
+        charge: Capacity of models, in tokens a minute and in compute units.
         memory: What models are told before every conversation.
     """
 

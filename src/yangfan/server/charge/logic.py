@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from yangfan.errors import NotFound
+from yangfan.server.charge.releaser import Releaser
 from yangfan.server.charge.types import Capacity
 from yangfan.server.http.call import new_id
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 LimitModel = Callable[[str, int | None], None]
 """Gives a model a limit of tokens a minute; None for the default."""
-
-LONGEST_WAIT_SECONDS = 3600.0
-"""Between two looks at the clock on the wall, which may be set anew."""
 
 
 class Charge:
@@ -43,22 +40,18 @@ class Charge:
         self._limit_model = limit_model
         self._clock = clock
         self._all: dict[str, Capacity] = {}
-        self._changed = asyncio.Event()
-        self._releaser: asyncio.Task[None] | None = None
+        self._releaser = Releaser("charge releaser", self._next_ms, self._release_due, self._now_ms)
 
     async def start(self) -> None:
         """Read what was bought, and set the limits."""
         self._all = {capacity.id: capacity for capacity in await self._store.all()}
         for model in {capacity.model for capacity in self._all.values()}:
             self._apply(model)
-        await self._release_due()
-        self._releaser = asyncio.create_task(self._keep_releasing(), name="charge releaser")
+        await self._releaser.start()
 
     async def stop(self) -> None:
         """Release nothing any more."""
-        if self._releaser is not None:
-            self._releaser.cancel()
-            await asyncio.wait([self._releaser])
+        await self._releaser.stop()
 
     def of(self, model: str) -> list[Capacity]:
         """A model's capacity, oldest first."""
@@ -112,7 +105,7 @@ class Charge:
         await self._store.put(capacity)
         self._all[capacity.id] = capacity
         self._apply(capacity.model)
-        self._changed.set()
+        self._releaser.wake()
 
     async def _remove(self, ids: list[str]) -> None:
         await self._store.remove(ids)
@@ -122,20 +115,9 @@ class Charge:
     def _apply(self, model: str) -> None:
         self._limit_model(model, sum(capacity.tpm for capacity in self.of(model)) or None)
 
-    async def _keep_releasing(self) -> None:
-        while True:
-            self._changed.clear()
-            next_ms = min(
-                (c.release_ms for c in self._all.values() if c.release_ms is not None), default=None
-            )
-            wait_seconds = LONGEST_WAIT_SECONDS
-            if next_ms is not None:
-                wait_seconds = min(max((next_ms - self._now_ms()) / 1000, 0), wait_seconds)
-            try:
-                async with asyncio.timeout(wait_seconds):
-                    await self._changed.wait()
-            except TimeoutError:
-                await self._release_due()
+    def _next_ms(self) -> int | None:
+        times = (c.release_ms for c in self._all.values() if c.release_ms is not None)
+        return min(times, default=None)
 
     async def _release_due(self) -> None:
         now_ms = self._now_ms()

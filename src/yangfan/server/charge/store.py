@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from yangfan.server.charge.tables import TPM_RESOURCES
-from yangfan.server.charge.types import Capacity
+from yangfan.server.charge.tables import COMPUTE_UNITS, TPM_RESOURCES
+from yangfan.server.charge.types import Capacity, ComputeUnits
 
 if TYPE_CHECKING:
     from yangfan.server.db import Database
@@ -39,3 +39,32 @@ class ChargeStore:
         """Delete these."""
         async with self._database.write() as connection:
             await connection.execute(sa.delete(TPM_RESOURCES).where(TPM_RESOURCES.c.id.in_(ids)))
+
+
+class UnitStore:
+    """The rows of `compute_units`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def all(self) -> list[ComputeUnits]:
+        """All of them, oldest first."""
+        query = sa.select(COMPUTE_UNITS).order_by(COMPUTE_UNITS.c.started_ms, COMPUTE_UNITS.c.id)
+        async with self._database.read() as connection:
+            return [ComputeUnits(*row) for row in await connection.execute(query)]
+
+    async def put(self, units: ComputeUnits) -> None:
+        """Insert them, or replace what has their id."""
+        values = asdict(units)
+        statement = insert(COMPUTE_UNITS).values(values)
+        statement = statement.on_conflict_do_update(index_elements=["id"], set_=values)
+        async with self._database.write() as connection:
+            await connection.execute(statement)
+
+    async def forget(self, before_ms: int) -> None:
+        """Delete what was released before that time, ms since the epoch."""
+        statement = sa.delete(COMPUTE_UNITS).where(
+            COMPUTE_UNITS.c.status == "Released", COMPUTE_UNITS.c.release_ms < before_ms
+        )
+        async with self._database.write() as connection:
+            await connection.execute(statement)

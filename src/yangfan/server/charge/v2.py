@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from yangfan.errors import Invalid
 from yangfan.protocol.v2.charge import (
     AUTO_RELEASE_TPM,
     DESCRIBE_TPM,
@@ -14,7 +12,6 @@ from yangfan.protocol.v2.charge import (
     RELEASE_TPM,
     RESIZE_TPM,
     AutoReleaseTPM,
-    Billing,
     DescribeTPM,
     PurchaseTPM,
     ReleaseTPM,
@@ -24,6 +21,7 @@ from yangfan.protocol.v2.charge import (
     TPMPurchased,
 )
 from yangfan.protocol.v2.keys import ActionReply
+from yangfan.server.charge.times import lifetime_seconds, release_ms, wire_time
 from yangfan.server.http import Call, Reply, Route
 
 if TYPE_CHECKING:
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
 
     from yangfan.server.charge.logic import Charge
     from yangfan.server.charge.types import Capacity
-
-UNIT_SECONDS = {"Hour": 3600, "Day": 86_400, "Month": 30 * 86_400}
 
 
 def routes(charge: Charge, model_of: Callable[[str], str], model_rpm: int) -> list[Route]:
@@ -50,7 +46,7 @@ def routes(charge: Charge, model_of: Callable[[str], str], model_rpm: int) -> li
             model_of(wanted.model),
             wanted.purchaseCount,
             wanted.billing.paymentTiming,
-            _lifetime_seconds(wanted.billing),
+            lifetime_seconds(wanted.billing),
         )
         return _success(TPMPurchased(capacity.id))
 
@@ -74,7 +70,9 @@ def routes(charge: Charge, model_of: Callable[[str], str], model_rpm: int) -> li
         return _success(True)  # noqa: FBT003 - the result of the Action
 
     async def auto_release(call: Call[AutoReleaseTPM]) -> Reply:
-        await charge.release_at(call.request.instanceId, _release_ms(call.request.releaseTime))
+        await charge.release_at(
+            call.request.instanceId, release_ms(call.request.releaseTime, "ReleaseTPMResource")
+        )
         return _success(True)  # noqa: FBT003 - the result of the Action
 
     return [
@@ -90,31 +88,6 @@ def _success(result: Any) -> Reply:
     return Reply(ActionReply(str(uuid.uuid4()), result))
 
 
-def _lifetime_seconds(billing: Billing) -> int | None:
-    reservation = billing.reservation
-    if billing.paymentTiming == "Postpaid" or reservation is None:
-        return None
-    return UNIT_SECONDS[reservation.reservationTimeUnit] * reservation.reservationLength
-
-
-def _release_ms(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Invalid(
-            f"releaseTime must be a time such as 2026-01-31T00:00:00Z, got {text!r}",
-            param="releaseTime",
-        ) from None
-    if moment <= datetime.now(UTC):
-        raise Invalid(
-            f"releaseTime must lie ahead, {text} is over; ReleaseTPMResource releases now",
-            param="releaseTime",
-        )
-    return int(moment.timestamp() * 1000)
-
-
 def _wire(capacity: Capacity, model: str, model_rpm: int) -> TPMInstance:
     return TPMInstance(
         instanceId=capacity.id,
@@ -122,10 +95,6 @@ def _wire(capacity: Capacity, model: str, model_rpm: int) -> TPMInstance:
         paymentTiming="Prepaid" if capacity.payment == "Prepaid" else "Postpaid",
         rpm=model_rpm,
         tpm=capacity.tpm,
-        startTime=_time(capacity.started_ms),
-        expiredTime="-" if capacity.release_ms is None else _time(capacity.release_ms),
+        startTime=wire_time(capacity.started_ms),
+        expiredTime="-" if capacity.release_ms is None else wire_time(capacity.release_ms),
     )
-
-
-def _time(epoch_ms: int) -> str:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -111,6 +111,18 @@ class RoutingTable:
         return Match(route, params)
 
 
+_ACTION_PATHS = frozenset(
+    {
+        "/v2/apikey",
+        "/v2/charge",
+        "/v2/computeunit",
+        "/v2/memory",
+        "/v2/serviceresources",
+        "/v2/usage",
+    }
+)
+
+
 def dialect_of(path: str) -> Dialect:
     """How to speak about a path that no route knows, or that refused before a route was found."""
     if path.startswith(("/rpc/", "/wenxinworkshop/", "/rest/")):
@@ -119,7 +131,7 @@ def dialect_of(path: str) -> Dialect:
         return "oauth"
     if path.startswith("/v1/BCE-BEARER/"):
         return "iam"
-    if path in {"/v2/apikey", "/v2/charge", "/v2/memory", "/v2/usage"}:
+    if path in _ACTION_PATHS:
         return "action"
     return "v2"
 

@@ -61,6 +61,8 @@ class Lanes:
         self._clock_ns = clock_ns
         self._of_apps: dict[str, Lane] = {}
         self._of_models: dict[str, Lane] = {}
+        self._tpm_of_models: dict[str, int | None] = {}
+        self._times_of_models: dict[str, int] = {}
         self._of_calls: dict[str, dict[str, Lane]] = {}
         """By model, then key."""
 
@@ -79,7 +81,7 @@ class Lanes:
         """The lane of a key, whose own is given, to a model."""
         of_keys = self._of_calls.get(model)
         if of_keys is None:
-            self.limit_model(model)
+            self._renew(model)
             of_keys = self._of_calls[model]
         lane = of_keys.get(key_id)
         if lane is None:
@@ -88,12 +90,25 @@ class Lanes:
 
     def limit_model(self, model: str, tpm: int | None = None) -> None:
         """Give a model so many tokens a minute instead of the default. Its buckets are full at once."""
-        defaults = self._defaults
+        self._tpm_of_models[model] = tpm
+        self._renew(model)
+
+    def multiply_model(self, model: str, times: int) -> None:
+        """Let a model have its requests and tokens a minute so many times. Its buckets are full at once."""
+        if times != self._times_of_models.get(model, 1):
+            self._times_of_models[model] = times
+            self._renew(model)
+
+    def _renew(self, model: str) -> None:
+        defaults, times = self._defaults, self._times_of_models.get(model, 1)
+        tpm = self._tpm_of_models.get(model) or defaults.model_tpm
         self._of_models[model] = Lane(
-            requests=self._buckets(defaults.model_rpm),
-            tokens=self._buckets(tpm or defaults.model_tpm),
+            requests=self._buckets(defaults.model_rpm, times=times),
+            tokens=self._buckets(tpm, times=times),
         )
         self._of_calls[model] = {}
 
-    def _buckets(self, limit: int | None, period_ns: int = MINUTE_NS) -> tuple[Bucket, ...]:
-        return () if limit is None else (Bucket(limit, self._clock_ns(), period_ns),)
+    def _buckets(
+        self, limit: int | None, period_ns: int = MINUTE_NS, *, times: int = 1
+    ) -> tuple[Bucket, ...]:
+        return () if limit is None else (Bucket(limit * times, self._clock_ns(), period_ns),)

@@ -1,0 +1,140 @@
+"""v2: the Actions on compute units (specification D.15), of which each adds a model's limits once more."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import UNSET
+
+from yangfan.errors import Invalid
+from yangfan.protocol.v2 import units as wire
+from yangfan.protocol.v2.keys import ActionReply
+from yangfan.server.charge.times import lifetime_seconds, release_ms, wire_time
+from yangfan.server.http import Call, Reply, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from yangfan.server.charge.logic import Charge
+    from yangfan.server.charge.types import ComputeUnits
+    from yangfan.server.charge.units import Units
+
+NOW = "ReleaseComputeUnit"
+
+
+def routes(units: Units, charge: Charge, model_of: Callable[[str], str]) -> list[Route]:
+    """What this file answers.
+
+    Args:
+        units: The compute units.
+        charge: The capacity in tokens a minute, which one of these Actions can be about.
+        model_of: The served model that a name means. Raises ModelNotFound.
+    """
+
+    def model(service_id: str | None) -> str | None:
+        return None if service_id is None else model_of(service_id)
+
+    async def purchase_for_service(call: Call[wire.PurchaseServiceResource]) -> Reply:
+        wanted = call.request
+        bought = await units.purchase(
+            model_of(wanted.serviceId),
+            wanted.replicasCount,
+            wanted.billing.paymentTiming,
+            _end_ms(wanted.billing),
+        )
+        return _success(wire.UnitsPurchased(bought.id))
+
+    async def purchase(call: Call[wire.PurchaseUnits]) -> Reply:
+        wanted = call.request
+        bought = await units.purchase(
+            model(wanted.serviceId),
+            wanted.computeUnitCount,
+            wanted.billing.paymentTiming,
+            _end_ms(wanted.billing),
+            region=wanted.computeUnitConfig.region,
+            type_=wanted.computeUnitConfig.type,
+        )
+        return _success(wire.UnitsPurchased(bought.id))
+
+    async def describe_all(call: Call[wire.DescribeUnits]) -> Reply:
+        wanted = call.request
+        found = [
+            _wire(item)
+            for item in units.all(model(wanted.serviceId))
+            if wanted.paymentTiming in {None, item.payment}
+            and wanted.region in {None, item.region}
+            and wanted.type in {None, item.type}
+        ]
+        return _success(wire.UnitList(found))
+
+    async def describe(call: Call[wire.OneUnit]) -> Reply:
+        item = units.get(call.request.instanceId, model(call.request.serviceId))
+        used = [wire.ServiceUsage(item.model, item.count)] if item.model else []
+        return _success(wire.UnitDetail(_wire(item), used if item.status == "Running" else []))
+
+    async def release(call: Call[wire.OneUnit]) -> Reply:
+        await units.release(call.request.instanceId, model(call.request.serviceId))
+        return _success(True)  # noqa: FBT003 - the result of the Action
+
+    async def resize(call: Call[wire.ResizeUnit]) -> Reply:
+        await units.resize(call.request.instanceId, call.request.count)
+        return _success(True)  # noqa: FBT003 - the result of the Action
+
+    async def auto_release(call: Call[wire.AutoReleaseUnit]) -> Reply:
+        wanted = call.request
+        if (wanted.autoRenewTime is None) != (wanted.autoRenewTimeUnit is None):
+            raise Invalid(
+                "autoRenewTime and autoRenewTimeUnit go together: give both or neither",
+                param="autoRenewTime",
+            )
+        if wanted.autoRenewTime is not None and wanted.releaseTime is not None:
+            raise Invalid(
+                "units that renew themselves are not released: give releaseTime or autoRenewTime, not both",
+                param="releaseTime",
+            )
+        # What renews itself does not end, and nothing is paid for it: no rule needs to be kept.
+        change = charge.release_at if wanted.instanceType == "TPM" else units.release_at
+        await change(wanted.instanceId, release_ms(wanted.releaseTime, NOW))
+        return _success(True)  # noqa: FBT003 - the result of the Action
+
+    return [
+        Route(wire.PURCHASE_SERVICE_RESOURCE, purchase_for_service),
+        Route(wire.PURCHASE_FOR_SERVICE, purchase),
+        Route(wire.PURCHASE_UNITS, purchase),
+        Route(wire.DESCRIBE_UNITS, describe_all),
+        Route(wire.DESCRIBE_UNITS_NEW, describe_all, body=lambda body, _scope: body or b"{}"),
+        Route(wire.DESCRIBE_UNIT, describe),
+        Route(wire.DESCRIBE_UNIT_NEW, describe),
+        Route(wire.RELEASE_UNIT, release),
+        Route(wire.RESIZE_UNIT, resize),
+        Route(wire.AUTO_RELEASE_UNIT, auto_release),
+    ]
+
+
+def _success(result: Any) -> Reply:
+    return Reply(ActionReply(str(uuid.uuid4()), result))
+
+
+def _end_ms(billing: wire.UnitBilling) -> int | None:
+    """When what is bought ends, ms since the epoch; None for never."""
+    if billing.releaseTime is not None:
+        return release_ms(billing.releaseTime, NOW)
+    seconds = None if billing.autoRenew else lifetime_seconds(billing)
+    return None if seconds is None else int((time.time() + seconds) * 1000)
+
+
+def _wire(item: ComputeUnits) -> wire.UnitInstance:
+    return wire.UnitInstance(
+        instanceId=item.id,
+        serviceId=UNSET if item.model is None else item.model,
+        region=cast("wire.Region", item.region),
+        type=cast("wire.UnitType", item.type),
+        status=item.status,
+        computeUnitCount=item.count,
+        replicasCount=item.count,
+        paymentTiming="Prepaid" if item.payment == "Prepaid" else "Postpaid",
+        startTime=wire_time(item.started_ms),
+        expiredTime="-" if item.release_ms is None else wire_time(item.release_ms),
+    )
