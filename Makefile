@@ -5,16 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test fuzz check fix bench docs clean
+.PHONY: help serve test vllm-test fuzz check fix bench docs clean
 
 help: ## Print this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 serve: $(VENV)/.serve ## Install, get the embedded models, start the platform (options: ARGS='--port 9000')
 	@exec $(BIN)/yangfan serve $(ARGS)
 
 test: $(VENV)/.dev ## Run the whole suite (options: ARGS='-k chat')
 	@$(BIN)/pytest $(ARGS)
+
+vllm-test: $(VENV)/.dev ## Test the vllm engine with the real vLLM (VLLM_PYTHON=/opt/vllm/bin/python)
+	@$(BIN)/pytest tests/engines/test_vllm.py --vllm-python=$(VLLM_PYTHON) $(ARGS)
 
 fuzz: $(VENV)/.dev ## Send damaged and generated calls to a server, and print counts (options: ARGS='--calls 5000')
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -21,6 +21,11 @@ MODEL = "smollm2-135m-instruct"
 EMBEDDINGS_MODEL = "all-minilm-l6-v2"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the program is that only some machines have."""
+    parser.addoption("--vllm-python", help="the Python of an environment with vLLM, for its tests")
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server: where it is and how to get in."""

@@ -40,8 +40,8 @@ HEAVY = (
 )
 """What `import yangfan` must not load."""
 
-READS_ENVIRONMENT = ("server/settings.py", "client/settings.py", "cli/")
-"""Where the environment may be read; everything else is handed its settings."""
+READS_ENVIRONMENT = ("server/settings.py", "client/settings.py", "cli/", "engines/_vllm_guard.py")
+"""Where the environment may be read; everything else is handed its settings. The guard runs in vLLM's own process."""
 
 SIGNALS = {"yangfan.server.http.answering.ClientGone"}
 """Control flow inside one package, which no caller ever sees."""

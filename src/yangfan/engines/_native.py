@@ -8,29 +8,21 @@ instruction, so such a build is left alone.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
-import http.client
 import os
 import platform
 import re
-import signal
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from yangfan.engines._loopback_server import Server, start
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 MANIFEST = "manifest.json"
-PORT_ATTEMPTS = 3
-POLL_SECONDS = 0.02
-_PR_SET_PDEATHSIG = 1
 _INSTRUCTIONS = re.compile(
     r"(sse|ssse|avx|fma|f16c|bmi|abm|lzcnt|popcnt|movbe|adx|gfni|vaes|vpclmul|amx|xop"
     r"|asimd|sve|sme(?!p)|i8mm|bf16|dotprod|fphp|crc32|atomics|vfp|neon)"
@@ -122,18 +114,11 @@ def find(builds: Path, version: str) -> State:
     return State(None, reason)
 
 
-class Server(NamedTuple):
-    """A llama-server that answers on 127.0.0.1."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-
-
 def start_server(program: Path, arguments: Sequence[str], *, api_key: str, folder: Path) -> Server:
     """Start llama-server and return when it can answer.
 
-    It ends with the process that calls this, on Linux even if that one is killed. The key travels in a file that only its owner can read
-    and that is gone when this returns: arguments and environment can be read by others.
+    The key travels in a file that only its owner can read and that is gone when this returns: arguments and environment can be read by
+    others.
 
     Args:
         program: The executable.
@@ -148,61 +133,12 @@ def start_server(program: Path, arguments: Sequence[str], *, api_key: str, folde
     key_file.touch(mode=0o600)
     try:
         key_file.write_text(api_key + "\n")
-        for attempt in range(PORT_ATTEMPTS):
-            port = _free_port()
-            address = ("--host", "127.0.0.1", "--port", str(port), "--api-key-file", str(key_file))
-            process = subprocess.Popen(  # noqa: S603 - our own build, and no shell
-                [program, *arguments, *address],
-                stdin=subprocess.DEVNULL,
-                stdout=sys.stderr,
-                env=_without_options({**os.environ}.items()),
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
-            )
-            if _answers(process, port):
-                return Server(process, port)
-            if attempt + 1 == PORT_ATTEMPTS or not _is_taken(port):
-                raise SystemExit(f"{program.name} ended with status {process.returncode}")
+        command = [str(program), *arguments, "--api-key-file", str(key_file)]
+        return start(command, _without_options({**os.environ}.items()))
     finally:
         key_file.unlink(missing_ok=True)
-    raise AssertionError("the last attempt raises")
 
 
 def _without_options(variables: Iterable[tuple[str, str]]) -> dict[str, str]:
     """What llama-server would take for options must not reach it from the platform's environment."""
     return {name: value for name, value in variables if not name.startswith(("LLAMA_", "GGML_"))}
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
-
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until the server answers; False if it ended first. The parent of all this decides how long that may take."""
-    while process.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            connection.request("GET", "/health")
-            if connection.getresponse().status == http.client.OK:
-                return process.poll() is None
-        except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            connection.close()
-        time.sleep(POLL_SECONDS)
-    return False

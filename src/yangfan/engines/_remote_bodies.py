@@ -39,10 +39,14 @@ Dialect = Literal["openai", "qianfan"]
 
 
 class Style(NamedTuple):
-    """How to write to an upstream: its dialect, and its field for the longest answer."""
+    """How to write to an upstream: its dialect (vllm: OpenAI's fields and vLLM's own), and its field for the longest answer."""
 
-    dialect: Dialect
+    dialect: Dialect | Literal["vllm"]
     longest: str
+
+
+VLLM_STYLE = Style("vllm", "max_tokens")
+"""For the server that the vllm engine starts."""
 
 
 def style_of(dialect: Dialect, base_url: str) -> Style:
@@ -107,7 +111,9 @@ def chat_body(model: str, request: ChatRequest, style: Style, *, stream: bool) -
         body["logprobs"] = True
         if request.top_logprobs is not None:
             body["top_logprobs"] = request.top_logprobs
-    if request.enable_thinking is not None:
+    if request.enable_thinking is not None and style.dialect == "vllm":
+        body["chat_template_kwargs"] = {"enable_thinking": request.enable_thinking}
+    elif request.enable_thinking is not None:
         body["enable_thinking"] = request.enable_thinking
     return msgspec.json.encode(body)
 
@@ -164,9 +170,15 @@ def _generation(
     if style.dialect == "qianfan":
         ernie = model.casefold().startswith("ernie")
         fields["penalty_score" if ernie else "repetition_penalty"] = sampling.repetition_penalty
+    if style.dialect == "vllm":
+        fields["top_k"] = sampling.top_k
+        fields["repetition_penalty"] = sampling.repetition_penalty
+        fields["min_tokens"] = sampling.min_output_tokens
     if stream:
         fields["stream"] = True
         fields["stream_options"] = {"include_usage": True}
+        if style.dialect == "vllm" and n == 1:  # with more it counts each answer by itself
+            fields["stream_options"]["continuous_usage_stats"] = True
     return {"model": model, **{key: value for key, value in fields.items() if value is not None}}
 
 
@@ -237,6 +249,8 @@ class _Choice(msgspec.Struct):
     delta: _Output | None = None
     text: str | None = None
     finish_reason: str | None = None
+    stop_reason: str | int | None = None
+    """vLLM: the stop string or the token that ended the answer."""
     flag: int | None = None
     logprobs: dict[str, Any] | None = None
 
@@ -354,7 +368,7 @@ class StreamReader:
             if not (text or thought or choice.logprobs):
                 return None
             usage = self._counted or self._estimate()
-            return Delta(text, index, thought, logprobs=choice.logprobs, usage=usage)
+            return Delta(text, index, thought, logprobs=_logprobs(choice), usage=usage)
         self._unfinished.discard(index)
         calls = tuple(self._calls[index])
         return Delta(
@@ -362,7 +376,7 @@ class StreamReader:
             index,
             thought,
             calls,
-            choice.logprobs,
+            _logprobs(choice),
             _finish(choice, called=bool(calls)),
         )
 
@@ -416,7 +430,7 @@ def _answer(choice: _Choice) -> Answer:
         split, text = ReasoningSplitter().split(text, last=True)
         thought += split
     finish = _finish(choice, called=bool(calls))
-    return Answer(text, finish, choice.index, thought, calls, choice.logprobs)
+    return Answer(text, finish, choice.index, thought, calls, _logprobs(choice))
 
 
 def _arguments(call: _Call) -> str:
@@ -431,7 +445,43 @@ def _finish(choice: _Choice, *, called: bool) -> Finish:
         return Finish.CONTENT_FILTER
     if choice.finish_reason == "length":
         return Finish.LENGTH
-    return Finish.FUNCTION_CALL if called else Finish.NATURAL
+    if called:
+        return Finish.FUNCTION_CALL
+    return Finish.STOP_STRING if isinstance(choice.stop_reason, str) else Finish.NATURAL
+
+
+class _TextLogprobs(msgspec.Struct):
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None] | None = None
+
+
+def _logprobs(choice: _Choice) -> dict[str, Any] | None:
+    """Those of a completion are lists side by side; they become a chat's, an object for each token."""
+    if choice.logprobs is None or "token_logprobs" not in choice.logprobs:
+        return choice.logprobs
+    try:
+        told = msgspec.convert(choice.logprobs, _TextLogprobs)
+    except msgspec.ValidationError as error:
+        raise UpstreamFailed(f"its log-probabilities make no sense: {error}") from error
+    tops = told.top_logprobs or [None] * len(told.tokens)
+    return {
+        "content": [
+            {
+                "token": token,
+                "logprob": chance or 0.0,
+                "top_logprobs": [
+                    {"token": other, "logprob": its}
+                    for other, its in sorted((top or {}).items(), key=_by_chance, reverse=True)
+                ],
+            }
+            for token, chance, top in zip(told.tokens, told.token_logprobs, tops, strict=False)
+        ]
+    }
+
+
+def _by_chance(item: tuple[str, float]) -> float:
+    return item[1]
 
 
 def _usage(counts: _Usage | None) -> Usage | None:

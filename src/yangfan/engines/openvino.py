@@ -256,12 +256,13 @@ class Step(msgspec.Struct, frozen=True):
 class Answer:
     """One answer being written: what the library is asked to go on with, and where its steps go."""
 
-    def __init__(self, index: int, prompt: list[int], config: Any, room: int) -> None:
-        """Not yet handed to the library; `room` is the most tokens that it may have."""
+    def __init__(self, index: int, prompt: list[int], config: Any, room: int, least: int) -> None:
+        """Not yet handed to the library; `least` and `room` are the fewest and the most tokens that it may have."""
         self.index = index
         self.prompt = prompt
         self.config = config
         self.room = room
+        self.least = least
         self.tokens: list[int] = []
         self.again: list[int] = []
         self.steps: asyncio.Queue[Step | Exception] = asyncio.Queue()
@@ -326,6 +327,7 @@ class Generator:
     def _add(self, answer: Answer) -> None:
         tensor = _tensor(answer.prompt + answer.tokens)
         answer.config.max_new_tokens = answer.room - len(answer.tokens)
+        answer.config.min_new_tokens = max(0, answer.least - len(answer.tokens))
         self._next_id += 1
         answer.handle = self._pipeline.add_request(self._next_id, tensor, answer.config)
         self._answers[self._next_id] = answer
@@ -551,8 +553,9 @@ class Service:
             )
         room = min(room, body.max_tokens or self._config.options.default_output_tokens)
         seed = random.getrandbits(32) if body.seed is None else body.seed
+        least = min(room, body.min_tokens or 0)
         answers = [
-            Answer(index, prompt, self._configure(body, seed + index), room)
+            Answer(index, prompt, self._configure(body, seed + index), room, least)
             for index in range(body.n)
         ]
         exchange.spawn(self._stream(exchange, body, answers))

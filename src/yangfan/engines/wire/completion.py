@@ -57,9 +57,12 @@ async def completed(
             if delta.index in unbegun:
                 unbegun.remove(delta.index)
                 changes["text"] = request.prompt + delta.text
-            if request.logprobs == 0 and delta.logprobs is not None:
+            if request.logprobs is not None and delta.logprobs is not None:
                 tokens = delta.logprobs.get("content") or ()
                 changes["logprobs"] = {
-                    "content": [{**token, "top_logprobs": []} for token in tokens]
+                    "content": [
+                        {**token, "top_logprobs": token["top_logprobs"][: request.logprobs]}
+                        for token in tokens
+                    ]
                 }
             yield msgspec.structs.replace(delta, **changes) if changes else delta

@@ -126,7 +126,7 @@ class ChildEngine:
         self._became_ready(ready)
         self._pool = Pool("127.0.0.1", ready.port, api_key)
         try:
-            await self._control("/health", None, msgspec.Raw)
+            await self._ask("/health", None)  # the body of some is empty
         except BaseException:
             await self.stop()
             raise
@@ -200,7 +200,7 @@ class ChildEngine:
         # No token is shorter than a byte, and two special ones stand around them.
         if max_tokens is None or len(text.encode("utf-8", "replace")) + 2 <= max_tokens:
             return text
-        tokens = (await self._control("/tokenize", TokenizeBody(text), Tokens)).tokens
+        tokens = await self._tokens(text)
         if len(tokens) <= max_tokens:
             return text
         return [*tokens[: max_tokens - 1], tokens[-1]]  # the last one marks the end of the text
@@ -213,7 +213,10 @@ class ChildEngine:
 
     async def count_text_tokens(self, text: str) -> int:
         """Tokens of `text` as it stands."""
-        return len((await self._control("/tokenize", TokenizeBody(text), Tokens)).tokens)
+        return len(await self._tokens(text))
+
+    async def _tokens(self, text: str) -> list[msgspec.Raw]:
+        return (await self._control("/tokenize", TokenizeBody(text), Tokens)).tokens
 
     async def slots(self) -> Slots:
         """How busy the child is now."""
@@ -235,6 +238,13 @@ class ChildEngine:
         return self._pool
 
     async def _control(self, path: str, body: msgspec.Struct | None, reply_type: type[_T]) -> _T:
+        reply = await self._ask(path, body)
+        try:
+            return msgspec.json.decode(reply, type=reply_type)
+        except msgspec.DecodeError as error:
+            raise EngineFailed(f"the engine's answer to {path} makes no sense: {error}") from error
+
+    async def _ask(self, path: str, body: msgspec.Struct | None) -> bytes:
         pool = self._connected()
         try:
             async with asyncio.timeout(CONTROL_TIMEOUT_SECONDS):
@@ -249,7 +259,4 @@ class ChildEngine:
             ) from None
         if status != 200:
             raise refusal(status, reply)
-        try:
-            return msgspec.json.decode(reply, type=reply_type)
-        except msgspec.DecodeError as error:
-            raise EngineFailed(f"the engine's answer to {path} makes no sense: {error}") from error
+        return reply
