@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from tests.conftest import serving, wait_until
@@ -60,3 +61,37 @@ def test_flooding_key_is_refused_and_the_other_is_served(busy: Caller, v1: bool)
                 429,
                 "cluster_rate_limit_exceeded",
             )
+
+
+LOW: list[dict[str, Any]] = [
+    {"preemptible": True},
+    {"preemptable": True, "stream": True},
+    {"model": "ernie-3.5-8k-preemptible"},
+]
+
+
+def test_preemptible_calls_wait_for_all_others(busy: Caller):
+    holder = granted(busy)
+    ended: list[str] = []
+    long = [{"role": "user", "content": "hi " * 60}]
+
+    def full() -> bool:
+        return busy.ask("GET", "/healthz").json["models"]["echo"]["slots"]["busy"] == 1
+
+    with ThreadPoolExecutor(8) as pool:
+
+        def send(name: str, **body: Any) -> Future[None]:
+            def call() -> None:
+                reply = holder.v2(**body)
+                assert reply.status == 200, reply.body
+                ended.append(name)
+
+            return pool.submit(call)
+
+        calls = [send("first", messages=long)]
+        wait_until(full, "a full engine")
+        calls += [send("low", **body) for body in LOW]
+        calls += [send("other") for _ in range(3)]
+        for call in calls:
+            call.result()
+    assert ended == ["first"] + ["other"] * 3 + ["low"] * 3

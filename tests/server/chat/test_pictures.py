@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from tests.server.conftest import Caller, Reply
 from tests.server.drawing import data_uri, png, png_that_claims
+from tests.server.usage.conftest import granted
 
 from yangfan.egress import Egress
 from yangfan.engines.base import ChatRequest, EngineSpec, Message, Part
@@ -16,6 +17,7 @@ from yangfan.errors import Invalid
 from yangfan.protocol import presets
 from yangfan.server.chat import Chat, logic
 from yangfan.server.chat.pictures import Pictures
+from yangfan.server.http import Unmetered
 from yangfan.server.memory import Memory
 from yangfan.server.services import Service, Services
 from yangfan.server.services.replica import Replica
@@ -122,8 +124,8 @@ def chat() -> Chat:
 async def test_a_model_that_reads_none_names_those_that_do(chat: Chat):
     request = ChatRequest((Message("user", (Part(image_url=GOOD),)),))
     with pytest.raises(Invalid, match=r"blind reads no pictures here.* that does: seeing"):
-        await chat.with_pictures(chat.target("blind"), request, max_bytes=1024)
-    seen = await chat.with_pictures(chat.target("seeing"), request, max_bytes=1024)
+        await chat.with_pictures(chat.target("blind"), request, Unmetered(), max_bytes=1024)
+    seen = await chat.with_pictures(chat.target("seeing"), request, Unmetered(), max_bytes=1024)
     assert seen == request
 
 
@@ -142,3 +144,24 @@ def test_reservation_has_room_for_every_picture(size: tuple[int, int], tokens: i
     uri = data_uri(png_that_claims(*size))
     messages = (Message("user", (Part(text="a"), Part(image_url=uri), Part(image_url=uri))),)
     assert logic.most_picture_tokens(messages) == 2 * tokens
+
+
+FETCHED = [message("https://127.0.0.1/a.png")]
+
+
+def test_nothing_is_fetched_for_a_key_without_room(echo: Caller):
+    holder = granted(echo, rpm=1)
+    for _ in range(2):  # a call that fails uses nothing
+        assert holder.v2(messages=FETCHED).json["error"]["code"] == "invalid_image_url"
+    assert holder.v2().status == 200
+    assert holder.v2(messages=FETCHED).json["error"]["code"] == "rpm_rate_limit_exceeded"
+    assert holder.v1("echo", messages=FETCHED).json["error_code"] == 336501
+
+
+def test_nothing_is_fetched_for_a_key_that_may_not_use_the_model(echo: Caller):
+    holder = granted(echo, models=["ernie-4.0-8k"])
+    assert "may call ernie-4.0-8k" in holder.v2(messages=FETCHED).json["error"]["message"]
+
+
+def test_a_small_limit_still_has_room_for_a_small_picture(echo: Caller):
+    assert granted(echo, tpm=5000).v2(messages=[message(GOOD)], max_tokens=10).status == 200

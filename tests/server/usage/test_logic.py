@@ -119,6 +119,18 @@ def test_closing_an_unsettled_call_gives_back_everything(open_usage: Open):
     spend(usage, 100)
 
 
+def test_reserving_again_takes_the_place_of_the_first(open_usage: Open):
+    usage = open_usage(Limits(rpm=1, tpm=100, total_tokens=100))
+    meter = meter_of(usage)
+    meter.reserve(ECHO, 1)
+    with pytest.raises(errors.RequestRateLimited):
+        meter_of(usage).reserve(ECHO, 1)
+    meter.reserve(ECHO, 100)
+    assert left(meter) == (0, 0)
+    meter.close()
+    assert left(meter) == (1, 100)
+
+
 def test_settling_twice_books_the_difference(open_usage: Open):
     usage = open_usage(Limits(tpm=100, total_tokens=100))
     meter = meter_of(usage)

@@ -164,7 +164,12 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     enable_thinking: bool | None = None
     thinking_budget: int | None = None
     metadata: dict[str, Any] | None = None
-    preemptible: bool | None = None
+    preemptible: Annotated[
+        bool | None, Meta(description="Answer only when no other call waits.")
+    ] = None
+    preemptable: Annotated[
+        bool | None, Meta(description="How Qianfan's own Python programs spell preemptible.")
+    ] = None
     trace_number: int | None = None
     enable_system_memory: Annotated[
         bool | None, Meta(description="Put a system memory in front; needs system_memory_id.")

@@ -68,18 +68,22 @@ class Chat:
         return self._services.resolve(name, wanted)
 
     async def with_pictures(
-        self, target: Target, request: ChatRequest, *, max_bytes: int
+        self, target: Target, request: ChatRequest, meter: Meter, *, max_bytes: int
     ) -> ChatRequest:
         """The request with every picture in it as a data URI of a checked file.
 
         Args:
             target: Who answers.
             request: Its parts name pictures by URL or data URI.
+            meter: The call's: nothing is fetched for one that its limits refuse, or while others that fetch use them up.
             max_bytes: Most bytes of one picture.
 
         Raises:
             Invalid: The model reads no pictures; the message names those that do.
             InvalidImage: A picture is not to be had, none, too large or too small, or there are too many.
+            ModelForbidden: The key may not use this model.
+            RateLimited: A limit has no room now.
+            QuotaExceeded: The key's tokens are used up.
         """
         named = _named_pictures(request.messages)
         if not named:
@@ -92,6 +96,8 @@ class Chat:
                 f"{target.asked} reads no pictures here; leave image_url parts out, or ask one that does: {able or 'none is served'}",
                 param=named[0][1],
             )
+        # Others' servers are asked only for a call that may come; what it really needs is reserved once that is known.
+        meter.reserve(target, 1)
         found = iter(await self._pictures.get(named, max_bytes=max_bytes))
         messages = tuple(_with_pictures(message, found) for message in request.messages)
         return msgspec.structs.replace(request, messages=messages)
@@ -110,8 +116,10 @@ class Chat:
         ]
         return told(request, "\n\n".join(filter(None, said)))
 
-    async def answer(self, target: Target, request: ChatRequest, meter: Meter) -> ChatReply:
-        """Whole answers.
+    async def answer(
+        self, target: Target, request: ChatRequest, meter: Meter, *, low: bool = False
+    ) -> ChatReply:
+        """Whole answers; of a call that is `low`, once no other call waits.
 
         Raises:
             Invalid: The input is too long, or the engine refuses the request.
@@ -122,15 +130,15 @@ class Chat:
             EngineFailed: The engine died repeatedly.
         """
         request = await self._prepared(target, request, meter)
-        return await booked(meter, target.service.chat(request, key=meter.key_id))
+        return await booked(meter, target.service.chat(request, key=meter.key_id, low=low))
 
     async def stream(
-        self, target: Target, request: ChatRequest, meter: Meter
+        self, target: Target, request: ChatRequest, meter: Meter, *, low: bool = False
     ) -> AsyncGenerator[Delta]:
         """Answers as they come; raises as `answer` does. What was generated until a caller leaves is booked."""
         request = await self._prepared(target, request, meter)
         deltas = booked_stream(
-            meter, target.service.stream(request, key=meter.key_id), answers=request.n
+            meter, target.service.stream(request, key=meter.key_id, low=low), answers=request.n
         )
         async with aclosing(deltas):
             async for delta in deltas:

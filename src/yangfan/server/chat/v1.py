@@ -59,13 +59,13 @@ def routes(chat: Chat) -> list[Route]:
         if chat.lenient or call.principal.lenient:
             wire = put_right(wire)
         request = to_engine(wire, target)
-        request = await chat.with_pictures(target, request, max_bytes=V1_PICTURE_BYTES)
+        request = await chat.with_pictures(target, request, call.meter, max_bytes=V1_PICTURE_BYTES)
         in_words = bool(request.tools) and not wire.functions
         request = await chat.remembering(request, memories_of(wire), call.principal.app_id)
         if wire.stream:
             events = _events(chat, target, request, call.meter, in_words=in_words)
             return Stream(events, answered_by(target))
-        reply = await chat.answer(target, request, call.meter)
+        reply = await chat.answer(target, request, call.meter, low=target.preemptible)
         return Reply(_reply(reply, in_words=in_words), answered_by(target))
 
     return [Route(CHAT, answer)]
@@ -287,7 +287,7 @@ async def _events(
 ) -> AsyncGenerator[ChatEvent]:
     answer_id, created, sentence_id, usage = new_id(), int(time.time()), 0, Usage()
     thoughts = ""
-    async with aclosing(chat.stream(target, request, meter)) as deltas:
+    async with aclosing(chat.stream(target, request, meter, low=target.preemptible)) as deltas:
         async for delta in deltas:
             if delta.usage is not None:
                 usage = _usage(delta.usage)

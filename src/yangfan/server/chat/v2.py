@@ -67,13 +67,14 @@ def routes(chat: Chat) -> list[Route]:
         wire = call.request
         target = chat.target(named(wire.model))
         request = to_engine(wire, target, lenient=chat.lenient or call.principal.lenient)
-        request = await chat.with_pictures(target, request, max_bytes=V2_PICTURE_BYTES)
+        request = await chat.with_pictures(target, request, call.meter, max_bytes=V2_PICTURE_BYTES)
         request = await chat.remembering(request, memories_of(wire), call.principal.app_id)
+        low = bool(wire.preemptible or wire.preemptable or target.preemptible)
         if wire.stream:
             options = wire.stream_options or StreamOptions()
-            chunks = _chunks(chat, target, request, options, call.meter)
+            chunks = _chunks(chat, target, request, options, call.meter, low=low)
             return Stream(chunks, answered_by(target))
-        reply = await chat.answer(target, request, call.meter)
+        reply = await chat.answer(target, request, call.meter, low=low)
         return Reply(_reply(target.asked, reply), answered_by(target))
 
     return [Route(CHAT, answer)]
@@ -312,6 +313,8 @@ async def _chunks(
     request: base.ChatRequest,
     options: StreamOptions,
     meter: Meter,
+    *,
+    low: bool,
 ) -> AsyncGenerator[ChatChunk]:
     answer_id, created, model = new_id(), int(time.time()), target.asked
     usage: Usage | UnsetType = UNSET
@@ -332,7 +335,7 @@ async def _chunks(
         begun.add(index)
         return "assistant"
 
-    async with aclosing(chat.stream(target, request, meter)) as deltas:
+    async with aclosing(chat.stream(target, request, meter, low=low)) as deltas:
         async for delta in deltas:
             index = delta.index
             if delta.usage is not None:

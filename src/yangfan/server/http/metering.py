@@ -58,6 +58,8 @@ class Meter(Protocol):
     def reserve(self, target: Metered, tokens: int) -> None:
         """Take one request and `tokens` (the prompt and the most that may be answered) from every limit, or from none.
 
+        A later call takes the place of an earlier one, so a call can hold its place before it knows its size.
+
         Raises:
             ModelForbidden: The key may not use this model.
             RateLimited: A limit has no room now; `retry_after_seconds` tells when it has.

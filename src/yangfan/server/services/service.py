@@ -62,7 +62,8 @@ class Service:
         remote: One of the models behind the replica's engine, where that asks somebody else's server for many: it counts tokens
             roughly, and the server decides what a call does not say.
 
-    Calls take turns by `key`, the id of the caller's key: see `yangfan.server.services.gate`.
+    Calls take turns by `key`, the id of the caller's key; those that are `low` wait for all others: see
+    `yangfan.server.services.gate`.
     """
 
     def __init__(
@@ -122,23 +123,25 @@ class Service:
         """Generations that run side by side."""
         return self.engine.spec.slots
 
-    async def chat(self, request: ChatRequest, *, key: str = "") -> ChatReply:
+    async def chat(self, request: ChatRequest, *, key: str = "", low: bool = False) -> ChatReply:
         """Whole answers of a conversation. An engine that dies is waited for and asked again: nothing was sent yet.
 
         Raises:
             Overloaded: Too many calls wait, or no engine came up in time.
             EngineFailed: Engines died under the call again and again.
         """
-        return await self._whole(lambda engine: engine.chat(request), key, request.n)
+        return await self._whole(lambda engine: engine.chat(request), key, request.n, low=low)
 
-    def stream(self, request: ChatRequest, *, key: str = "") -> AsyncGenerator[Delta]:
+    def stream(
+        self, request: ChatRequest, *, key: str = "", low: bool = False
+    ) -> AsyncGenerator[Delta]:
         """Answers as they come. Before the first delta a dead engine is replaced; after it, EngineFailed ends the stream.
 
         Raises:
             Overloaded: Too many calls wait, or no engine came up in time.
             EngineFailed: The engine died after the first delta, or again and again before it.
         """
-        return self._streamed(lambda engine: engine.chat_stream(request), key, request.n)
+        return self._streamed(lambda engine: engine.chat_stream(request), key, request.n, low=low)
 
     async def complete(self, request: CompletionRequest, *, key: str = "") -> ChatReply:
         """Whole continuations of a text; waits, tries again and raises as `chat` does."""
@@ -179,10 +182,15 @@ class Service:
         return await self.engine.slots()
 
     async def _whole(
-        self, ask: Callable[[Engine], Awaitable[_ReplyT]], key: str, slots: int = 1
+        self,
+        ask: Callable[[Engine], Awaitable[_ReplyT]],
+        key: str,
+        slots: int = 1,
+        *,
+        low: bool = False,
     ) -> _ReplyT:
         """What `ask` gets from an engine that lives long enough to answer."""
-        ticket = await self.gate.enter(key, slots)
+        ticket = await self.gate.enter(key, slots, low=low)
         try:
             deadline = self._deadline()
             for attempt in range(ATTEMPTS):
@@ -196,10 +204,15 @@ class Service:
         raise AssertionError("the last attempt raises")
 
     async def _streamed(
-        self, ask: Callable[[Engine], AsyncGenerator[Delta]], key: str, slots: int
+        self,
+        ask: Callable[[Engine], AsyncGenerator[Delta]],
+        key: str,
+        slots: int,
+        *,
+        low: bool = False,
     ) -> AsyncGenerator[Delta]:
         """The deltas of `ask`, from an engine that lives long enough to begin."""
-        ticket = await self.gate.enter(key, slots)
+        ticket = await self.gate.enter(key, slots, low=low)
         try:
             deadline, started = self._deadline(), False
             for attempt in range(ATTEMPTS):
@@ -263,13 +276,15 @@ class AdaptedService(Service):
     def _adapted(self, request: _RequestT) -> _RequestT:
         return msgspec.structs.replace(request, adapter=self._adapter)
 
-    async def chat(self, request: ChatRequest, *, key: str = "") -> ChatReply:
+    async def chat(self, request: ChatRequest, *, key: str = "", low: bool = False) -> ChatReply:
         """As the base does, through the adapter."""
-        return await self.base.chat(self._adapted(request), key=key)
+        return await self.base.chat(self._adapted(request), key=key, low=low)
 
-    def stream(self, request: ChatRequest, *, key: str = "") -> AsyncGenerator[Delta]:
+    def stream(
+        self, request: ChatRequest, *, key: str = "", low: bool = False
+    ) -> AsyncGenerator[Delta]:
         """As the base does, through the adapter."""
-        return self.base.stream(self._adapted(request), key=key)
+        return self.base.stream(self._adapted(request), key=key, low=low)
 
     async def complete(self, request: CompletionRequest, *, key: str = "") -> ChatReply:
         """As the base does, through the adapter."""
@@ -294,6 +309,11 @@ class Target:
     def model(self) -> str:
         """Name of the served model."""
         return self.service.name
+
+    @property
+    def preemptible(self) -> bool:
+        """Whether the name is one of those whose calls wait for all others."""
+        return self.preset is not None and self.preset.name.endswith("-preemptible")
 
     @property
     def max_inputs(self) -> int | None:

@@ -82,14 +82,15 @@ class AccountMeter:
         return max(min(rooms), 1)
 
     def reserve(self, target: Metered, tokens: int) -> None:
-        """Take one request and `tokens` from every limit, or from none.
+        """Take one request and `tokens` from every limit, or from none; a later call takes the place of an earlier one.
 
         Raises:
             ModelForbidden: The key may not use this model.
             RateLimited: A limit has no room now.
             QuotaExceeded: The key's tokens are used up.
         """
-        assert not self.reserved, "a call reserves once"
+        assert not self._booked, "a call reserves before it uses"
+        self.close()
         account = self._account
         allowed = account.limits.models
         if allowed is not None and allowed.isdisjoint(target.spellings):
