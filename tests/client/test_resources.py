@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from yangfan import errors
-from yangfan.client.types import Key, Model, NewKey, Upstream, UpstreamTrial
+from yangfan.client.types import App, Key, Model, NewKey, Upstream, UpstreamTrial
 from yangfan.protocol import signing
 
 if TYPE_CHECKING:
@@ -201,3 +201,39 @@ async def test_upstreams_are_made_listed_tried_and_removed(connect: Connect, pla
     names = "CreateUpstream DescribeUpstreams ModifyUpstream TestUpstream DeleteUpstream"
     assert [call.query for call in playback.calls] == [f"Action={name}" for name in names.split()]
     assert json.loads(playback.calls[2].body) == {"name": "baidu", "rename": {"a": "b"}}
+
+
+APP = {"appId": "app-1", "name": "ci", "createTime": "2026-11-22T08:00:00Z", "keyCount": 2}
+
+
+async def test_an_application_is_made_listed_and_deleted(connect: Connect, playback: Playback):
+    for result in (APP, {"items": [APP]}, True):
+        playback.json({"requestId": "r-1", "result": result})
+    client = connect(**PAIR)
+    app = App("app-1", "ci", datetime(2026, 11, 22, 8, tzinfo=UTC), 2)
+    assert await client.of(client.client.apps.create("ci")) == app
+    assert await client.of(client.client.apps.list()) == (app,)
+    assert await client.of(client.client.apps.delete("app-1")) is None
+    assert [(call.query, call.json()) for call in playback.received] == [
+        ("Action=CreateApp", {"name": "ci"}),
+        ("Action=DescribeApps", {}),
+        ("Action=DeleteApp", {"appId": "app-1"}),
+    ]
+
+
+async def test_an_application_time_that_is_none_is_a_bad_reply(
+    connect: Connect, playback: Playback
+):
+    playback.json({"requestId": "r-1", "result": {**APP, "createTime": "now"}})
+    client = connect(**PAIR)
+    with pytest.raises(errors.BadReply, match="'now' is not a time"):
+        await client.of(client.client.apps.create())
+
+
+async def test_a_key_is_made_for_an_application(connect: Connect, playback: Playback):
+    made = {"keyId": "k", "kind": "bearer", "secret": "s3cret", "appId": "app-1"}
+    playback.json({"requestId": "r-1", "result": made})
+    client = connect(**PAIR)
+    key = await client.of(client.client.keys.create(app_id="app-1"))
+    assert key == NewKey("k", "bearer", "", "s3cret", "app-1")
+    assert playback.received[0].json() == {"kind": "bearer", "name": "", "appId": "app-1"}

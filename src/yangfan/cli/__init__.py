@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "models": "Which models answer, and which ones can be had. / 查看可用模型与模型目录。",
     "engines": "Inference engines: which can run here, and builds for this CPU. / 推理引擎：可用状态与本机编译。",
     "keys": "Make, list and revoke keys of the platform. / 创建、列出、吊销平台密钥。",
+    "apps": "Make, list and delete applications, which keys belong to. / 创建、列出、删除应用。",
     "memory": "What models are told before every conversation. / 管理系统记忆。",
     "upstreams": "Other people's servers to ask: add, list, try, remove. / 管理上游服务。",
     "usage": "Show requests and tokens by day (UTC), key and model. / 按日期、密钥、模型查看用量。",

@@ -57,6 +57,9 @@ def create(  # noqa: PLR0913 - what a key can be limited by, one option each
         bool,
         typer.Option("--lenient", help="Put v1 messages right, not refuse them / 宽松处理 v1 消息"),
     ] = False,
+    app: Annotated[
+        str | None, typer.Option(metavar="APP_ID", help="Default: a new one / 所属应用，默认新建")
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
     """Make a key; its secret is shown this once. / 创建密钥，密文仅显示一次。"""
@@ -71,9 +74,18 @@ def create(  # noqa: PLR0913 - what a key can be limited by, one option each
             daily_tokens=daily_tokens,
             total_tokens=total_tokens,
             lenient=lenient,
+            app_id=app,
         )
     if as_json:
-        show_json({"id": key.id, "kind": key.kind, "name": key.name, "secret": key.secret})
+        show_json(
+            {
+                "id": key.id,
+                "kind": key.kind,
+                "name": key.name,
+                "secret": key.secret,
+                "app_id": key.app_id,
+            }
+        )
         return
     for label, value in _parts(key):
         typer.echo(f"{label}: {value}")
@@ -92,7 +104,7 @@ def list_keys(connection: Connection, *, as_json: AsJSON = False) -> None:
         show_json(found)
         return
     show_table(
-        ("id", "kind", "name", "status", "created", "expires", "limits"),
+        ("id", "kind", "name", "status", "created", "expires", "app", "limits"),
         [
             (
                 key.id,
@@ -101,6 +113,7 @@ def list_keys(connection: Connection, *, as_json: AsJSON = False) -> None:
                 key.status,
                 _time(key.created_at),
                 _time(key.expires_at),
+                key.app_id,
                 _limits(key),
             )
             for key in found

@@ -618,12 +618,31 @@ class NewKey:
         kind: bearer, oauth or signature.
         name: For people; not unique.
         secret: The whole key of kind bearer, the `secret_key` of kind oauth, the `secret_access_key` of kind signature.
+        app_id: The application that it belongs to.
     """
 
     id: str
     kind: KeyKind
     name: str
     secret: str = field(repr=False)
+    app_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An application, which keys belong to (Yangfan servers).
+
+    Attributes:
+        id: ``app-…``.
+        name: For people; not unique.
+        created_at: When it was made; aware.
+        key_count: How many of its keys may be used.
+    """
+
+    id: str
+    name: str
+    created_at: datetime
+    key_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

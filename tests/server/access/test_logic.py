@@ -251,3 +251,18 @@ async def test_without_auth_anybody_infers_but_signed_calls_still_sign(database:
     assert access.authenticate(scope(Authorization="Bearer x"), "inference").kind == "none"
     with pytest.raises(errors.SignatureInvalid):
         access.authenticate(scope(), "signature")
+
+
+async def test_applications_outlive_the_process_and_deleted_ones_do_not(
+    access: Access, database: Database
+):
+    kept, gone = await access.create_app("kept"), await access.create_app("gone")
+    key, secret = await access.create("bearer", "b", None, app_id=kept.id)
+    revoked, _ = await access.create("bearer", "b", None, app_id=gone.id)
+    await access.delete_app(gone.id)
+    again = Access(KeyStore(database), Vault(bytes(32)))
+    await again.load()
+    assert {app.name for app, _ in again.apps()} == {"built-in", "kept"}
+    assert {key.id: key.app_id for key in again.all()}[key.id] == kept.id
+    assert by_bearer(again, secret).app_id == kept.id
+    assert next(key for key in again.all() if key.id == revoked.id).revoked_ms is not None

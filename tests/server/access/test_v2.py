@@ -122,7 +122,7 @@ def listed(caller: Caller) -> dict[str, dict[str, Any]]:
 @pytest.mark.parametrize("kind", ["bearer", "oauth", "signature"])
 def test_key_lives_from_its_creation_to_its_revocation(echo: Caller, kind: str):
     made = echo.result("CreateApiKey", {"kind": kind, "name": "life"})
-    assert set(made) == {"keyId", "kind", "secret", "name"}
+    assert set(made) == {"keyId", "kind", "secret", "name", "appId"}
     item = listed(echo)[made["keyId"]]
     assert (item["kind"], item["name"], item["status"]) == (kind, "life", "enable")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", item["createTime"])
@@ -162,6 +162,60 @@ def test_builtin_keys_are_listed_first_and_never_with_a_secret(echo: Caller):
     items = echo.result("DescribeApiKeys", {})["items"]
     assert [item["kind"] for item in items[:3]] == ["oauth", "signature", "bearer"]
     assert all("secret" not in item for item in items)
+
+
+# Applications by Action
+
+
+def apps(caller: Caller) -> dict[str, dict[str, Any]]:
+    return {item["appId"]: item for item in caller.result("DescribeApps", {})["items"]}
+
+
+def test_application_takes_its_keys_along(echo: Caller):
+    made = echo.result("CreateApp", {"name": "gateway"})
+    app_id = made["appId"]
+    assert re.fullmatch(r"app-[0-9a-z]{8}", app_id)
+    assert (made["name"], made["keyCount"]) == ("gateway", 0)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made["createTime"])
+    kinds = ("bearer", "oauth", "signature")
+    keys = [echo.result("CreateApiKey", {"kind": kind, "appId": app_id}) for kind in kinds]
+    assert {key["appId"] for key in keys} == {app_id}
+    assert {listed(echo)[key["keyId"]]["appId"] for key in keys} == {app_id}
+    assert apps(echo)[app_id] == {**made, "keyCount": 3}
+    assert all(opens(echo, key["kind"], key["keyId"], key["secret"]) for key in keys)
+    assert echo.result("DeleteApp", {"appId": app_id}) is True
+    assert app_id not in apps(echo)
+    assert {listed(echo)[key["keyId"]]["status"] for key in keys} == {"revoked"}
+    assert not any(opens(echo, key["kind"], key["keyId"], key["secret"]) for key in keys)
+
+
+def test_key_without_an_application_gets_its_own(echo: Caller):
+    first, second = (echo.result("CreateApiKey", {"name": name}) for name in ("a", "b"))
+    assert first["appId"] != second["appId"]
+    assert (apps(echo)[first["appId"]]["name"], apps(echo)[first["appId"]]["keyCount"]) == ("a", 1)
+
+
+def test_keys_of_one_application_may_name_it_in_the_header(echo: Caller):
+    app_id = echo.result("CreateApp", {})["appId"]
+    for _ in range(2):
+        key = echo.result("CreateApiKey", {"appId": app_id})
+        headers = {"Authorization": f"Bearer {key['secret']}", "appid": app_id}
+        assert echo.ask("GET", "/v2/models", headers=headers).status == 200
+
+
+def test_impossible_changes_of_applications_are_refused(echo: Caller):
+    builtin = next(iter(apps(echo)))
+    gone = echo.result("CreateApp", {})["appId"]
+    echo.result("DeleteApp", {"appId": gone})
+    for action, body, status, says in (
+        ("DeleteApp", {"appId": builtin}, 400, "the built-in application, which stays"),
+        ("DeleteApp", {"appId": gone}, 404, "`yangfan apps list` shows"),
+        ("DeleteApp", {}, 400, "appId"),
+        ("CreateApiKey", {"appId": gone}, 404, f"no application '{gone}'"),
+        ("CreateApp", {"name": "x" * 65}, 400, "name"),
+    ):
+        reply = echo.action(action, body)
+        assert (reply.status, says in reply.json["message"]) == (status, True), reply.body
 
 
 def test_action_without_a_body_lists_too(echo: Caller):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from yangfan.client._async.apps import AsyncApps
 from yangfan.client._async.charge import AsyncCharge
 from yangfan.client._async.chat import AsyncChat
 from yangfan.client._async.completions import AsyncCompletions
@@ -65,6 +66,7 @@ class AsyncClient:
         rerank: Call it to sort documents by how well they answer a query.
         models: Which names there are.
         keys: Make, list and revoke the platform's keys.
+        apps: Applications, which keys belong to.
         tokens: Short-lived tokens for other programs.
         upstreams: Other people's servers that the platform asks.
         usage: Requests and tokens by day, key and model.
@@ -122,6 +124,7 @@ class AsyncClient:
         self.rerank = AsyncRerank(self._session)
         self.models = AsyncModels(self._session)
         self.keys = AsyncKeys(self._session)
+        self.apps = AsyncApps(self._session)
         self.upstreams = AsyncUpstreams(self._session)
         self.tokens = AsyncTokens(self._session)
         self.usage = AsyncUsage(self._session)

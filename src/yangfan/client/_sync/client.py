@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from yangfan.client._sync.apps import Apps
 from yangfan.client._sync.charge import Charge
 from yangfan.client._sync.chat import Chat
 from yangfan.client._sync.completions import Completions
@@ -66,6 +67,7 @@ class Client:
         rerank: Call it to sort documents by how well they answer a query.
         models: Which names there are.
         keys: Make, list and revoke the platform's keys.
+        apps: Applications, which keys belong to.
         tokens: Short-lived tokens for other programs.
         upstreams: Other people's servers that the platform asks.
         usage: Requests and tokens by day, key and model.
@@ -123,6 +125,7 @@ class Client:
         self.rerank = Rerank(self._session)
         self.models = Models(self._session)
         self.keys = Keys(self._session)
+        self.apps = Apps(self._session)
         self.upstreams = Upstreams(self._session)
         self.tokens = Tokens(self._session)
         self.usage = Usage(self._session)

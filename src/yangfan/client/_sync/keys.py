@@ -38,6 +38,7 @@ class Keys:
         daily_tokens: int | None = None,
         total_tokens: int | None = None,
         lenient: bool = False,
+        app_id: str | None = None,
     ) -> NewKey:
         """Make a key; keep its secret, it is shown this once.
 
@@ -52,6 +53,10 @@ class Keys:
             daily_tokens: Tokens a UTC day, at least 1; no limit by default.
             total_tokens: Tokens ever, at least 1; no limit by default.
             lenient: Put its v1 messages right instead of refusing them.
+            app_id: The application that it belongs to; a new one by default.
+
+        Raises:
+            NotFound: There is no such application.
         """
         body: JSON = {"kind": kind, "name": name}
         wanted: JSON = {
@@ -62,13 +67,14 @@ class Keys:
             "dailyTokens": daily_tokens,
             "totalTokens": total_tokens,
             "lenient": lenient or None,
+            "appId": app_id,
         }
         body.update((key, value) for key, value in wanted.items() if value is not None)
         reply = self._session.fetch(
             self._session.management_call(CREATE_KEY, body), CREATE_KEY.reply
         )
         made = reply.result
-        return NewKey(made.keyId, made.kind, made.name, made.secret)
+        return NewKey(made.keyId, made.kind, made.name, made.secret, made.appId)
 
     def list(self) -> tuple[Key, ...]:
         """All keys without their secrets, oldest first."""

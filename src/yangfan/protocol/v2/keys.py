@@ -67,6 +67,9 @@ class CreateKey(msgspec.Struct, kw_only=True, omit_defaults=True):
     lenient: Annotated[
         bool, Meta(description="Put v1 messages right instead of refusing them.")
     ] = False
+    appId: (  # noqa: N815 - the wire's spelling
+        Annotated[str, Meta(description="Application it belongs to; a new one if absent.")] | None
+    ) = None
 
 
 class Key(msgspec.Struct, kw_only=True):
@@ -94,6 +97,7 @@ class NewKey(msgspec.Struct, kw_only=True):
     kind: KeyKind
     secret: str
     name: str = ""
+    appId: str = ""  # noqa: N815 - the wire's spelling
 
 
 class ListKeys(msgspec.Struct):

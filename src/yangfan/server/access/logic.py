@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import string
 import time
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +17,7 @@ from yangfan.protocol import signing
 from yangfan.protocol.v1.oauth import TOKEN_LIFETIME_SECONDS
 from yangfan.server.access.secrets import Vault, random_text
 from yangfan.server.access.tokens import TokenMint
-from yangfan.server.access.types import NO_LIMITS, Credentials, Key, Kind
+from yangfan.server.access.types import NO_LIMITS, App, Credentials, Key, Kind
 from yangfan.server.http import Principal
 
 if TYPE_CHECKING:
@@ -71,12 +73,15 @@ class Access:
         self._clock = clock
         self._by_id: dict[str, Key] = {}
         self._by_number: dict[int, Key] = {}
+        self._apps: dict[str, App] = {}
+        self._changing_apps = asyncio.Lock()
         self._seen_access_tokens: dict[str, _Seen] = {}
         self._seen_bearers: dict[str, _Seen] = {}
         self._decoy = vault.hash("decoy")
 
     async def load(self) -> Credentials:
         """Read every key, make the built-in ones at the first start, and return those for their owner."""
+        self._apps = {app.id: app for app in await self._store.apps()}
         for key in await self._store.all():
             self._remember(key)
         if not any(key.builtin for key in self._by_id.values()):
@@ -256,19 +261,33 @@ class Access:
         limits: Limits = NO_LIMITS,
         *,
         lenient: bool = False,
+        app_id: str | None = None,
     ) -> tuple[Key, str]:
-        """Make a key; the key and its secret, which is not kept readable unless signatures need it."""
+        """Make a key; the key and its secret, which is not kept readable unless signatures need it.
+
+        Without an `app_id` it gets an application of its own, called as itself.
+
+        Raises:
+            NotFound: There is no such application.
+        """
         now_ms = self._now_ms()
+        new_app = self._draft_app(name) if app_id is None else None
         key, secret = self._draft(
-            kind, name=name, app_id=f"app-{random_text(8, _LOWER)}", now_ms=now_ms
+            kind, name=name, app_id=new_app.id if new_app else app_id or "", now_ms=now_ms
         )
         key = replace(key, limits=limits, lenient=lenient)
         if lifetime_seconds is not None:
             key = replace(key, expires_ms=now_ms + lifetime_seconds * 1000)
         if kind != "signature":
             key = replace(key, secret_sealed=None)
-        (stored,) = await self._store.add([key])
-        self._remember(stored)
+        # An application that is deleted meanwhile would leave a key that nobody revoked.
+        async with self._changing_apps:
+            if new_app is None:
+                self._app(key.app_id)
+            (stored,) = await self._store.add([key], new_app)
+            if new_app is not None:
+                self._apps[new_app.id] = new_app
+            self._remember(stored)
         return stored, secret
 
     async def revoke(self, key_id: str) -> bool:
@@ -279,17 +298,65 @@ class Access:
         self._remember(key)
         return True
 
+    # Managing applications
+
+    def apps(self) -> list[tuple[App, int]]:
+        """Every application, oldest first, and how many of its keys may be used."""
+        now_ms = self._now_ms()
+        usable = Counter(
+            key.app_id for key in self._by_id.values() if key.status(now_ms) == "enable"
+        )
+        return [(app, usable[app.id]) for app in self._apps.values()]
+
+    async def create_app(self, name: str) -> App:
+        """Make an application without keys."""
+        app = self._draft_app(name)
+        await self._store.add([], app)
+        self._apps[app.id] = app
+        return app
+
+    async def delete_app(self, app_id: str) -> None:
+        """Delete an application and revoke its keys.
+
+        Raises:
+            NotFound: There is no such application.
+            Invalid: It is the built-in one.
+        """
+        async with self._changing_apps:
+            if self._app(app_id).builtin:
+                raise errors.Invalid(
+                    f"{app_id} is the built-in application, which stays; `yangfan keys revoke` ends single keys",
+                    param="appId",
+                )
+            keys = await self._store.delete_app(app_id, self._now_ms())
+            del self._apps[app_id]
+            for key in keys:
+                self._remember(key)
+
+    def _app(self, app_id: str) -> App:
+        app = self._apps.get(app_id)
+        if app is None:
+            raise errors.NotFound(
+                f"no application {app_id[:64]!r}; `yangfan apps list` shows the applications"
+            )
+        return app
+
+    def _draft_app(self, name: str, *, builtin: bool = False) -> App:
+        return App(f"app-{random_text(8, _LOWER)}", name, builtin, self._now_ms())
+
     async def _create_builtin(self) -> None:
-        now_ms, app_id = self._now_ms(), f"app-{random_text(8, _LOWER)}"
+        app = self._draft_app("built-in", builtin=True)
         kinds: tuple[Kind, ...] = ("oauth", "signature", "bearer")
         drafts = [
             replace(
-                self._draft(kind, name="built-in", app_id=app_id, now_ms=now_ms)[0], builtin=True
+                self._draft(kind, name="built-in", app_id=app.id, now_ms=app.created_ms)[0],
+                builtin=True,
             )
             for kind in kinds
         ]
-        for key in await self._store.add(drafts):
+        for key in await self._store.add(drafts, app):
             self._remember(key)
+        self._apps[app.id] = app
 
     def _builtin(self) -> Credentials:
         found: dict[str, tuple[str, str]] = {}

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from yangfan.server.access.tables import KEYS
-from yangfan.server.access.types import Key
+from yangfan.server.access.tables import APPS, KEYS
+from yangfan.server.access.types import App, Key
 from yangfan.server.usage import Limits
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class KeyStore:
-    """The rows of `keys`."""
+    """The rows of `keys` and `apps`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,16 +30,44 @@ class KeyStore:
             rows = await connection.execute(sa.select(KEYS).order_by(KEYS.c.number))
             return [_key(row) for row in rows]
 
-    async def add(self, keys: Sequence[Key]) -> list[Key]:
-        """Insert keys in one transaction; their `number` is replaced by the database's."""
+    async def apps(self) -> list[App]:
+        """Every application that is not deleted, oldest first."""
+        query = (
+            sa.select(APPS.c.id, APPS.c.name, APPS.c.builtin, APPS.c.created_ms)
+            .where(APPS.c.deleted_ms.is_(None))
+            .order_by(APPS.c.created_ms, APPS.c.id)
+        )
+        async with self._database.read() as connection:
+            rows = await connection.execute(query)
+            return [App(row.id, row.name, bool(row.builtin), row.created_ms) for row in rows]
+
+    async def add(self, keys: Sequence[Key], app: App | None = None) -> list[Key]:
+        """Insert keys, and their application if it is new, in one transaction; their `number` is replaced by the database's."""
         stored: list[Key] = []
         async with self._database.write() as connection:
+            if app is not None:
+                values = {**asdict(app), "builtin": int(app.builtin)}
+                await connection.execute(sa.insert(APPS).values(values))
             for key in keys:
                 row = (
                     await connection.execute(sa.insert(KEYS).values(_values(key)).returning(KEYS))
                 ).one()
                 stored.append(_key(row))
         return stored
+
+    async def delete_app(self, app_id: str, now_ms: int) -> list[Key]:
+        """Mark an application deleted and its keys revoked in one transaction; its keys as they are now."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                sa.update(APPS).where(APPS.c.id == app_id).values(deleted_ms=now_ms)
+            )
+            await connection.execute(
+                sa.update(KEYS)
+                .where(KEYS.c.app_id == app_id, KEYS.c.revoked_ms.is_(None))
+                .values(revoked_ms=now_ms)
+            )
+            rows = await connection.execute(sa.select(KEYS).where(KEYS.c.app_id == app_id))
+            return [_key(row) for row in rows]
 
     async def revoke(self, key_id: str, now_ms: int) -> Key | None:
         """Mark a key revoked, once and for good; the key as it is now, or None if there is none."""

@@ -1,4 +1,4 @@
-"""The table of keys."""
+"""The tables of keys and of applications."""
 
 import sqlalchemy as sa
 
@@ -27,4 +27,15 @@ KEYS = sa.Table(
     sa.CheckConstraint("kind IN ('bearer', 'oauth', 'signature')", name="keys_kind"),
     sqlite_strict=True,
     sqlite_autoincrement=True,
+)
+
+APPS = sa.Table(
+    "apps",
+    METADATA,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("builtin", sa.Integer, nullable=False),
+    sa.Column("created_ms", sa.Integer, nullable=False),
+    sa.Column("deleted_ms", sa.Integer, nullable=True),
+    sqlite_strict=True,
 )

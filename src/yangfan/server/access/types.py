@@ -51,6 +51,23 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class App:
+    """An application, which keys belong to.
+
+    Attributes:
+        id: ``app-…``.
+        name: For people; not unique.
+        builtin: Made at first start, for the built-in keys.
+        created_ms: When it was made, ms since the epoch.
+    """
+
+    id: str
+    name: str
+    builtin: bool
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """The built-in credentials, as `yangfan serve` hands them to its owner."""
 

@@ -9,6 +9,16 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, UnsetType
 
 from yangfan.errors import Invalid, NotFound
+from yangfan.protocol.v2.apps import (
+    CREATE_APP,
+    DELETE_APP,
+    LIST_APPS,
+    App,
+    AppList,
+    CreateApp,
+    DeleteApp,
+    ListApps,
+)
 from yangfan.protocol.v2.bearer import (
     BEARER_TOKEN,
     DEFAULT_LIFETIME_SECONDS,
@@ -70,8 +80,11 @@ def routes(access: Access) -> list[Route]:
             request.expireInSeconds,
             _limits(request),
             lenient=request.lenient,
+            app_id=request.appId,
         )
-        return _success(NewKey(keyId=key.id, kind=key.kind, secret=secret, name=key.name))
+        return _success(
+            NewKey(keyId=key.id, kind=key.kind, secret=secret, name=key.name, appId=key.app_id)
+        )
 
     async def list_keys(call: Call[ListKeys]) -> Reply:
         del call
@@ -85,7 +98,21 @@ def routes(access: Access) -> list[Route]:
             )
         return _success(True)  # noqa: FBT003 - the result of the Action
 
+    async def create_app(call: Call[CreateApp]) -> Reply:
+        return _success(_wire_app(await access.create_app(call.request.name), 0))
+
+    async def list_apps(call: Call[ListApps]) -> Reply:
+        del call
+        return _success(AppList([_wire_app(app, count) for app, count in access.apps()]))
+
+    async def delete_app(call: Call[DeleteApp]) -> Reply:
+        await access.delete_app(call.request.appId)
+        return _success(True)  # noqa: FBT003 - the result of the Action
+
     return [
+        Route(CREATE_APP, create_app, body=lambda body, _scope: body or b"{}"),
+        Route(LIST_APPS, list_apps, body=lambda body, _scope: body or b"{}"),
+        Route(DELETE_APP, delete_app),
         Route(BEARER_TOKEN, bearer_token),
         Route(CREATE_KEY, create),
         Route(LIST_KEYS, list_keys, body=lambda body, _scope: body or b"{}"),
@@ -125,6 +152,10 @@ def _wire(key: types.Key, now_ms: int) -> Key:
         totalTokens=_given(limits.total_tokens),
         lenient=key.lenient,
     )
+
+
+def _wire_app(app: types.App, key_count: int) -> App:
+    return App(appId=app.id, name=app.name, createTime=_seconds(app.created_ms), keyCount=key_count)
 
 
 def _limits(request: CreateKey) -> Limits:
