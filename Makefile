@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test vllm-test fuzz check fix bench docs clean
+.PHONY: help serve test test-large vllm-test fuzz check fix bench docs clean
 
 help: ## Print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -14,7 +14,10 @@ serve: $(VENV)/.serve ## Install, get the embedded models, start the platform (o
 	@exec $(BIN)/yangfan serve $(ARGS)
 
 test: $(VENV)/.dev ## Run the whole suite (options: ARGS='-k chat')
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -m 'not large' $(ARGS)
+
+test-large: $(VENV)/.dev ## Ask real models what `make test` asks small ones
+	@$(BIN)/pytest -m large $(ARGS)
 
 vllm-test: $(VENV)/.dev ## Test the vllm engine with the real vLLM (VLLM_PYTHON=/opt/vllm/bin/python)
 	@$(BIN)/pytest tests/engines/test_vllm.py --vllm-python=$(VLLM_PYTHON) $(ARGS)

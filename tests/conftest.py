@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -158,6 +159,33 @@ def minilm_folder(model_cache: Path) -> Path:
 
     store = ModelStore(model_cache)
     return asyncio.run(pull(EMBEDDINGS_MODEL, store=store, egress=Egress())).folder
+
+
+@pytest.fixture(scope="session")
+def tiny_chat_folder(request: pytest.FixtureRequest) -> Path:
+    """A Hugging Face folder with a very small chat model, trained once for all runs; see tiny_model.py."""
+    from yangfan.engines import transformers
+
+    lacking = transformers.missing()
+    if lacking is not None:
+        pytest.skip(f"transformers: {lacking}")
+    program = Path(__file__).parent / "tiny_model.py"
+    version = hashlib.sha256(program.read_bytes()).hexdigest()[:16]
+    folder = request.config.cache.mkdir("tiny-chat") / version / "tiny-chat"
+    if not folder.exists():
+        part = folder.with_name("part")
+        subprocess.run([sys.executable, str(program), str(part)], check=True, capture_output=True)
+        part.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folder_server(
+    tmp_path_factory: pytest.TempPathFactory, tiny_chat_folder: Path
+) -> Generator[Server]:
+    """A server with a Hugging Face folder, given by its path."""
+    with serving(tmp_path_factory.mktemp("folder-home"), models=(str(tiny_chat_folder),)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -34,12 +34,19 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PACKAGE = "yangfan.engines"
 SLOTS = 2
 CONTEXT_TOKENS = 512
-OPTIONS: dict[str, dict[str, Any]] = {"echo": {"delay_seconds": 0.005}}
-"""Options under which a long answer takes long enough to be interrupted."""
+OPTIONS: dict[str, dict[str, Any]] = {
+    "echo": {"delay_seconds": 0.005},
+    "transformers": {"dtype": "float32"},
+}
+"""Options under which a long answer takes long enough to be interrupted, and a seed repeats it."""
 CHOSEN_TOKEN_ONLY = frozenset({"openvino"})
 """Engines that refuse to tell what else a token could have been."""
 
-MODELS = {"llama_cpp": "smollm2_path", "openvino": "smollm2_path", "transformers": "smollm2_folder"}
+MODELS = {
+    "llama_cpp": "smollm2_path",
+    "openvino": "smollm2_path",
+    "transformers": "tiny_chat_folder",
+}
 """The fixture with the model of each engine that needs one."""
 
 WaitUntil = Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from yangfan.engines import transformers
 from yangfan.engines.base import (
@@ -31,6 +32,9 @@ from yangfan.errors import ConfigurationError, ContextTooLong, EngineFailed, Inv
 pytestmark = pytest.mark.skipif(
     transformers.missing() is not None, reason=str(transformers.missing())
 )
+
+asyncio_module = pytest.mark.asyncio(loop_scope="module")
+"""For tests that share one engine."""
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -124,6 +128,19 @@ async def start(tmp_path: Path) -> AsyncGenerator[Callable[..., Awaitable[Engine
         await engine.stop()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def llama(
+    llama_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Engine]:
+    """One engine for all tests that only ask it."""
+    options = {"dtype": "float32", "prefill_tokens": 7}
+    spec = EngineSpec("tested", str(llama_folder), slots=16, threads=1, options=options)
+    engine = transformers.create(spec, tmp_path_factory.mktemp("llama"))
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
 def go_on(text: str, **sampling: Any) -> CompletionRequest:
     sampling.setdefault("temperature", 0.0)
     return CompletionRequest(text, Sampling(**sampling))
@@ -149,14 +166,14 @@ def generate(folder: Path, prompt: str, tokens: int) -> str:
 PROMPTS = [f"{'the sea ' * (number % 5)}{number} and the wind" for number in range(16)]
 
 
+@asyncio_module
 async def test_sixteen_answers_at_once_are_those_of_the_bare_model(
-    start: Callable[..., Awaitable[Engine]], llama_folder: Path
+    llama: Engine, llama_folder: Path
 ) -> None:
-    engine = await start(llama_folder, prefill_tokens=7)
     lengths = [4 + 3 * (number % 7) for number in range(16)]
     replies = await asyncio.gather(
         *(
-            engine.complete(go_on(prompt, max_output_tokens=length))
+            llama.complete(go_on(prompt, max_output_tokens=length))
             for prompt, length in zip(PROMPTS, lengths, strict=True)
         )
     )
@@ -164,6 +181,19 @@ async def test_sixteen_answers_at_once_are_those_of_the_bare_model(
         generate(llama_folder, prompt, length)
         for prompt, length in zip(PROMPTS, lengths, strict=True)
     ]
+    assert [reply.answers[0].text for reply in replies] == wanted
+
+
+@pytest.mark.model
+@pytest.mark.large
+async def test_a_real_models_answers_are_those_of_the_bare_model(
+    start: Callable[..., Awaitable[Engine]], smollm2_folder: Path
+) -> None:
+    engine = await start(smollm2_folder, slots=4)
+    replies = await asyncio.gather(
+        *(engine.complete(go_on(prompt, max_output_tokens=12)) for prompt in PROMPTS[:4])
+    )
+    wanted = [generate(smollm2_folder, prompt, 12) for prompt in PROMPTS[:4]]
     assert [reply.answers[0].text for reply in replies] == wanted
 
 
@@ -181,25 +211,23 @@ async def test_a_model_with_learned_positions_generates_the_same(
     assert [reply.answers[0].text for reply in replies] == wanted
 
 
-async def test_wishes_of_a_request_are_held(
-    start: Callable[..., Awaitable[Engine]], llama_folder: Path
-) -> None:
-    engine = await start(llama_folder, slots=2)
+@asyncio_module
+async def test_wishes_of_a_request_are_held(llama: Engine, llama_folder: Path) -> None:
     biased = go_on("the sea", logit_bias={"300": 100.0}, max_output_tokens=3)
-    (answer,) = (await engine.complete(biased)).answers
+    (answer,) = (await llama.complete(biased)).answers
     tokenizer = library("transformers").AutoTokenizer.from_pretrained(llama_folder)
     assert answer.text == tokenizer.decode([300] * 3)
     ended = go_on("the sea", logit_bias={"2": 100.0}, max_output_tokens=9)
-    assert (await engine.complete(ended)).answers[0].finish is Finish.NATURAL
+    assert (await llama.complete(ended)).answers[0].finish is Finish.NATURAL
     delayed = go_on("the sea", logit_bias={"2": 100.0}, min_output_tokens=4, max_output_tokens=9)
-    assert (await engine.complete(delayed)).usage.completion_tokens == 5
+    assert (await llama.complete(delayed)).usage.completion_tokens == 5
     for wrong in ("400000", "sea", "-1"):
         with pytest.raises(Invalid, match="logit_bias"):
-            await engine.complete(go_on("the sea", logit_bias={wrong: 1.0}))
+            await llama.complete(go_on("the sea", logit_bias={wrong: 1.0}))
     with pytest.raises(ContextTooLong, match="1024"):
-        await engine.complete(go_on("the sea " * 1200))
+        await llama.complete(go_on("the sea " * 1200))
     seeded = go_on("the sea", temperature=2.0, seed=5, max_output_tokens=8)
-    texts = [(await engine.complete(seeded)).answers[0].text for _ in range(2)]
+    texts = [(await llama.complete(seeded)).answers[0].text for _ in range(2)]
     assert texts[0] == texts[1]
 
 
@@ -211,24 +239,22 @@ SCHEMA = {
 }
 
 
-async def test_a_schema_holds_and_a_bad_one_harms_nobody(
-    start: Callable[..., Awaitable[Engine]], llama_folder: Path
-) -> None:
-    engine = await start(llama_folder, slots=3)
+@asyncio_module
+async def test_a_schema_holds_and_a_bad_one_harms_nobody(llama: Engine) -> None:
     messages = (Message("user", "the sea"),)
     bad = {"type": "json_schema", "json_schema": {"schema": {"type": "nonsense"}}}
-    running = asyncio.ensure_future(engine.complete(go_on("the", max_output_tokens=60)))
+    running = asyncio.ensure_future(llama.complete(go_on("the", max_output_tokens=60)))
     with pytest.raises(Invalid, match="schema"):
-        await engine.chat(ChatRequest(messages, response_format=bad))
+        await llama.chat(ChatRequest(messages, response_format=bad))
     await running
     good = {"type": "json_schema", "json_schema": {"schema": SCHEMA}}
-    reply = await engine.chat(
+    reply = await llama.chat(
         ChatRequest(messages, Sampling(max_output_tokens=120), n=2, response_format=good)
     )
     for answer in reply.answers:
         assert json.loads(answer.text).keys() == {"city", "sunny"}
     tool = Tool("weather", "Weather", SCHEMA)
-    called = await engine.chat(
+    called = await llama.chat(
         ChatRequest(
             messages, Sampling(max_output_tokens=300), tools=(tool,), tool_choice="required"
         )
@@ -237,21 +263,20 @@ async def test_a_schema_holds_and_a_bad_one_harms_nobody(
     assert (call.name, json.loads(call.arguments).keys()) == ("weather", {"city", "sunny"})
 
 
+@asyncio_module
 async def test_a_caller_that_leaves_frees_its_slot(
-    start: Callable[..., Awaitable[Engine]],
-    llama_folder: Path,
+    llama: Engine,
     wait_until: Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]],
 ) -> None:
-    engine = await start(llama_folder, slots=1)
 
     async def idle() -> bool:
-        return (await engine.slots()).busy == 0
+        return (await llama.slots()).busy == 0
 
     bias = {"2": -100.0}
     request = go_on("the sea", max_output_tokens=900, logit_bias=bias)
-    async with aclosing(engine.complete_stream(request)) as stream:
+    async with aclosing(llama.complete_stream(request)) as stream:
         await anext(stream)
-        assert (await engine.slots()).busy == 1
+        assert (await llama.slots()).busy == 1
     await wait_until(idle, "a free slot")
 
 
@@ -391,13 +416,11 @@ def write_eyes(folder: Path) -> Path:
 # What is refused ----------------------------------------------------------------------------------
 
 
-async def test_images_are_refused_by_a_model_that_has_no_eyes(
-    start: Callable[..., Awaitable[Engine]], llama_folder: Path
-) -> None:
-    engine = await start(llama_folder)
+@asyncio_module
+async def test_images_are_refused_by_a_model_that_has_no_eyes(llama: Engine) -> None:
     picture = Part(image_url="data:image/png;base64,iVBORw0KGgo=")
     with pytest.raises(Invalid, match="images"):
-        await engine.chat(ChatRequest((Message("user", (picture,)),)))
+        await llama.chat(ChatRequest((Message("user", (picture,)),)))
 
 
 async def test_a_folder_without_weights_fails_and_says_so(tmp_path: Path) -> None:
