@@ -229,7 +229,7 @@ def _card_of_listed(entry: CatalogueModel, here: StoredModel | None) -> Card:
 
 def _card_of_path(given: Path) -> Card:
     """A folder or a GGUF file that no store knows."""
-    from yangfan.hub import folder
+    from yangfan.hub import convert_bert, folder
 
     path = given.expanduser().absolute()
     if path.is_dir():
@@ -244,6 +244,8 @@ def _card_of_path(given: Path) -> Card:
     else:
         raise ModelNotFound(f"no model at {path}; give a folder or a .gguf file")
     choice = choose(facts)
+    if choice.engine is None and path.is_dir() and convert_bert.is_bert(path):
+        choice = _choice_once_converted(facts.kind)
     return Card(
         name=(path.name if path.is_dir() else path.stem).lower(),
         kind=facts.kind,
@@ -298,7 +300,17 @@ def _program(engine: str | None, home: Path) -> str:
     return reason if built else f"the wheel; {reason} for this CPU: yangfan engines build {engine}"
 
 
+def _choice_once_converted(kind: Kind) -> Choice:
+    """The choice for a BERT encoder in its other form."""
+    choice = choose(ModelFacts("gguf", kind))
+    return choice._replace(reason=f"converted to GGUF when it is first served; {choice.reason}")
+
+
 def _choice_of_stored(here: StoredModel) -> Choice:
+    from yangfan.hub import convert_bert
+
+    if here.format == "safetensors" and convert_bert.is_bert(here.folder):
+        return _choice_once_converted(cast("Kind", here.kind))
     return choose(
         ModelFacts(
             here.format, cast("Kind", here.kind), path=str(here.path), size_bytes=here.size_bytes

@@ -188,6 +188,26 @@ class ModelStore:
         """
         return self._models / model.name / "converted" / f"{model.manifest.digest}.{version}"
 
+    def converted_folder_file(self, folder: Path, version: str) -> Path:
+        """Where to keep a folder that is not in the store in another form; what was kept of its earlier content is removed.
+
+        Args:
+            folder: Somebody's model folder; it is never written to.
+            version: As for `converted_file`.
+        """
+        facts = [
+            (str(file.relative_to(folder)), stat.st_size, stat.st_mtime_ns)
+            for file in sorted(folder.rglob("*"))
+            if (stat := file.stat()) and file.is_file()
+        ]
+        place = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+        content = hashlib.sha256(msgspec.json.encode(facts)).hexdigest()[:16]
+        kept = self.root / "converted" / f"{place}.{content}.{version}"
+        for file in kept.parent.glob(f"{place}.*"):
+            if file != kept:
+                file.unlink(missing_ok=True)
+        return kept
+
     def is_intact(self, model: StoredModel) -> bool:
         """Whether every file is there in its size. Cheap: no content is read."""
         return all(

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from yangfan.egress import Egress
-from yangfan.engines import _native, llama_cpp
+from yangfan.engines import _native, llama_cpp, transformers
 from yangfan.errors import ConfigurationError
 from yangfan.hub import catalogue, gguf
 from yangfan.hub.progress import Progress
@@ -135,6 +135,28 @@ def test_bert_encoder_is_converted_once_and_removed_with_its_model(
     assert models.engine(plan, tmp_path / "work").kinds == {"embeddings"}
     store.remove("all-minilm-l6-v2")
     assert not path.exists()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("wanted", [None, "llama_cpp"])
+async def test_bert_folder_by_path_is_converted_where_nothing_runs_it_or_settings_say_so(
+    minilm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str | None
+):
+    folder = tmp_path / "My-Encoder"
+    shutil.copytree(minilm_folder, folder)
+    options: dict[str, Any] = {} if wanted is None else {"my-encoder": {"engine": wanted}}
+    if wanted is None:
+        monkeypatch.setattr(transformers, "missing", lambda: "pip install it")
+    models = models_of(tmp_path, Settings(options=options))
+    plan = await models.plan(str(folder))
+    assert (plan.name, plan.engine, plan.spec.kind) == ("my-encoder", "llama_cpp", "embeddings")
+    assert content_of(plan)[:4] == b"GGUF"
+    made = file_of(plan).stat().st_mtime_ns
+    assert file_of(await models.plan(str(folder))).stat().st_mtime_ns == made
+    (folder / "README.md").write_text("changed")
+    again = await models.plan(str(folder))
+    assert again.spec.path != plan.spec.path
+    assert [path.name for path in (tmp_path / "converted").iterdir()] == [file_of(again).name]
 
 
 # Quantisations ------------------------------------------------------------------------------------

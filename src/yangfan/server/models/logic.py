@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 ECHO = "echo"
 """A model without a model: it repeats what it is told."""
 
+LLAMA_CPP = "llama_cpp"
+"""The engine that the converted form of an encoder is for."""
+
 MOST_GROWTH = 4
 """No quantisation that can be asked for is larger by more than this: F16 of a model with 4 bits."""
 
@@ -151,13 +154,29 @@ class Models:
     def _plan_of_path(self, given: Path) -> Plan:
         path = given.expanduser().absolute()
         if path.is_dir():
-            return self._plan_of(path.name.lower(), _facts_of_folder(path))
+            name, facts = path.name.lower(), _facts_of_folder(path)
+            if facts.format == "safetensors" and self._is_to_convert(name, facts, path):
+                facts = self._converted_facts(facts, path)
+            return self._plan_of(name, facts)
         if not path.is_file():
             raise errors.ConfigurationError(
                 f"no model file {path}; give a .gguf file, a catalogue name, or echo"
             )
         facts = ModelFacts("gguf", path=str(path), size_bytes=path.stat().st_size)
         return self._plan_of(path.stem.lower(), facts)
+
+    def _is_to_convert(self, name: str, facts: ModelFacts, path: Path) -> bool:
+        """Whether llama.cpp is to run a BERT folder: where settings name it, or nothing else can run the folder as it is."""
+        wanted = self._settings.options.get(name, {}).get("engine")
+        if wanted != LLAMA_CPP and (wanted is not None or choose(facts).engine is not None):
+            return False
+        return convert_bert.is_bert(path)
+
+    def _converted_facts(self, facts: ModelFacts, path: Path) -> ModelFacts:
+        target = self._store.converted_folder_file(path, convert_bert.VERSION)
+        if not target.is_file():
+            convert_bert.convert(path, target)
+        return ModelFacts("gguf", facts.kind, path=str(target), size_bytes=target.stat().st_size)
 
     def _plan_of(self, name: str, facts: ModelFacts) -> Plan:
         """The plan for files that are here."""
