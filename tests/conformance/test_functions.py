@@ -105,6 +105,17 @@ def test_openai_reads_tools_and_schemas_from_a_real_model(
         assert isinstance(json.loads(found["json_object"]["message"]["content"]), dict)
 
 
+def test_openai_reads_tools_and_schemas_from_a_hugging_face_folder(
+    folder_server: Server, programs: Programs
+) -> None:
+    found = _openai(programs, folder_server, "tiny-chat", PARSE="yes")
+    _check_openai_shapes(found)
+    for kind in ("required", "named"):
+        (call,) = found[kind]["message"]["tool_calls"]
+        assert json.loads(call["function"]["arguments"]).keys() == CITY_AND_UNIT
+    assert found["parsed"].keys() == {"sky", "degrees", "windy"}
+
+
 @pytest.mark.model
 def test_qianfan_reads_functions_from_a_real_model(
     model_server: Server, programs: Programs

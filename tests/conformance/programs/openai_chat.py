@@ -10,6 +10,7 @@ import os
 import openai
 
 MODEL = "ernie-speed-8k"
+SERVED = os.environ.get("SERVED", "smollm2-135m-instruct")
 MESSAGES = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Say hello. 你好 😀"},
@@ -34,7 +35,7 @@ with client.chat.completions.stream(model=MODEL, messages=MESSAGES, max_tokens=8
     found["helper"] = "".join(event.delta for event in helper if event.type == "content.delta")
 
 raw = client.chat.completions.with_raw_response.create(
-    model="smollm2-135m-instruct", messages=MESSAGES, max_tokens=4, temperature=0, n=2
+    model=SERVED, messages=MESSAGES, max_tokens=4, temperature=0, n=2
 )
 found["raw_headers"] = dict(raw.headers)
 found["answers"] = len(raw.parse().choices)
