@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 HOST = "127.0.0.1"
 _T = TypeVar("_T")
@@ -41,7 +41,11 @@ class Target:
     def request(self, text: str, **fields: object) -> bytes:
         """A whole HTTP request that asks for one chat answer to `text`."""
         message = {"role": "user", "content": text}
-        body = msgspec.json.encode({"model": self.model, "messages": [message], **fields})
+        return self.post({"model": self.model, "messages": [message], **fields})
+
+    def post(self, fields: Mapping[str, object]) -> bytes:
+        """A whole HTTP request with these fields as JSON."""
+        body = msgspec.json.encode(fields)
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: {HOST}:{self.port}\r\nAuthorization: Bearer {self.bearer}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -109,9 +113,14 @@ def ask_for_whole_replies(
     target: Target, text: str, *, connections: int, seconds: float
 ) -> Replies:
     """Ask for whole replies on all connections, one at a time on each, for `seconds`."""
+    return ask_for_replies(target, target.request(text), connections=connections, seconds=seconds)
+
+
+def ask_for_replies(target: Target, request: bytes, *, connections: int, seconds: float) -> Replies:
+    """Send a request again and again on all connections, one at a time on each, for `seconds`."""
 
     async def send() -> Replies:
-        request, end = target.request(text), perf_counter() + seconds
+        end = perf_counter() + seconds
         requests = itertools.takewhile(lambda _: perf_counter() < end, itertools.repeat(request))
         workers = [_WholeReplies(target.port, requests) for _ in range(connections)]
         started = perf_counter()

@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [gateway] [bridge] [overload] [start]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [gateway] [bridge] [overload] [embeddings] [tokens] [start]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -10,12 +10,14 @@ import sys
 from typing import TYPE_CHECKING
 
 import bridge
+import embeddings
 import gateway
 import overhead
 import overload
 import programs
 import report
 import start
+import tokens
 from load import LoadError
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "gateway": lambda size: gateway.measure(gateway.SIZES[size]),
     "bridge": lambda size: bridge.measure(bridge.SIZES[size]),
     "overload": lambda size: overload.measure(overload.SIZES[size]),
+    "embeddings": lambda size: embeddings.measure(embeddings.SIZES[size]),
+    "tokens": lambda size: tokens.measure(tokens.SIZES[size]),
     "start": lambda size: start.measure(start.SIZES[size]),
 }
 

@@ -1,0 +1,139 @@
+"""Vectors a second: through the platform, one text a call from many clients, and from Sentence Transformers in a program of one's own."""
+
+from __future__ import annotations
+
+import json
+import math
+import urllib.request
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import sentence_transformers_peer as peer
+from load import HOST, LoadError, Target, ask_for_replies, percentile
+from processes import allow_many_connections, model_store, platform
+from report import Report, Table, say
+
+from yangfan.engines import transformers
+from yangfan.hub.store import ModelStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MODEL = "all-minilm-l6-v2"
+TEXT = (
+    "The lighthouse keeper wrote down every ship that passed in the night, and the weather it met."
+)
+SLOTS = 16
+SIMILAR = 0.99
+PEER = "Sentence Transformers"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How long each number of clients asks; `peers` says whether to measure anything beside the platform's own engine."""
+
+    seconds: float
+    clients: tuple[int, ...] = (1, 8, 64)
+    model: str = MODEL
+    peers: bool = True
+
+
+SIZES = {
+    "full": Size(6.0),
+    "quick": Size(2.0),
+    "smoke": Size(0.3, clients=(1, 8), model="echo", peers=False),
+}
+
+
+def measure(size: Size) -> Report:
+    """Measure one server after the other, then the library alone."""
+    allow_many_connections()
+    report = Report()
+    rows: list[Sequence[str]] = []
+    rates: dict[tuple[str, int], float] = {}
+    vectors: list[list[float]] = []
+
+    def through(name: str, target: Target) -> None:
+        target = replace(target, path="/v2/embeddings")
+        request = target.post({"model": target.model, "input": [TEXT]})
+        vectors.append(_vector(target))
+        ask_for_replies(target, request, connections=1, seconds=size.seconds / 3)
+        for clients in size.clients:
+            say(f"embeddings: {name}, {clients} clients")
+            replies = ask_for_replies(target, request, connections=clients, seconds=size.seconds)
+            rates[name, clients] = replies.per_second
+            times = (percentile(replies.latency_seconds, percent) * 1e3 for percent in (50, 99))
+            rows.append(
+                (name, str(clients), f"{replies.per_second:,.0f}", *(f"{ms:.1f}" for ms in times))
+            )
+        vectors.append(_vector(target))
+
+    own = "Yangfan, echo" if size.model == "echo" else "Yangfan, llama.cpp"
+    with platform(size.model, slots=SLOTS) as server:
+        through(own, server.target)
+    if size.peers:
+        _measure_peers(size, report, through, rates, rows, vectors)
+    columns = ("embeddings", "clients, or texts a batch", "vectors/s", "p50 ms", "p99 ms")
+    report.tables.append(Table(columns, rows))
+    least = min(_cosine(vectors[0], vector) for vector in vectors)
+    report.check("least cosine to the first vector", least, at_least=SIMILAR, form="{:.3f}")
+    for clients in size.clients:
+        if (PEER, clients) in rates:
+            report.check(
+                f"{clients} clients, of {PEER} in batches of {clients}",
+                100 * rates[own, clients] / rates[PEER, clients],
+                at_least=100,
+                form="{:.0f} %",
+            )
+    report.notes.append(
+        f"{size.model}, one text of {len(TEXT.split())} words a call; {SLOTS} slots. The load generator uses the same cores."
+    )
+    return report
+
+
+def _measure_peers(
+    size: Size,
+    report: Report,
+    through: object,
+    rates: dict[tuple[str, int], float],
+    rows: list[Sequence[str]],
+    vectors: list[list[float]],
+) -> None:
+    assert callable(through)
+    stored = ModelStore(model_store()).get(size.model)
+    assert stored is not None
+    lacking = transformers.missing()
+    if lacking is not None:
+        report.notes.append(f"Transformers and what builds on it were not measured: {lacking}")
+        return
+    with platform(str(stored.folder), slots=SLOTS) as server:
+        through("Yangfan, Transformers", replace(server.target, model=stored.folder.name.lower()))
+    try:
+        peer.install()
+    except peer.UnavailableError as error:
+        report.notes.append(f"{PEER} was not measured: {error}")
+        return
+    say(f"embeddings: {PEER}")
+    found = peer.measure(stored.folder, TEXT, size.clients, size.seconds)
+    for batch, per_second in zip(size.clients, found.per_second, strict=True):
+        rates[PEER, batch] = per_second
+        milliseconds = f"{batch / per_second * 1e3:.1f}"
+        rows.append((f"{PEER}, bare", str(batch), f"{per_second:,.0f}", milliseconds, ""))
+    vectors.append(found.vector)
+    report.versions[PEER] = peer.VERSION
+
+
+def _vector(target: Target) -> list[float]:
+    body = json.dumps({"model": target.model, "input": [TEXT]}).encode()
+    headers = {"Authorization": f"Bearer {target.bearer}", "Content-Type": "application/json"}
+    url = f"http://{HOST}:{target.port}{target.path}"
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60) as reply:
+        data = json.load(reply)["data"]
+    if len(data) != 1:
+        raise LoadError(f"{len(data)} vectors for one text")
+    return data[0]["embedding"]
+
+
+def _cosine(one: list[float], other: list[float]) -> float:
+    product = sum(a * b for a, b in zip(one, other, strict=True))
+    return product / (math.hypot(*one) * math.hypot(*other))
