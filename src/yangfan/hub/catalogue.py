@@ -45,7 +45,7 @@ class CatalogueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     name: str
     title: Title
-    kind: Literal["chat", "embeddings", "rerank"]
+    kind: Literal["chat", "embeddings", "rerank", "images"]
     format: Literal["gguf", "safetensors"]
     licence: str
     size_bytes: int

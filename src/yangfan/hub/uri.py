@@ -4,6 +4,7 @@
     hf:Qwen/Qwen3-0.6B-GGUF@main#Qwen3-0.6B-Q8_0.gguf
     modelscope:BAAI/bge-large-zh-v1.5
     file:/models/mine
+    builtin:shapes-demo
     https://example.com/model.gguf
 
 The choice picks files: what stands before its last ``/`` is a folder of the source that is left out of the stored
@@ -28,7 +29,7 @@ class ModelURI(msgspec.Struct, frozen=True):
     """A model's address, taken apart.
 
     Attributes:
-        scheme: Name of the source: pypi, hf, modelscope, file, https.
+        scheme: Name of the source: pypi, hf, modelscope, file, https, builtin.
         path: What the source calls the model; for https the rest of the URL.
         revision: Branch, tag, commit or digest; None for the source's default.
         choice: Which files of it, "" for all that can be used.
