@@ -132,10 +132,12 @@ class Prompts:
     """Texts of about 64 tokens, the chat template's included, that no two of them begin alike."""
 
     def __init__(self) -> None:
+        """Begin the same way each time."""
         self._random = random.Random(20261122)
         self._words = _VOCABULARY.split()
 
     def next(self) -> str:
+        """One that was not given before."""
         words = " ".join(self._random.choices(self._words, k=24))
         return f"{words}. Write a long story with these words."
 

@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [gateway] [bridge] [overload] [embeddings] [tokens] [start]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [tokens] [start]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -20,12 +20,15 @@ import start
 import tokens
 from load import LoadError
 
+import engines
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "overhead": lambda size: overhead.measure(overhead.SIZES[size]),
     "programs": lambda size: programs.measure(programs.SIZES[size]),
+    "engines": lambda size: engines.measure(engines.SIZES[size]),
     "gateway": lambda size: gateway.measure(gateway.SIZES[size]),
     "bridge": lambda size: bridge.measure(bridge.SIZES[size]),
     "overload": lambda size: overload.measure(overload.SIZES[size]),

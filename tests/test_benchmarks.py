@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = (
-    *("overhead", "programs", "gateway", "bridge", "overload"),
+    *("overhead", "programs", "engines", "gateway", "bridge", "overload"),
     *("embeddings", "tokens", "start"),
 )
 TIMEOUT_SECONDS = 120
