@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import typer
 
 _EXTRA = re.compile(r"([A-Za-z0-9._-]+).*\bextra == ['\"]([a-z]+)['\"]")
-_NO_ENGINES = frozenset({"server", "dev", "all"})
+_NO_ENGINES = frozenset({"server", "dev", "all", "otel"})
 
 
 def version() -> None:
@@ -18,7 +18,7 @@ def version() -> None:
     typer.echo(f"yangfan {importlib.metadata.version('yangfan')}")
     typer.echo(f"python {platform.python_version()}")
     typer.echo(f"platform {platform.platform()}")
-    for library in sorted(engine_libraries()):
+    for library in sorted(set(engine_libraries())):
         try:
             typer.echo(f"{library} {importlib.metadata.version(library)}")
         except importlib.metadata.PackageNotFoundError:
