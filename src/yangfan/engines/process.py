@@ -100,8 +100,12 @@ class ChildProcess:
 
     async def wait_died(self) -> None:
         """Return when the child that runs now has ended; at once if there is none."""
-        if self._process is not None:
-            await self._process.wait()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        await process.wait()
+        # What it had started may live on, such as the workers of a server. Right now its number is nobody else's.
+        _signal_group(process.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
         """End the child and whatever it started: SIGTERM, then SIGKILL. A second call does nothing."""

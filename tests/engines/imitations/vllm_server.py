@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -284,6 +285,8 @@ def main() -> None:
         json.dumps({"argv": sys.argv[1:], "environment": dict(os.environ), "pid": os.getpid()})
     )
     Handler.options = options
+    # vLLM's workers are processes that the end of the server does not end.
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     ThreadingHTTPServer((options.host, options.port), Handler).serve_forever()
 
 
