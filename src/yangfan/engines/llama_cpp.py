@@ -49,7 +49,7 @@ from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import POOLING_NONE, Facts, NotGGUFError, check, read_facts
 from yangfan.engines.base import Fit
 from yangfan.engines.process import ChildProcess, ParentLink
-from yangfan.engines.wire.calling import prepare, read_calls
+from yangfan.engines.wire.calling import first_call, prepare, read_calls
 from yangfan.engines.wire.chat import gather_reply
 from yangfan.engines.wire.engine import ChildEngine, Ready
 from yangfan.engines.wire.types import LoraScale
@@ -347,7 +347,11 @@ class LlamaEngine(ChildEngine):
         )
         admitted = self._admit(request, _most_prompt_tokens(request))
         generated = super().chat_stream(request)
-        found = generated if reader is None else read_calls(generated, reader)
+        if reader is not None:
+            found = read_calls(generated, reader)
+        else:
+            # Its grammar for templates with tools lets calls follow each other whatever the request says.
+            found = first_call(generated) if request.parallel_tool_calls is False else generated
         async with admitted, aclosing(found) as deltas:
             async for delta in deltas:
                 yield delta

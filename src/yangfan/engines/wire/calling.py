@@ -168,6 +168,18 @@ async def read_calls(deltas: AsyncGenerator[Delta], reader: CallReader) -> Async
         await deltas.aclose()
 
 
+async def first_call(deltas: AsyncGenerator[Delta]) -> AsyncGenerator[Delta]:
+    """`deltas` with one call in each answer at most, for children that let a model go on; closing it closes `deltas`."""
+    try:
+        async for delta in deltas:
+            if len(delta.function_calls) > 1:
+                yield msgspec.structs.replace(delta, function_calls=delta.function_calls[:1])
+            else:
+                yield delta
+    finally:
+        await deltas.aclose()
+
+
 # What the model is told
 
 
