@@ -7,6 +7,7 @@ begin soon is refused at once, because a caller who is told can go elsewhere, an
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class Gate:
         name: Of the model, for messages.
         slots: Generations side by side.
         policy: How much may wait.
-        clock: Seconds; the event loop's if None.
+        clock: Seconds of a clock that does not go back.
 
     Attributes:
         busy: Slots that calls hold.
@@ -124,13 +125,18 @@ class Gate:
     """
 
     def __init__(
-        self, name: str, slots: int, policy: GatePolicy, *, clock: Callable[[], float] | None = None
+        self,
+        name: str,
+        slots: int,
+        policy: GatePolicy,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Everything is free."""
         self._name = name
         self.slots = slots
         self._policy = policy
-        self._clock = clock or (lambda: asyncio.get_running_loop().time())
+        self._clock = clock
         self.busy = 0
         self.entered = 0
         self.refused: dict[Reason, int] = dict.fromkeys(
