@@ -78,7 +78,7 @@ def test_served_model_named_as_a_preset_wins_and_keeps_the_presets_rules():
     [
         ("ernie-sped-8k", "did you mean ERNIE-Speed-8K"),
         ("firts", "did you mean first?"),
-        ("zzzzzz", "no model 'zzzzzz' Served here: first, second"),
+        ("zzzzzz", "no model 'zzzzzz'. Served here: first, second"),
         ("", "no model ''"),
         ("a" * 500, "no model '" + "a" * 64 + "'"),
     ],

@@ -307,7 +307,7 @@ class Services:
         hint = (
             f"; did you mean {' or '.join(spellings.get(match, match) for match in close)}?"
             if close
-            else ""
+            else "."
         )
         served = _some(service.name for service in self.everywhere)
         return ModelNotFound(
