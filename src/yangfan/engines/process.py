@@ -26,6 +26,7 @@ LOG_LIMIT_BYTES = 1 << 20
 """The log file starts again at its beginning when it would grow beyond this."""
 
 TAIL_BYTES = 2000
+POLL_SECONDS = 0.25
 _PR_SET_PDEATHSIG = 1
 
 
@@ -103,9 +104,7 @@ class ChildProcess:
         process = self._process
         if process is None or process.returncode is not None:
             return
-        await process.wait()
-        # What it had started may live on, such as the workers of a server. Right now its number is nobody else's.
-        _signal_group(process.pid, signal.SIGKILL)
+        await _end_of(process)
 
     async def stop(self) -> None:
         """End the child and whatever it started: SIGTERM, then SIGKILL. A second call does nothing."""
@@ -152,7 +151,7 @@ class ChildProcess:
                 f"{self._quote_log()}"
             ) from None
         if not line.endswith(b"\n"):
-            await process.wait()
+            await _end_of(process)
             await asyncio.wait({self._logging})
             raise EngineFailed(
                 f"{self.name} ended while starting ({_describe(process.returncode)}).{self._quote_log()}"
@@ -213,6 +212,20 @@ def _exit_at_end_of_stdin() -> None:
         while os.read(0, 4096):
             pass
     os._exit(0)
+
+
+async def _end_of(process: asyncio.subprocess.Process) -> None:
+    """Wait until the child has ended, then end what it had started, such as the workers of a server.
+
+    `Process.wait` alone waits for its pipes, too, and those workers hold them open.
+    """
+    waiting = asyncio.ensure_future(process.wait())
+    try:
+        while process.returncode is None:
+            await asyncio.wait({waiting}, timeout=POLL_SECONDS)
+    finally:
+        waiting.cancel()
+    _signal_group(process.pid, signal.SIGKILL)  # right now its number is nobody else's
 
 
 def _signal_group(leader_pid: int, number: signal.Signals) -> None:
