@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
@@ -29,7 +30,7 @@ def gate(
     max_waiting: int = 2000,
     max_waiting_per_key: int = 2000,
     max_wait_seconds: float = 1e6,
-    clock: Callable[[], float] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Gate:
     policy = GatePolicy(max_waiting, max_waiting_per_key, max_wait_seconds)
     return Gate("echo", slots, policy, clock=clock)
