@@ -128,7 +128,7 @@ async def test_wait_died_returns_when_the_child_is_killed(child: Start) -> None:
 
 
 async def test_stop_ends_a_child_that_ignores_sigterm_and_whatever_it_started(
-    child: Start, is_running: Callable[[int], bool]
+    child: Start, is_running: Callable[[int], bool], wait_until: WaitUntil
 ) -> None:
     process = child(
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -142,7 +142,11 @@ async def test_stop_ends_a_child_that_ignores_sigterm_and_whatever_it_started(
     await process.stop()
     await process.stop()
     assert not is_running(child_pid)
-    assert not is_running(grandchild_pid)
+
+    async def gone() -> bool:
+        return not is_running(grandchild_pid)
+
+    await wait_until(gone, "the grandchild to be gone")
 
 
 async def test_stop_reaches_what_a_polite_child_leaves_behind(

@@ -22,11 +22,14 @@ whole = client.images.generate(
     quality="hd",
     extra_body={"steps": 4, "seed": 1},
 )
+assert whole.data is not None
+assert whole.usage is not None
 found["magic"] = [base64.b64decode(item.b64_json)[:8].hex() for item in whole.data]
 found["tokens"] = whole.usage.total_tokens
 by_url = client.images.generate(
     model="irag-1.0", prompt="a red circle", size="512x512", extra_body={"steps": 4}
 )
+assert by_url.data is not None
 with urllib.request.urlopen(by_url.data[0].url) as answer:
     found["fetched"] = answer.read()[:8].hex()
 try:
