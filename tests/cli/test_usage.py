@@ -30,7 +30,7 @@ def test_limits_of_a_key_are_taken_and_listed(yangfan: Command):
     key = json.loads(yangfan.inside("keys", "create", "--json", *options).out)
     listed = yangfan.inside("keys", "list").out.splitlines()
     row = next(line.split("\t") for line in listed if line.startswith(key["id"]))
-    assert row[6] == (
+    assert row[7] == (
         "rpm 1, tpm 2, daily-tokens 3, total-tokens 4, model echo, model qwen, lenient"
     )
 

@@ -27,7 +27,8 @@ def test_one_path_serves_every_model():
 
 def test_every_field_of_the_protocol_is_offered_as_an_option():
     offered = set(ChatOptions.__annotations__) | {"model", "messages", "stream"}
-    assert set(ChatRequest.__struct_fields__) - {"max_tokens"} <= offered
+    spelt_twice = {"max_tokens", "preemptable"}
+    assert set(ChatRequest.__struct_fields__) - spelt_twice <= offered
 
 
 def test_options_are_sent_under_their_names():

@@ -296,7 +296,7 @@ async def test_no_path_but_health_answers_without_the_key(engine: vllm.VLLMEngin
 async def test_the_server_ends_with_the_engine(
     engine: vllm.VLLMEngine, is_running: Callable[[int], bool], wait_until: WaitUntil
 ) -> None:
-    """The last of those with a shared engine: it kills the child."""
+    """It kills the shared child, and starts it again for the tests that follow in whatever order."""
     assert engine.pid is not None
     pids = list(processes(engine))
     assert len(pids) >= 2
@@ -310,6 +310,7 @@ async def test_the_server_ends_with_the_engine(
         return not any(map(is_running, pids))
 
     await wait_until(gone, "the end of vLLM's processes")
+    await engine.start()
 
 
 # Of the imitation ----------------------------------------------------------------------------------
