@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [tokens] [start]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import bridge
 import embeddings
 import gateway
+import images
 import overhead
 import overload
 import programs
@@ -33,6 +34,7 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "bridge": lambda size: bridge.measure(bridge.SIZES[size]),
     "overload": lambda size: overload.measure(overload.SIZES[size]),
     "embeddings": lambda size: embeddings.measure(embeddings.SIZES[size]),
+    "images": lambda size: images.measure(images.SIZES[size]),
     "tokens": lambda size: tokens.measure(tokens.SIZES[size]),
     "start": lambda size: start.measure(start.SIZES[size]),
 }

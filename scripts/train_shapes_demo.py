@@ -180,7 +180,11 @@ def make_tokenizer(folder: Path) -> CLIPTokenizer:
 
 
 def train_autoencoder(rng: random.Random, seconds: float) -> AutoencoderTiny:
-    """32 pixels to 8 latents and back; the scale that gives the latents unit variance goes into its configuration."""
+    """32 pixels to 8 latents and back; the scale that gives the latents unit variance goes into its configuration.
+
+    Three of the four channels are held to the mean colour of their 4 x 4 pixels, so that a latent between two colours is a colour between
+    them: what a UNet is unsure of comes out mixed, not as some third colour.
+    """
     vae = AutoencoderTiny(
         encoder_block_out_channels=(24, 24, 24),
         decoder_block_out_channels=(24, 24, 24),
@@ -192,8 +196,10 @@ def train_autoencoder(rng: random.Random, seconds: float) -> AutoencoderTiny:
     for step, part in _steps(seconds, optimizer, 3e-3):
         pictures, _, _ = draw(rng, 16, *rng.choice(BUCKETS))
         latents = vae.encoder(pictures)
-        error = vae.decoder(latents + 0.03 * torch.randn_like(latents)) - pictures
+        error = vae.decoder(latents + 0.05 * torch.randn_like(latents)) - pictures
+        means = functional.avg_pool2d(pictures, 4)
         loss = error.abs().mean() + error.square().mean() + 0.002 * latents.square().mean()
+        loss = loss + functional.mse_loss(latents[:, :3], means)
         _descend(optimizer, loss, list(vae.parameters()))
         if step % 100 == 0:
             print(f"autoencoder step {step} ({part:.0%}): loss {loss.item():.4f}", flush=True)
@@ -254,10 +260,10 @@ def train_unet(
     weights = [*text.parameters(), *unet.parameters()]
     print(f"text encoder and UNet: {sum(weight.numel() for weight in weights):,} weights")
     averages = [weight.detach().clone() for weight in weights]
-    optimizer = torch.optim.AdamW(weights, 2e-3, weight_decay=1e-3)
+    optimizer = torch.optim.AdamW(weights, 1.5e-3, weight_decay=1e-3)
     pool = {index: _encoded(rng, vae) for index in range(POOLED)}
     shown = 1.0
-    for step, part in _steps(seconds, optimizer, 2e-3):
+    for step, part in _steps(seconds, optimizer, 1.5e-3):
         if step % REUSES == 0:
             pool[step // REUSES % POOLED] = _encoded(rng, vae)
         latents, captions = rng.choice(list(pool.values()))
@@ -270,7 +276,7 @@ def train_unet(
         guess = unet(noisy, times, text(_tokens(tokenizer, captions))[0]).sample
         loss = functional.mse_loss(guess, scheduler.get_velocity(latents, noise, times))
         _descend(optimizer, loss, weights)
-        keep = min(0.995, (step + 1) / (step + 10))
+        keep = min(0.998, (step + 1) / (step + 10))
         for average, weight in zip(averages, weights, strict=True):
             average.lerp_(weight.detach(), 1 - keep)
         shown = 0.98 * shown + 0.02 * loss.item()
@@ -333,10 +339,10 @@ def main() -> None:
         vae.requires_grad_(requires_grad=False)
     else:
         tokenizer = make_tokenizer(given.out / "tokenizer")
-        vae = train_autoencoder(rng, seconds * 0.14)
-        text = train_text(rng, tokenizer, seconds * 0.05)
+        vae = train_autoencoder(rng, seconds * 0.12)
+        text = train_text(rng, tokenizer, seconds * 0.03)
         unet = make_unet()
-        seconds *= 0.81
+        seconds *= 0.85
     scheduler = train_unet(rng, vae, text.train(), unet.train(), tokenizer, seconds)
     pipeline = StableDiffusionPipeline(
         vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
