@@ -46,6 +46,7 @@ class ChildProcess:
         *,
         start_timeout_seconds: float = 60.0,
         stop_grace_seconds: float = 5.0,
+        log_name: str = "engine.log",
     ) -> None:
         """Describe the child; nothing runs yet.
 
@@ -55,9 +56,10 @@ class ChildProcess:
             workdir: Existing folder, the child's working directory and the place of its log.
             start_timeout_seconds: How long the child may take until its ready line.
             stop_grace_seconds: How long it may take to end after SIGTERM before it is killed.
+            log_name: Name of the log in `workdir`.
         """
         self.name = name
-        self.log_path = workdir / "engine.log"
+        self.log_path = workdir / log_name
         self._argv = tuple(argv)
         self._workdir = workdir
         self._start_timeout_seconds = start_timeout_seconds

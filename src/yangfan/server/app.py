@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from yangfan.egress import Egress
 from yangfan.errors import ModelNotFound
+from yangfan.executors.local import LocalExecutor
 from yangfan.hub.store import ModelStore
 from yangfan.protocol import presets
 from yangfan.server.access import Access, Credentials
@@ -42,6 +43,9 @@ from yangfan.server.images import Images
 from yangfan.server.images import v1 as images_v1
 from yangfan.server.images import v2 as images_v2
 from yangfan.server.images.shelf import Shelf
+from yangfan.server.jobs import Dispatcher, Jobs, Leases
+from yangfan.server.jobs import internal as jobs_internal
+from yangfan.server.jobs.tokens import JobMint
 from yangfan.server.memory import Memory
 from yangfan.server.memory import v2 as memory_v2
 from yangfan.server.memory.store import MemoryStore
@@ -94,9 +98,19 @@ class Platform:
 
 @asynccontextmanager
 async def build(
-    settings: Settings, home: Home, *, progress: Callable[[Progress], None] | None = None
+    settings: Settings,
+    home: Home,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    base_url: str = "",
 ) -> AsyncGenerator[Platform]:
     """Open the home folder's database, start the engines, mount the routes; undo it all at the end of the block.
+
+    Args:
+        settings: Everything that can be chosen.
+        home: Where everything that lasts is kept.
+        progress: Told about model downloads.
+        base_url: Where this process listens or is about to; without it no jobs run, for their workers could not be reached.
 
     Raises:
         ConfigurationError: A setting, the home folder or an engine is not right.
@@ -110,6 +124,7 @@ async def build(
         vault = Vault(load_or_create_master_key(home.master_key))
         access = Access(KeyStore(database), vault, required=settings.auth)
         credentials = await access.load()
+        jobs = Jobs(database)
         usage = Usage(
             Ledger(UsageStore(database), Spool(home.usage)), access.limits_of, _limits(settings)
         )
@@ -162,8 +177,36 @@ async def build(
         if settings.metrics != "off":
             registry = registry_of(metrics, services, usage)
             pages += MetricsPage(registry, public=settings.metrics == "public").routes
-        gateway = _mount(settings, access, usage, listed, metrics, pages)
+        internal = await _working(settings, home, stack, jobs, database, vault, base_url)
+        gateway = _mount(settings, access, usage, listed, metrics, pages, internal)
         yield Platform(gateway, credentials, services, _endpoints(listed))
+
+
+async def _working(
+    settings: Settings,
+    home: Home,
+    stack: AsyncExitStack,
+    jobs: Jobs,
+    database: Database,
+    vault: Vault,
+    base_url: str,
+) -> list[Route]:
+    """The programs that work on jobs, and what answers them; every slice has registered its kinds of work by now."""
+    leases = Leases(database, jobs, lease_seconds=settings.job_lease_seconds)
+    mint = JobMint(vault.job_key)
+    if base_url and settings.jobs_at_once:
+        dispatcher = Dispatcher(
+            jobs,
+            leases,
+            LocalExecutor(home.jobs),
+            mint,
+            base_url=base_url,
+            owner=home.instance(),
+            at_once=settings.jobs_at_once,
+        )
+        stack.push_async_callback(dispatcher.stop)
+        await dispatcher.start()
+    return jobs_internal.routes(leases, mint)
 
 
 async def _watching(settings: Settings, home: Home, stack: AsyncExitStack) -> Metrics:
@@ -213,11 +256,12 @@ def _mount(
     listed: Sequence[Route],
     metrics: Metrics,
     pages: Sequence[Page],
+    internal: Sequence[Route],
 ) -> Gateway:
     reference = Reference(_endpoints(listed), importlib.metadata.version("yangfan"))
     page_routes = [*reference.routes, *pages]
     return Gateway(
-        listed,
+        [*listed, *internal],
         authenticate=access.authenticate,
         max_body_bytes=settings.max_body_bytes,
         meter=usage.meter,

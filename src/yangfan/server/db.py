@@ -11,9 +11,12 @@ from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.event import listens_for
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from yangfan.errors import ConfigurationError, Overloaded
 
@@ -37,6 +40,30 @@ def journal_mode(version: tuple[int, int, int] = sqlite3.sqlite_version_info) ->
         version[:2] == fixed[:2] and version >= fixed for fixed in backports
     )
     return "WAL" if safe else "TRUNCATE"
+
+
+class now_ms(FunctionElement[int]):  # noqa: N801 - reads as the SQL function that it is
+    """Milliseconds since the epoch by the database's clock, the one clock that all processes share."""
+
+    type = sa.BigInteger()
+    inherit_cache = True
+
+
+@compiles(now_ms, "sqlite")
+def _now_ms_sqlite(_element: object, _compiler: object, **_: object) -> str:  # pyright: ignore[reportUnusedFunction] - registered by the decorator
+    return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+
+@compiles(now_ms, "postgresql")
+def _now_ms_postgresql(_element: object, _compiler: object, **_: object) -> str:  # pyright: ignore[reportUnusedFunction] - registered by the decorator
+    return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+def insert_into(connection: AsyncConnection, table: sa.Table) -> sqlite.Insert:
+    """An INSERT that knows ON CONFLICT, which both databases write alike and SQLAlchemy keeps in their dialects."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)  # pyright: ignore[reportReturnType] - the same methods under another name
+    return sqlite.insert(table)
 
 
 class Database:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,27 @@ class Home:
     def pictures(self) -> Path:
         """Pictures that answers name by URL, for a day."""
         return self.path / "pictures"
+
+    @property
+    def jobs(self) -> Path:
+        """Scratch folders of the jobs that workers on this machine have at hand."""
+        return self.path / "jobs"
+
+    def instance(self) -> str:
+        """Name of the server of this folder among those that share a database; made at the first call, then kept.
+
+        Raises:
+            ConfigurationError: It cannot be written.
+        """
+        path = self.path / "instance"
+        try:
+            if not path.exists():
+                temporary = path.with_name(f".instance.{os.getpid()}")
+                temporary.write_text(uuid.uuid4().hex, "ascii")
+                temporary.replace(path)
+            return path.read_text("ascii").strip()
+        except OSError as error:
+            raise ConfigurationError(f"cannot use {path}: {error.strerror}") from None
 
     def engine(self, name: str) -> Path:
         """Working folder of an engine."""

@@ -103,7 +103,8 @@ async def _serve(
             missing_ok=True
         )  # a server that was killed leaves them, and whoever waits must not read those
     try:
-        async with app.build(settings, home, progress=progress) as platform:
+        base_url = _base_url(settings.host, socket.getsockname()[1])
+        async with app.build(settings, home, progress=progress, base_url=base_url) as platform:
             listener = listener_for(
                 platform.app, ReadLimits(settings.max_header_bytes, settings.read_timeout_seconds)
             )
@@ -112,7 +113,7 @@ async def _serve(
             started = True
             _settle_garbage_collector()
             ready = Ready(
-                base_url=_base_url(settings.host, socket.getsockname()[1]),
+                base_url=base_url,
                 **asdict(platform.credentials),
                 pid=os.getpid(),
                 models=tuple(service.name for service in platform.services.all),

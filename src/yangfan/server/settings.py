@@ -179,6 +179,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Requests a second of each application; no limit if unset."),
     ] = None
+    jobs_at_once: Annotated[
+        int,
+        Meta(ge=0, le=1024, description="Jobs that may run side by side; 0 leaves all waiting."),
+    ] = 2
+    job_lease_seconds: Annotated[
+        float,
+        Meta(
+            ge=1, description="A worker that is silent so long has lost its job to another attempt."
+        ),
+    ] = 30.0
     egress_allow: Annotated[
         tuple[str, ...],
         Meta(description="Private hosts and networks that outbound fetches may reach."),

@@ -38,6 +38,7 @@ class Vault:
         self._hash_key = self.derive(master_key, b"yangfan/secret-hash")
         self._aead = AESGCM(self.derive(master_key, b"yangfan/secret-seal"))
         self.token_key = self.derive(master_key, b"yangfan/tokens")
+        self.job_key = self.derive(master_key, b"yangfan/jobs")
         self.account_id = self.derive(master_key, b"yangfan/account").hex()[:32]
 
     def __repr__(self) -> str:

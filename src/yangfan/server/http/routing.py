@@ -113,9 +113,11 @@ class RoutingTable:
 
 _ACTION_PATHS = frozenset(
     {
+        "/internal/jobs",
         "/v2/apikey",
         "/v2/charge",
         "/v2/computeunit",
+        "/v2/jobs",
         "/v2/memory",
         "/v2/serviceresources",
         "/v2/usage",

@@ -1,0 +1,20 @@
+"""Durable jobs: one kind of row under every long task of the platform, worked on by programs of their own."""
+
+from yangfan.server.jobs.dispatcher import Dispatcher
+from yangfan.server.jobs.hooks import Hooks
+from yangfan.server.jobs.leases import Leases
+from yangfan.server.jobs.logic import Jobs
+from yangfan.server.jobs.types import FINAL, Job, JobError, LogLine, Progress, State
+
+__all__ = [
+    "FINAL",
+    "Dispatcher",
+    "Hooks",
+    "Job",
+    "JobError",
+    "Jobs",
+    "Leases",
+    "LogLine",
+    "Progress",
+    "State",
+]

@@ -1,0 +1,91 @@
+"""What workers ask (`yangfan.protocol.worker`): each call carries a token that opens one job at one fence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from yangfan.errors import TokenInvalid
+from yangfan.protocol import worker as wire
+from yangfan.protocol.endpoint import Endpoint
+from yangfan.server.http import Call, Reply, Route
+from yangfan.server.jobs.types import JobError, Progress
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from yangfan.server.jobs.leases import Leases
+    from yangfan.server.jobs.tokens import Claimed, JobMint
+    from yangfan.server.jobs.types import Job
+
+
+def routes(leases: Leases, mint: JobMint) -> list[Route]:
+    """What this file answers. The gateway asks for no credentials here; `_claimed` does."""
+
+    def claimed(call: Call[Any]) -> Claimed:
+        for name, value in call.scope["headers"]:
+            if name == b"authorization":
+                return mint.read(value.decode("latin-1").removeprefix(wire.SCHEME))
+        raise TokenInvalid("a worker's token is missing")
+
+    async def start(call: Call[wire.StartJob]) -> Reply:
+        job = await leases.start(*claimed(call))
+        return Reply(
+            wire.StartedJob(
+                kind=job.kind,
+                spec=job.spec,
+                state=job.checkpoint,
+                saves=job.saves,
+                attempt=job.attempts,
+                lease_seconds=leases.lease_seconds,
+                desired=job.desired,
+                token=mint.issue(job.id, job.fence),
+            )
+        )
+
+    async def beat(call: Call[wire.Beat]) -> Reply:
+        now = call.request.progress
+        job = await leases.beat(
+            *claimed(call),
+            None if now is None else Progress(now.done, now.total, now.unit, now.note),
+            [(line.number, line.at_ms, line.text) for line in call.request.lines],
+        )
+        return Reply(wire.Beaten(desired=job.desired, token=mint.issue(job.id, job.fence)))
+
+    async def save(call: Call[wire.SaveState]) -> Reply:
+        return _settled(await leases.save(*claimed(call), call.request.number, call.request.state))
+
+    async def finish(call: Call[wire.FinishJob]) -> Reply:
+        return _settled(await leases.finish(*claimed(call), call.request.result))
+
+    async def fail(call: Call[wire.FailJob]) -> Reply:
+        error = JobError(call.request.code, call.request.message)
+        return _settled(await leases.fail(*claimed(call), error, retryable=call.request.retryable))
+
+    async def stop(call: Call[wire.StopJob]) -> Reply:
+        return _settled(await leases.stop(*claimed(call)))
+
+    return [
+        Route(_endpoint(wire.StartJob, wire.StartedJob), start),
+        Route(_endpoint(wire.Beat, wire.Beaten), beat),
+        Route(_endpoint(wire.SaveState, wire.Settled), save),
+        Route(_endpoint(wire.FinishJob, wire.Settled), finish),
+        Route(_endpoint(wire.FailJob, wire.Settled), fail),
+        Route(_endpoint(wire.StopJob, wire.Settled), stop),
+    ]
+
+
+def _endpoint(request: type[msgspec.Struct], reply: type[msgspec.Struct]) -> Endpoint[Any, Any]:
+    return Endpoint(
+        name=f"internal.{request.__name__}",
+        dialect="action",
+        method="POST",
+        path=wire.PATH,
+        action=request.__name__,
+        request=request,
+        reply=reply,
+        auth="none",
+    )
+
+
+def _settled(job: Job) -> Reply:
+    return Reply(wire.Settled(job.state))

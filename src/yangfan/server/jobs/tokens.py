@@ -1,0 +1,62 @@
+"""Short-lived tokens for workers: each opens one job at one fence and nothing else."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from yangfan.errors import TokenExpired, TokenInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LIFETIME_SECONDS = 900
+_TOKEN = re.compile(r"job\.(jb-[0-9a-f]{16})\.(\d{1,15})\.(\d{1,12})\.([0-9a-f]{64})")
+
+
+class Claimed(NamedTuple):
+    """What a token opens."""
+
+    job_id: str
+    fence: int
+
+
+class JobMint:
+    """Issues and reads the tokens of workers.
+
+    Args:
+        key: Secret of this use alone.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(self, key: bytes, *, clock: Callable[[], float] = time.time) -> None:
+        self._key = key
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        """No secrets."""
+        return "JobMint()"
+
+    def issue(self, job_id: str, fence: int) -> str:
+        """A token for a worker that has claimed a job; each beat brings the next one."""
+        text = f"job.{job_id}.{fence}.{int(self._clock()) + LIFETIME_SECONDS}"
+        return f"{text}.{self._mac(text)}"
+
+    def read(self, token: str) -> Claimed:
+        """What a token opens.
+
+        Raises:
+            TokenInvalid: It is none of ours.
+            TokenExpired: It was one.
+        """
+        match = _TOKEN.fullmatch(token)
+        if match is None or not hmac.compare_digest(match[4], self._mac(token.rpartition(".")[0])):
+            raise TokenInvalid("this is no worker's token")
+        if int(match[3]) <= self._clock():
+            raise TokenExpired("the worker's token has expired; its job is tried again")
+        return Claimed(match[1], int(match[2]))
+
+    def _mac(self, text: str) -> str:
+        return hmac.digest(self._key, text.encode(), "sha256").hex()

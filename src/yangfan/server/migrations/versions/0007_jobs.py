@@ -1,0 +1,60 @@
+"""Durable jobs and what their workers wrote."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    """Create the tables."""
+    op.create_table(
+        "jobs",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("spec", sa.Text, nullable=False),
+        sa.Column("subject", sa.Text, nullable=False),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column("idempotency_key", sa.Text, nullable=True),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("desired", sa.Text, nullable=False),
+        sa.Column("fence", sa.Integer, nullable=False),
+        sa.Column("revision", sa.Integer, nullable=False),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("lease_until_ms", sa.Integer, nullable=True),
+        sa.Column("run_after_ms", sa.Integer, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("max_attempts", sa.Integer, nullable=False),
+        sa.Column("progress_done", sa.REAL, nullable=False),
+        sa.Column("progress_total", sa.REAL, nullable=True),
+        sa.Column("progress_unit", sa.Text, nullable=False),
+        sa.Column("progress_note", sa.Text, nullable=False),
+        sa.Column("checkpoint", sa.Text, nullable=False),
+        sa.Column("saves", sa.Integer, nullable=False),
+        sa.Column("result", sa.Text, nullable=True),
+        sa.Column("error_code", sa.Text, nullable=True),
+        sa.Column("error_message", sa.Text, nullable=True),
+        sa.Column("created_ms", sa.Integer, nullable=False),
+        sa.Column("started_ms", sa.Integer, nullable=True),
+        sa.Column("finished_ms", sa.Integer, nullable=True),
+        sa.UniqueConstraint("account", "kind", "idempotency_key", name="jobs_once"),
+        sa.CheckConstraint(
+            "state IN ('queued', 'starting', 'running', 'paused', 'succeeded', 'failed', 'cancelled')",
+            name="jobs_state",
+        ),
+        sa.CheckConstraint("desired IN ('run', 'pause', 'cancel')", name="jobs_desired"),
+        sqlite_strict=True,
+    )
+    op.create_index("jobs_by_state", "jobs", ["state", "run_after_ms"])
+    op.create_index("jobs_by_age", "jobs", ["created_ms", "id"])
+    op.create_index("jobs_by_subject", "jobs", ["subject"])
+    op.create_table(
+        "job_logs",
+        sa.Column("job_id", sa.Text, primary_key=True),
+        sa.Column("fence", sa.Integer, primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True),
+        sa.Column("at_ms", sa.Integer, nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sqlite_strict=True,
+    )

@@ -1,0 +1,132 @@
+"""The worker's line to its server: `yangfan.protocol.worker` over HTTP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, TypeVar
+
+import httpx2
+import msgspec
+
+from yangfan.errors import BadReply, ConnectionFailed, InternalError
+from yangfan.protocol import worker as wire
+
+T = TypeVar("T")
+
+TIMEOUT_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
+"""How long a step is tried again while the server does not answer; after that the lease has run out in any case."""
+
+_PAUSES_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+_NO_LONGER_OURS = frozenset({401, 403, 404, 409})
+
+
+class Lost(BaseException):
+    """The job is another worker's now, or has ended. No Exception, so that no work swallows it by accident."""
+
+
+class ServerLine:
+    """Calls of one worker. Both its threads may use it.
+
+    Args:
+        base_url: Of the server.
+        token: The first one; beats bring further ones.
+        patience_seconds: How long one step is tried again.
+        transport: Sends requests; httpx2's own by default.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        self._url = base_url.rstrip("/") + wire.PATH
+        self._token = token
+        self._patience_seconds = patience_seconds
+        self._clients = threading.local()
+        self._transport = transport
+
+    def __repr__(self) -> str:
+        """No secrets."""
+        return f"ServerLine({self._url!r})"
+
+    def start(self) -> wire.StartedJob:
+        """What is to be done.
+
+        Raises:
+            Lost: The job is not this worker's (any more); likewise for all others.
+            ConnectionFailed: The server does not answer; likewise.
+        """
+        started = self._ask(wire.StartJob(), wire.StartedJob)
+        self._token = started.token
+        return started
+
+    def beat(self, beat: wire.Beat, *, patiently: bool = False) -> wire.Desired:
+        """Tell how far the work is; what is wanted of it. Not tried again unless `patiently`: the next beat comes soon."""
+        beaten = self._ask(beat, wire.Beaten, patiently=patiently)
+        self._token = beaten.token
+        return beaten.desired
+
+    def save(self, number: int, state: dict[str, Any]) -> None:
+        """Keep a checkpoint; it is durable when this returns."""
+        self._ask(wire.SaveState(number=number, state=state), wire.Settled)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """The work is done."""
+        self._ask(wire.FinishJob(result), wire.Settled)
+
+    def fail(self, code: str, message: str, *, retryable: bool) -> None:
+        """The work failed."""
+        self._ask(wire.FailJob(code=code, message=message, retryable=retryable), wire.Settled)
+
+    def stop(self) -> None:
+        """The worker stops because that is wanted."""
+        self._ask(wire.StopJob(), wire.Settled)
+
+    def _ask(self, request: msgspec.Struct, reply: type[T], *, patiently: bool = True) -> T:
+        content = msgspec.json.encode(request)
+        give_up = time.monotonic() + (self._patience_seconds if patiently else 0.0)
+        pauses = iter(_PAUSES_SECONDS)
+        while True:
+            try:
+                return self._once(type(request).__name__, content, reply)
+            except (httpx2.HTTPError, InternalError) as error:
+                if time.monotonic() >= give_up:
+                    raise ConnectionFailed(
+                        f"the server does not answer its worker: {error}"
+                    ) from error
+            time.sleep(next(pauses, _PAUSES_SECONDS[-1]))
+
+    def _once(self, action: str, content: bytes, reply: type[T]) -> T:
+        answer = self._client().post(
+            self._url,
+            params={"Action": action},
+            content=content,
+            headers={
+                "Authorization": wire.SCHEME + self._token,
+                "Content-Type": "application/json",
+            },
+        )
+        if answer.status_code in _NO_LONGER_OURS:
+            raise Lost(f"the server refused {action}: {answer.text[:500]}")
+        if answer.status_code >= 500:
+            raise InternalError(f"{answer.status_code} {answer.text[:500]}")
+        if answer.status_code != 200:
+            raise BadReply(f"the server refused {action}: {answer.status_code} {answer.text[:500]}")
+        try:
+            return msgspec.json.decode(answer.content, type=reply)
+        except msgspec.MsgspecError as error:
+            raise BadReply(f"the server's answer to {action} is none: {error}") from None
+
+    def _client(self) -> httpx2.Client:
+        """One for each thread: a beat never waits for a connection that the work holds."""
+        client: httpx2.Client | None = getattr(self._clients, "client", None)
+        if client is None:
+            client = self._clients.client = httpx2.Client(
+                timeout=TIMEOUT_SECONDS, trust_env=False, transport=self._transport
+            )
+        return client

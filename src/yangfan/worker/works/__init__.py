@@ -1,0 +1,1 @@
+"""Kinds of work: one file each, whose name is the kind and whose `run(task)` does it."""

@@ -1,0 +1,179 @@
+"""Real workers under a real server: they finish, are killed, are stopped, and never outlive it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import Server, wait_until
+
+from yangfan.server.db import Database
+from yangfan.server.jobs import Job, Jobs
+
+WAIT_SECONDS = 60.0
+
+
+class Desk:
+    """Submits jobs to a server's database and looks at them, as a slice within the server would."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def ask(self, method: str, *args: Any, **options: Any) -> Any:
+        """Call a method of `Jobs` on the server's database."""
+
+        async def call() -> Any:
+            database = Database(self.server.home / "yangfan.db")
+            try:
+                return await getattr(Jobs(database), method)(*args, **options)
+            finally:
+                await database.close()
+
+        return asyncio.run(call())
+
+    def submit(self, steps: int, **spec: Any) -> str:
+        """A job that counts."""
+        return self.ask("submit", "count", {"steps": steps, **spec}).id
+
+    def until(self, id: str, condition: Callable[[Job], bool], what: str) -> Job:
+        """The job once it is so."""
+        job: list[Job] = []
+
+        def is_so() -> bool:
+            job[:] = [self.ask("get", id)]
+            return condition(job[0])
+
+        wait_until(is_so, f"{what}; it is {job}", WAIT_SECONDS)
+        return job[0]
+
+    def worker(self, id: str) -> int:
+        """Process id of the worker of a job."""
+        found: list[int] = []
+
+        def runs() -> bool:
+            found[:] = workers(id)
+            return bool(found)
+
+        wait_until(runs, f"a worker of {id}", WAIT_SECONDS)
+        return found[0]
+
+
+def workers(id: str) -> list[int]:
+    """Process ids of the workers of a job."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if id.encode() in words and b"worker" in words:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def desk(
+    tmp_path_factory: pytest.TempPathFactory,
+    start_server: Callable[..., AbstractContextManager[Server]],
+) -> Generator[Desk]:
+    """A server that works on jobs."""
+    with start_server(tmp_path_factory.mktemp("jobs-home")) as server:
+        yield Desk(server)
+
+
+def test_a_worker_does_the_work_and_tells_how_far_it_is(desk: Desk):
+    id = desk.submit(3)
+    job = desk.until(id, lambda job: job.final, "the end")
+    assert (job.state, job.error) == ("succeeded", None)
+    assert job.result == {"steps": 3, "sum": 6}
+    assert (job.progress.done, job.progress.total, job.progress.unit) == (3, 3, "steps")
+    assert [line.text for line in desk.ask("log", id)] == ["step 1", "step 2", "step 3"]
+    wait_until(lambda: not workers(id), "the worker to end")
+    wait_until(lambda: not (desk.server.home / "jobs" / id).exists(), "its folder to go")
+
+
+def test_a_killed_worker_goes_on_from_its_checkpoint(desk: Desk):
+    id = desk.submit(4, pause_seconds=0.5)
+    job = desk.until(id, lambda job: job.saves >= 1, "a save")
+    os.kill(desk.worker(id), signal.SIGKILL)
+    again = desk.until(id, lambda job: job.fence == 2, "the second attempt")
+    assert again.checkpoint["done"] >= job.checkpoint["done"] >= 1
+    assert again.error is not None
+    assert again.error.code == "WorkerLost"
+    done = desk.until(id, lambda job: job.final, "the end")
+    assert (done.state, done.result) == ("succeeded", {"steps": 4, "sum": 10})
+    assert done.saves == 4, "no step was done twice"
+
+
+def test_a_running_job_is_paused_resumed_and_cancelled(desk: Desk):
+    id = desk.submit(1000, pause_seconds=0.2)
+    desk.until(id, lambda job: job.saves >= 1, "a save")
+    desk.ask("pause", id)
+    paused = desk.until(id, lambda job: job.state == "paused", "the pause")
+    wait_until(lambda: not workers(id), "the worker to end")
+    desk.ask("resume", id)
+    desk.until(id, lambda job: job.saves > paused.saves, "a further save")
+    desk.ask("cancel", id)
+    desk.until(id, lambda job: job.state == "cancelled", "the end")
+    wait_until(lambda: not workers(id), "the worker to end")
+
+
+def test_work_that_refuses_fails_at_once_and_work_that_breaks_is_tried_again(desk: Desk):
+    refused, broken, lucky = (
+        desk.submit(-1),
+        desk.submit(2, fail_at=1),
+        desk.submit(2, fail_at=2, fail_times=1),
+    )
+    unknown = desk.ask("submit", "no_such_work", {}).id
+    job = desk.until(refused, lambda job: job.final, "the end")
+    assert job.state == "failed"
+    assert job.error is not None
+    assert job.error.code == "Invalid"
+    assert "whole number from 0, got -1" in job.error.message
+    assert job.attempts == 1
+    job = desk.until(unknown, lambda job: job.final, "the end")
+    assert job.error is not None
+    assert job.error.code == "UnknownExtension"
+    assert "there are: " in job.error.message
+    job = desk.until(lucky, lambda job: job.final, "the end")
+    assert (job.state, job.result) == ("succeeded", {"steps": 2, "sum": 3})
+    job = desk.until(broken, lambda job: job.final, "the end")
+    assert (job.state, job.attempts) == ("failed", 3)
+    assert job.error is not None
+    assert "step 1 cannot be done" in job.error.message
+    assert any("Traceback" in line.text for line in desk.ask("log", broken))
+
+
+def test_workers_end_with_their_server_and_jobs_go_on_with_the_next(
+    tmp_path: Path, start_server: Callable[..., AbstractContextManager[Server]]
+):
+    ids: list[str] = []
+    for how in (signal.SIGKILL, signal.SIGTERM):
+        with start_server(tmp_path) as server:
+            desk = Desk(server)
+            id = desk.submit(1000 if not ids else 5, pause_seconds=0.2)
+            desk.until(id, lambda job: job.saves >= 1, "a save")
+            pids = [desk.worker(each) for each in (*ids, id)]
+            server.process.send_signal(how)
+            server.process.wait(WAIT_SECONDS)
+            ids.append(id)
+            for each in ids:
+                wait_until(lambda each=each: not workers(each), "the worker to end with its server")
+        assert all(pids)
+    with start_server(tmp_path) as server:
+        desk = Desk(server)
+        for id in ids:
+            saves = desk.ask("get", id).saves
+            desk.until(
+                id, lambda job, saves=saves: job.final or job.saves > saves, "a further save"
+            )
+        done = desk.until(ids[1], lambda job: job.final, "the end")
+        assert done.result == {"steps": 5, "sum": 15}
+        assert done.saves == 5
