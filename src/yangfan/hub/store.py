@@ -20,7 +20,7 @@ import re
 import shutil
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -36,7 +36,12 @@ from yangfan.hub.disk import (
 )
 from yangfan.hub.lock import try_lock
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+VERSION: Final = "amv-"
+"""How the names of models begin that a registry keeps here as its versions: they are in use like others, but not listed."""
 
 
 class StoredFile(msgspec.Struct, frozen=True):
@@ -142,11 +147,17 @@ class ModelStore:
         return StoredModel(manifest, self._folder(manifest))
 
     def list(self) -> list[StoredModel]:
-        """Return all models, sorted by name."""
+        """Return all models but a registry's versions, sorted by name."""
+        return [*self._named(lambda name: not name.startswith(VERSION))]
+
+    def _named(self, wanted: Callable[[str], bool]) -> Iterator[StoredModel]:
         if not self._models.is_dir():
-            return []
+            return
         names = sorted(entry.name for entry in self._models.iterdir() if NAME.fullmatch(entry.name))
-        return [model for name in names if (model := self.get(name)) is not None]
+        for name in filter(wanted, names):
+            model = self.get(name)
+            if model is not None:
+                yield model
 
     def remove(self, name: str) -> bool:
         """Remove a model and every blob that no other model uses; False if it is not here.
@@ -174,10 +185,52 @@ class ModelStore:
         with try_lock(self.store_lock_file()) as taken:
             if not taken or not self._blobs.is_dir():
                 return
-            used = {file.sha256 for model in self.list() for file in model.manifest.files}
+            every = self._named(lambda _name: True)
+            used = {file.sha256 for model in every for file in model.manifest.files}
             for blob in self._blobs.iterdir():
                 if blob.name not in used:
                     blob.unlink(missing_ok=True)
+
+    # For a registry, which counts by itself what its versions use: reading thousands of manifests for each removal would not do.
+
+    def forget(self, name: str) -> None:
+        """Take a model's files out of sight; their content stays until `discard`.
+
+        Raises:
+            ConfigurationError: `name` cannot be the name of a model.
+        """
+        _require_name(name)
+        folder = self._models / name
+        with full_disk_said_clearly(self.root):
+            (folder / "manifest.json").unlink(missing_ok=True)
+            if folder.is_dir():
+                sync(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def discard(self, sha256s: Collection[str]) -> set[str]:
+        """Remove content that no version uses any more, unless something is being fetched; what is gone.
+
+        Content that a listed model has, or that is linked into a folder, stays.
+
+        Args:
+            sha256s: What to remove.
+        """
+        with try_lock(self.store_lock_file()) as taken:
+            if not taken:
+                return set()
+            used = {file.sha256 for model in self.list() for file in model.manifest.files}
+            gone: set[str] = set()
+            for sha256 in set(sha256s) - used:
+                blob = self._blobs / sha256
+                try:
+                    if blob.stat().st_nlink > 1:
+                        continue
+                except FileNotFoundError:
+                    gone.add(sha256)
+                    continue
+                blob.unlink(missing_ok=True)
+                gone.add(sha256)
+            return gone
 
     def converted_file(self, model: StoredModel, version: str) -> Path:
         """Where to keep these very files in the form that an engine reads; removed with the model.

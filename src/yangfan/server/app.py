@@ -53,7 +53,8 @@ from yangfan.server.metrics import Metrics
 from yangfan.server.metrics.collector import registry_of
 from yangfan.server.metrics.page import MetricsPage
 from yangfan.server.metrics.request_log import RequestLog
-from yangfan.server.models import Models
+from yangfan.server.models import Models, Registry
+from yangfan.server.models.store import RegistryStore
 from yangfan.server.reference import Reference
 from yangfan.server.rerank import Rerank
 from yangfan.server.rerank import v1 as rerank_v1
@@ -131,7 +132,10 @@ async def build(
         stack.push_async_callback(usage.stop)
         await usage.start()
         egress = Egress(allow=settings.egress_allow, proxy=settings.egress_proxy)
-        models = Models(ModelStore(settings.model_store_path), egress, settings)
+        files = ModelStore(settings.model_store_path)
+        models = Models(files, egress, settings)
+        registry = Registry(RegistryStore(database), files, models)
+        await registry.start()
         store = UpstreamStore(database, vault)
         expecting = bool(settings.upstreams) or bool(await store.all())
         services = await _services(settings, models, home, progress, expecting=expecting)

@@ -1,6 +1,7 @@
-"""Models on this machine: from a name or a path to something that an engine can load."""
+"""Models on this machine: from a name or a path to something that an engine can load. `Registry` keeps sets and their versions."""
 
 from yangfan.server.models.logic import Models
-from yangfan.server.models.types import InputLimits, Plan
+from yangfan.server.models.registry import Page, Registry
+from yangfan.server.models.types import InputLimits, ModelSet, Plan, Version
 
-__all__ = ["InputLimits", "Models", "Plan"]
+__all__ = ["InputLimits", "ModelSet", "Models", "Page", "Plan", "Registry", "Version"]

@@ -56,18 +56,25 @@ class Models:
         )
 
     async def plan(
-        self, reference: str, progress: Callable[[pull.Progress], None] | None = None
+        self,
+        reference: str,
+        progress: Callable[[pull.Progress], None] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Plan:
         """What to run for a catalogue name, a path to a .gguf file or to a folder, or ``echo``.
+
+        Args:
+            reference: Which model.
+            progress: Told of a download.
+            options: As in the settings' table of the model, and stronger.
 
         Raises:
             ConfigurationError: Neither a known name nor files that an engine can load, or the model's options are wrong.
             FetchError: The model is not here and could not be fetched.
         """
         if reference == ECHO:
-            return self._plan(
-                ECHO, ECHO, None, {"delay_seconds": self._settings.echo_delay_seconds}
-            )
+            delay = {"delay_seconds": self._settings.echo_delay_seconds}
+            return self._plan(ECHO, ECHO, None, {**delay, **self._options(ECHO, options)})
         if "/" in reference or reference.endswith(".gguf"):
             return await asyncio.to_thread(self._plan_of_path, Path(reference))
         stored = self._store.get(reference)
@@ -84,17 +91,44 @@ class Models:
                 progress=progress,
                 settings=self._hubs,
             )
+        own = self._options(reference, options)
+        return await self.plan_of_stored(stored, own, progress=progress)
+
+    async def plan_of_stored(
+        self,
+        stored: StoredModel,
+        options: Mapping[str, Any],
+        *,
+        name: str | None = None,
+        progress: Callable[[pull.Progress], None] | None = None,
+    ) -> Plan:
+        """What to run for a model whose files are here.
+
+        Args:
+            stored: The model.
+            options: As in the settings' table of a model.
+            name: What to call it; the store's own name if None.
+            progress: Told of a quantisation.
+
+        Raises:
+            ConfigurationError: No engine here can load it, or an option is wrong.
+        """
+        name = name or stored.name
         if stored.format == "safetensors" and convert_bert.is_bert(stored.folder):
             path = await asyncio.to_thread(self._converted, stored)
-            return self._plan_of(reference, ModelFacts("gguf", "embeddings", path=str(path)))
+            return self._plan_of(name, ModelFacts("gguf", "embeddings", path=str(path)), options)
         if stored.format == "gguf":
-            path = await self._quantized(stored, progress or ignore)
+            path = await self._quantized(stored, options, progress or ignore)
             facts = ModelFacts(
                 "gguf", cast("Kind", stored.kind), path=str(path), size_bytes=path.stat().st_size
             )
-            return self._plan_of(reference, facts)
+            return self._plan_of(name, facts, options)
         facts = await asyncio.to_thread(_facts_of_folder, stored.path)
-        return self._plan_of(reference, facts)
+        return self._plan_of(name, facts, options)
+
+    def _options(self, name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The options that settings give a model, and those of a caller over them."""
+        return {**self._settings.options.get(name, {}), **(options or {})}
 
     def engine(self, plan: Plan, workdir: Path) -> Engine:
         """The engine of a plan, not yet started.
@@ -113,10 +147,12 @@ class Models:
         return engine
 
     async def _quantized(
-        self, stored: StoredModel, progress: Callable[[pull.Progress], None]
+        self,
+        stored: StoredModel,
+        own: Mapping[str, Any],
+        progress: Callable[[pull.Progress], None],
     ) -> Path:
         """The file to serve: the model's own, or the quantisation that its options ask for, made when it is first wanted."""
-        own = self._settings.options.get(stored.name, {})
         if "quantize" not in own:
             return stored.path
         quantization, allowed = str(own["quantize"]), own.get("allow_requantize", False) is True
@@ -157,13 +193,14 @@ class Models:
             name, facts = path.name.lower(), _facts_of_folder(path)
             if facts.format == "safetensors" and self._is_to_convert(name, facts, path):
                 facts = self._converted_facts(facts, path)
-            return self._plan_of(name, facts)
+            return self._plan_of(name, facts, self._options(name))
         if not path.is_file():
             raise errors.ConfigurationError(
                 f"no model file {path}; give a .gguf file, a catalogue name, or echo"
             )
         facts = ModelFacts("gguf", path=str(path), size_bytes=path.stat().st_size)
-        return self._plan_of(path.stem.lower(), facts)
+        name = path.stem.lower()
+        return self._plan_of(name, facts, self._options(name))
 
     def _is_to_convert(self, name: str, facts: ModelFacts, path: Path) -> bool:
         """Whether llama.cpp is to run a BERT folder: where settings name it, or nothing else can run the folder as it is."""
@@ -178,24 +215,24 @@ class Models:
             convert_bert.convert(path, target)
         return ModelFacts("gguf", facts.kind, path=str(target), size_bytes=target.stat().st_size)
 
-    def _plan_of(self, name: str, facts: ModelFacts) -> Plan:
+    def _plan_of(self, name: str, facts: ModelFacts, options: Mapping[str, Any]) -> Plan:
         """The plan for files that are here."""
-        wanted = self._settings.options.get(name, {}).get("engine")
+        wanted = options.get("engine")
         choice = choose(facts, None if wanted is None else str(wanted))
         if choice.engine is None:
             raise errors.ConfigurationError(f"{name} cannot be served: {choice.reason}")
-        return self._plan(name, choice.engine, facts.path, kind=facts.kind)
+        return self._plan(name, choice.engine, facts.path, options, kind=facts.kind)
 
     def _plan(
         self,
         name: str,
         engine: str,
         path: str | None,
-        options: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any],
         *,
         kind: Kind = "chat",
     ) -> Plan:
-        own = {**(options or {}), **self._settings.options.get(name, {})}
+        own = dict(options)
         for key in ("engine", "quantize", "allow_requantize"):
             own.pop(key, None)
         general: dict[str, Any] = {
