@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "keys": "Make, list and revoke keys of the platform. / 创建、列出、吊销平台密钥。",
     "apps": "Make, list and delete applications, which keys belong to. / 创建、列出、删除应用。",
     "memory": "What models are told before every conversation. / 管理系统记忆。",
+    "jobs": "Long tasks: list, follow, stop, go on. / 管理长任务：查看、跟踪、暂停、取消。",
     "upstreams": "Other people's servers to ask: add, list, try, remove. / 管理上游服务。",
     "usage": "Show requests and tokens by day (UTC), key and model. / 按日期、密钥、模型查看用量。",
     "sign": "Sign a request with bce-auth-v1, for curl. / 为请求计算 bce-auth-v1 签名。",

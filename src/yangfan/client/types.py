@@ -569,6 +569,75 @@ class KeyUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class JobProgress:
+    """How far a job is: what is done, of what there is to do (None where nobody knows), in which unit, and what happens now."""
+
+    done: float
+    total: float | None
+    unit: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """What went wrong last: a code and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A long task of the platform.
+
+    Attributes:
+        id: ``jb-…``.
+        kind: Kind of work, such as import_model.
+        subject: Id of what it is about; "" for nothing.
+        state: queued, starting, running, paused, succeeded, failed or cancelled.
+        desired: run, pause or cancel: what was asked for and is about to happen.
+        progress: How far it is.
+        attempts: Attempts since it last saved something.
+        max_attempts: At so many failed ones it fails for good.
+        error: What went wrong last; kept while it is tried again.
+        result: What it came to; None before success.
+        created: When it was submitted, such as ``2026-11-27T08:00:00Z``; `started` and `finished` likewise, None before.
+    """
+
+    id: str
+    kind: str
+    subject: str
+    state: str
+    desired: str
+    progress: JobProgress
+    attempts: int
+    max_attempts: int
+    error: JobFailure | None
+    result: Mapping[str, object] | None
+    created: str
+    started: str | None
+    finished: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobLogLine:
+    """A line that a worker wrote: its place in the log, the attempt, when, what."""
+
+    marker: str
+    attempt: int
+    time: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """A job as it is now, and the lines that came since the event before."""
+
+    job: Job
+    lines: tuple[JobLogLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """Somebody else's server that the platform asks.
 

@@ -45,6 +45,7 @@ from yangfan.server.images import v2 as images_v2
 from yangfan.server.images.shelf import Shelf
 from yangfan.server.jobs import Dispatcher, Jobs, Leases
 from yangfan.server.jobs import internal as jobs_internal
+from yangfan.server.jobs import v2 as jobs_v2
 from yangfan.server.jobs.tokens import JobMint
 from yangfan.server.memory import Memory
 from yangfan.server.memory import v2 as memory_v2
@@ -172,6 +173,7 @@ async def build(
             *access_v1.routes(access),
             *access_v2.routes(access),
             *usage_v2.routes(usage),
+            *jobs_v2.routes(jobs),
             *memory_v2.routes(memory),
             *charge_v2.routes(charge, lambda name: _served(services, name), model_rpm),
             *units_v2.routes(units, charge, lambda name: _served(services, name)),

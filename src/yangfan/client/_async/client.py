@@ -11,6 +11,7 @@ from yangfan.client._async.completions import AsyncCompletions
 from yangfan.client._async.embeddings import AsyncEmbeddings
 from yangfan.client._async.image2text import AsyncImage2Text
 from yangfan.client._async.images import AsyncImages
+from yangfan.client._async.jobs import AsyncJobs
 from yangfan.client._async.keys import AsyncKeys
 from yangfan.client._async.memory import AsyncMemory
 from yangfan.client._async.models import AsyncModels
@@ -68,6 +69,7 @@ class AsyncClient:
         keys: Make, list and revoke the platform's keys.
         apps: Applications, which keys belong to.
         tokens: Short-lived tokens for other programs.
+        jobs: Long tasks: look, follow, stop, go on.
         upstreams: Other people's servers that the platform asks.
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models, in tokens a minute and in compute units.
@@ -125,6 +127,7 @@ class AsyncClient:
         self.models = AsyncModels(self._session)
         self.keys = AsyncKeys(self._session)
         self.apps = AsyncApps(self._session)
+        self.jobs = AsyncJobs(self._session)
         self.upstreams = AsyncUpstreams(self._session)
         self.tokens = AsyncTokens(self._session)
         self.usage = AsyncUsage(self._session)

@@ -12,6 +12,7 @@ from yangfan.client._sync.completions import Completions
 from yangfan.client._sync.embeddings import Embeddings
 from yangfan.client._sync.image2text import Image2Text
 from yangfan.client._sync.images import Images
+from yangfan.client._sync.jobs import Jobs
 from yangfan.client._sync.keys import Keys
 from yangfan.client._sync.memory import Memory
 from yangfan.client._sync.models import Models
@@ -69,6 +70,7 @@ class Client:
         keys: Make, list and revoke the platform's keys.
         apps: Applications, which keys belong to.
         tokens: Short-lived tokens for other programs.
+        jobs: Long tasks: look, follow, stop, go on.
         upstreams: Other people's servers that the platform asks.
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models, in tokens a minute and in compute units.
@@ -126,6 +128,7 @@ class Client:
         self.models = Models(self._session)
         self.keys = Keys(self._session)
         self.apps = Apps(self._session)
+        self.jobs = Jobs(self._session)
         self.upstreams = Upstreams(self._session)
         self.tokens = Tokens(self._session)
         self.usage = Usage(self._session)
