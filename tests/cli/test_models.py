@@ -103,7 +103,7 @@ def test_unknown_model_lists_those_there_are(lonely: Command):
 
 
 def test_format_without_an_engine_says_which_engines_there_are():
-    engine, reason, _ = choose(ModelFacts("onnx"))
+    engine, reason, *_ = choose(ModelFacts("onnx"))
     assert engine is None
     assert "echo" in reason
     assert "llama_cpp" in reason

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import importlib
 import io
 import json
+import shutil
 import struct
+import sys
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,7 @@ import pytest_asyncio
 from yangfan.engines import diffusers
 from yangfan.engines._pipeline_folder import check_folder
 from yangfan.engines.base import Engine, EngineSpec, ImageRequest, ModelFacts
+from yangfan.engines.wire.images import ImagesBody
 from yangfan.errors import ConfigurationError, ImageFailed, Invalid
 
 in_one_loop = pytest.mark.asyncio(loop_scope="module")
@@ -29,26 +35,34 @@ def needs_diffusers() -> None:
         pytest.skip(f"diffusers: {lacking}")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Stable Diffusion pipeline of 16 pixels a side whose weights nobody has trained."""
-    needs_diffusers()
+def make_tokenizer() -> Any:
+    """A token for each letter, and for each that ends a word."""
+    import transformers
+
+    letters = [letter + end for letter in "abcdefghijklmnopqrstuvwxyz" for end in ("", "</w>")]
+    words = [*letters, "<|startoftext|>", "<|endoftext|>"]
+    make: Any = transformers.CLIPTokenizer
+    return make({word: index for index, word in enumerate(words)}, [], model_max_length=40)
+
+
+def text_config(width: int) -> Any:
+    import transformers
+
+    return transformers.CLIPTextConfig(
+        vocab_size=54, hidden_size=width, intermediate_size=width, num_hidden_layers=1, num_attention_heads=2,
+        max_position_embeddings=40, bos_token_id=52, eos_token_id=53, projection_dim=width,
+    )  # fmt: skip
+
+
+def write_pipeline(path: Path) -> Path:
+    """A Stable Diffusion pipeline of 64 pixels a side whose weights nobody has trained."""
     import diffusers as library
     import torch
     import transformers
 
     pipelines: Any = library  # its own annotations name other classes than it takes
     torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType] - untyped
-    letters = [letter + end for letter in "abcdefghijklmnopqrstuvwxyz" for end in ("", "</w>")]
-    words = [*letters, "<|startoftext|>", "<|endoftext|>"]
-    make: Any = transformers.CLIPTokenizer
-    tokenizer = make({word: index for index, word in enumerate(words)}, [], model_max_length=40)
-    text: Any = transformers.CLIPTextModel(
-        transformers.CLIPTextConfig(
-            vocab_size=len(words), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-            max_position_embeddings=40, bos_token_id=len(words) - 2, eos_token_id=len(words) - 1,
-        )
-    )  # fmt: skip
+    text: Any = transformers.CLIPTextModel(text_config(16))
     unet = pipelines.UNet2DConditionModel(
         sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, norm_num_groups=4, block_out_channels=(8, 8),
         attention_head_dim=2, cross_attention_dim=16, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
@@ -64,16 +78,64 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pipeline = pipelines.StableDiffusionPipeline(
         vae=vae,
         text_encoder=text,
-        tokenizer=tokenizer,
+        tokenizer=make_tokenizer(),
         unet=unet,
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )  # fmt: skip
-    path = tmp_path_factory.mktemp("pipeline")
     pipeline.save_pretrained(path, safe_serialization=True)
     return path
+
+
+def write_xl_pipeline(path: Path) -> Path:
+    """The same for Stable Diffusion XL: two text encoders, sizes and crops as conditions, the decoder that overflows in 16 bits."""
+    import diffusers as library
+    import torch
+    import transformers
+
+    pipelines: Any = library
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType] - untyped
+    first: Any = transformers.CLIPTextModel(text_config(16))
+    second: Any = transformers.CLIPTextModelWithProjection(text_config(16))
+    unet = pipelines.UNet2DConditionModel(
+        sample_size=16, in_channels=4, out_channels=4, layers_per_block=1, norm_num_groups=4, block_out_channels=(8, 16),
+        attention_head_dim=(2, 4), cross_attention_dim=32, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), use_linear_projection=True, transformer_layers_per_block=(1, 2),
+        addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=6 * 8 + 16,
+    )  # fmt: skip
+    vae = pipelines.AutoencoderKL(
+        block_out_channels=(8, 16), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4, latent_channels=4, force_upcast=False, scaling_factor=0.13025,
+    )  # fmt: skip
+    # Beyond 16 bits in the middle, and back again: float32 sees nothing of it.
+    vae.decoder.conv_in.weight.data *= 3e4
+    vae.post_quant_conv.weight.data *= 3e4
+    scheduler = pipelines.EulerDiscreteScheduler(beta_schedule="scaled_linear", steps_offset=1)
+    pipeline = pipelines.StableDiffusionXLPipeline(
+        vae=vae,
+        text_encoder=first,
+        text_encoder_2=second,
+        tokenizer=make_tokenizer(),
+        tokenizer_2=make_tokenizer(),
+        unet=unet,
+        scheduler=scheduler,
+    )
+    pipeline.save_pretrained(path, safe_serialization=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needs_diffusers()
+    return write_pipeline(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.fixture(scope="module")
+def xl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    needs_diffusers()
+    return write_xl_pipeline(tmp_path_factory.mktemp("xl"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -160,6 +222,121 @@ async def test_a_reference_is_drawn_over(engine: Engine) -> None:
     assert (picture,) != (await engine.generate_images(ask(steps=10))).images
     with pytest.raises(Invalid, match="cannot be opened as a picture"):
         await engine.generate_images(ask(reference=b"\x89PNG\r\n\x1a\nno"))
+
+
+def drawn(colour: tuple[int, ...], size: tuple[int, int] = (64, 64), *, mode: str = "RGB") -> Any:
+    from PIL import Image
+
+    return Image.new(mode, size, colour)
+
+
+def png(picture: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+@in_one_loop
+@pytest.mark.parametrize("transparent", [True, False])
+async def test_a_mask_says_what_is_drawn_anew_and_the_rest_stays(
+    engine: Engine, transparent: bool
+) -> None:
+    """Transparent, as with OpenAI, or white."""
+    if transparent:
+        mask = drawn((0, 0, 0, 255), mode="RGBA")
+        mask.paste((0, 0, 0, 0), (0, 0, 32, 64))
+    else:
+        mask = drawn((0, 0, 0))
+        mask.paste((255, 255, 255), (0, 0, 32, 64))
+    request = ask(reference=png(drawn((0, 0, 255))), mask=png(mask), steps=3)
+    (file,) = (await engine.generate_images(request)).images
+    assert (pixels(file)[:, 32:] == [0, 0, 255]).all()
+    assert (pixels(file)[:, :32] != [0, 0, 255]).any(-1).mean() > 0.9
+    assert (file,) == (await engine.generate_images(request)).images
+    with pytest.raises(Invalid, match="a mask needs a reference"):
+        await engine.generate_images(ask(mask=png(mask)))
+    with pytest.raises(Invalid, match="the mask cannot be opened as a picture"):
+        await engine.generate_images(ask(reference=png(mask), mask=b"no"))
+
+
+def size_bytes(pid: int) -> int:
+    """All memory that a process has reserved."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * 4096
+
+
+@in_one_loop
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is set from outside")
+async def test_a_picture_beyond_the_memory_is_said_to_be_and_the_next_one_is_drawn(
+    engine: Engine,
+) -> None:
+    import resource
+
+    assert engine.pid is not None
+    assert (await engine.generate_images(ask())).images
+    before = resource.prlimit(engine.pid, resource.RLIMIT_AS)
+    most = size_bytes(engine.pid) + (24 << 20)
+    resource.prlimit(engine.pid, resource.RLIMIT_AS, (most, before[1]))
+    try:
+        with pytest.raises(
+            ImageFailed, match="not enough memory to draw 8192x8192; ask for a smaller"
+        ):
+            await engine.generate_images(ask(width=8192, height=8192))
+    finally:
+        resource.prlimit(engine.pid, resource.RLIMIT_AS, before)
+    assert (await engine.generate_images(ask())).images
+
+
+# Stable Diffusion XL ------------------------------------------------------------------------------
+
+
+@in_one_loop
+async def test_xl_draws_draws_over_and_draws_in_part(xl_folder: Path, tmp_path: Path) -> None:
+    engine = diffusers.create(EngineSpec("xl", str(xl_folder), threads=1), tmp_path)
+    await engine.start()
+    try:
+        (file,) = (await engine.generate_images(ask(negative_prompt="blue"))).images
+        assert (file,) == (await engine.generate_images(ask(negative_prompt="blue"))).images
+        assert (file,) != (await engine.generate_images(ask())).images
+        assert pixels(file).shape == (64, 64, 3)
+        blue = png(drawn((0, 0, 255)))
+        (over,) = (await engine.generate_images(ask(reference=blue, sampler="DPM++ 2M"))).images
+        assert pixels(over).shape == (64, 64, 3)
+        mask = drawn((0, 0, 0))
+        mask.paste((255, 255, 255), (0, 0, 32, 64))
+        request = ask(reference=blue, mask=png(mask))
+        (part,) = (await engine.generate_images(request)).images
+        assert (pixels(part)[:, 32:] == [0, 0, 255]).all()
+    finally:
+        await engine.stop()
+
+
+def draw(folder: Path, dtype: str) -> tuple[bytes, bytes]:
+    """Two pictures of one seed, by what the child runs, without a child."""
+    painter = diffusers.Painter(diffusers.DiffusersConfig("", str(folder), "cpu", dtype, 1))
+    body = ImagesBody(RED, width=64, height=64, steps=2, seed=7)
+    one, two = (painter.draw(body, threading.Event()).data[0].b64_json for _ in range(2))
+    return base64.b64decode(one), base64.b64decode(two)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # its schedulers
+def test_a_decoder_that_overflows_in_16_bits_decodes_in_32(xl_folder: Path) -> None:
+    """As the one of Stable Diffusion XL does; without it the picture is no numbers."""
+    (whole, _), (half, again) = draw(xl_folder, "float32"), draw(xl_folder, "float16")
+    assert half == again
+    assert abs(pixels(whole) - pixels(half)).mean() < 4
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_black_picture_is_said_to_be_black(folder: Path, tmp_path: Path) -> None:
+    safetensors: Any = importlib.import_module("safetensors.torch")
+    shutil.copytree(folder, tmp_path / "black")
+    weights = tmp_path / "black/vae/diffusion_pytorch_model.safetensors"
+    tensors: dict[str, Any] = safetensors.load_file(weights)
+    biases = [name for name in tensors if name.startswith("decoder") and name.endswith("bias")]
+    tensors[max(biases, key=lambda name: int(name.split(".")[2]))].fill_(-1e4)
+    safetensors.save_file(tensors, weights, metadata={"format": "pt"})
+    with pytest.raises(Exception, match="came out black; try another seed"):
+        draw(tmp_path / "black", "float32")
 
 
 @in_one_loop

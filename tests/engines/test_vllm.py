@@ -16,7 +16,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from yangfan.engines import choice, vllm
+from yangfan.engines import vllm
 from yangfan.engines._vllm_guard import Guard
 from yangfan.engines.base import (
     ChatRequest,
@@ -26,7 +26,6 @@ from yangfan.engines.base import (
     Finish,
     Kind,
     Message,
-    ModelFacts,
     Sampling,
     Tool,
 )
@@ -120,7 +119,7 @@ async def collect(engine: vllm.VLLMEngine, request: ChatRequest) -> list[Delta]:
         return [delta async for delta in stream]
 
 
-def processes(engine: vllm.VLLMEngine) -> dict[int, list[str]]:
+def processes(group_of: int | None) -> dict[int, list[str]]:
     """The child's process and all that it started, with their arguments."""
     found: dict[int, list[str]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -129,7 +128,7 @@ def processes(engine: vllm.VLLMEngine) -> dict[int, list[str]]:
             command = (folder / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if int(group) == engine.pid:
+        if int(group) == group_of:
             found[int(folder.name)] = command
     return found
 
@@ -279,7 +278,7 @@ async def test_busy_slots_are_counted_and_freed_when_callers_leave(
 @shared
 async def test_no_path_but_health_answers_without_the_key(engine: vllm.VLLMEngine) -> None:
     """The imitation checks keys as vLLM does, so of it this proves less; the guard has a test of its own."""
-    commands = [command for command in processes(engine).values() if "--port" in command]
+    commands = [command for command in processes(engine.pid).values() if "--port" in command]
     port = int(commands[0][commands[0].index("--port") + 1])
     pool = Pool("127.0.0.1", port, "wrong")
     try:
@@ -298,7 +297,7 @@ async def test_the_server_ends_with_the_engine(
 ) -> None:
     """It kills the shared child, and starts it again for the tests that follow in whatever order."""
     assert engine.pid is not None
-    pids = list(processes(engine))
+    pids = list(processes(engine.pid))
     assert len(pids) >= 2
     os.kill(engine.pid, signal.SIGKILL)
     await asyncio.wait_for(engine.wait_died(), 10)
@@ -422,6 +421,39 @@ async def test_encoders_embed_and_rerank(imitated: EngineSpec, tmp_path: Path, k
         await engine.stop()
 
 
+async def test_vllms_workers_end_with_a_platform_that_is_killed(
+    imitated: EngineSpec,
+    tmp_path: Path,
+    is_running: Callable[[int], bool],
+    wait_until: WaitUntil,
+) -> None:
+    program = (
+        "import asyncio, sys, pathlib, msgspec\n"
+        "from yangfan.engines import vllm\n"
+        "from yangfan.engines.base import EngineSpec\n"
+        "async def main():\n"
+        "    engine = vllm.create(msgspec.json.decode(sys.argv[1], type=EngineSpec), pathlib.Path(sys.argv[2]))\n"
+        "    await engine.start()\n"
+        "    print(engine.pid, flush=True)\n"
+        "    await engine.wait_died()\n"
+        "asyncio.run(main())\n"
+    )
+    argv = [sys.executable, "-c", program, msgspec.json.encode(imitated).decode(), str(tmp_path)]
+    platform = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    assert platform.stdout is not None
+    group = int(await platform.stdout.readline())
+    pids = processes(group)
+    assert len(pids) == 3  # ours, vLLM's server, and its worker
+    assert all(map(is_running, pids))
+    platform.kill()
+    await platform.wait()
+
+    async def gone() -> bool:
+        return not any(map(is_running, pids))
+
+    await wait_until(gone, "the end of vLLM's processes")
+
+
 async def test_an_environment_without_vllm_is_told(folder: Path, tmp_path: Path) -> None:
     spec = EngineSpec("tested", str(folder), options={"python": sys.executable})
     with pytest.raises(EngineFailed, match=r"(?s)No module named .*vllm.*name the Python of an"):
@@ -462,19 +494,6 @@ def test_other_models_and_adapters_are_refused(
     bad = msgspec.structs.replace(imitated, adapters={"sea": str(tmp_path)})
     with pytest.raises(ConfigurationError, match=r"adapter 'sea'.*must have r of 1 to 512"):
         vllm.create(bad, tmp_path)
-
-
-@pytest.mark.parametrize("gpu", [True, False])
-def test_it_is_taken_only_where_the_settings_name_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu: bool
-) -> None:
-    monkeypatch.setattr(vllm, "NVIDIA_DRIVER", tmp_path if gpu else tmp_path / "absent")
-    model = ModelFacts("safetensors", "chat", "LlamaForCausalLM")
-    assert vllm.fit(model).rank == 0
-    assert ("none of NVIDIA's" in vllm.fit(model).reason) is not gpu
-    assert choice.choose(model).engine != "vllm"
-    assert choice.choose(model, "vllm").engine == "vllm"
-    assert vllm.fit(ModelFacts("safetensors", "images")).rank is None
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import msgspec
 import typer
@@ -13,10 +16,12 @@ from yangfan import extensions
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.terminal import human_size, show_json, show_table
 from yangfan.engines.base import Kind, ModelFacts
-from yangfan.engines.choice import ENGINES, Choice, choose
-from yangfan.errors import ModelNotFound
+from yangfan.engines.choice import ENGINES, choose
+from yangfan.errors import ConfigurationError, ModelNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from yangfan.hub.catalogue import CatalogueModel
     from yangfan.hub.store import StoredModel
 
@@ -67,7 +72,7 @@ def list_models(
 
 def catalogue(*, store: Store = DEFAULT_STORE, as_json: AsJSON = False) -> None:
     """List the models that `yangfan pull` knows, and which are here. / 列出模型目录及本地状态。"""
-    cards = _cards(store)
+    cards = _cards(store, partial(_options_of, home=store))
     if as_json:
         show_json(cards)
         return
@@ -102,13 +107,15 @@ def show(
 ) -> None:
     """Show a model: licence, files, and which engine runs it here. / 查看模型的许可、文件与引擎。"""
     if "/" in name:
-        card = _card_of_path(Path(name))
+        path = Path(name)
+        own = path.name.lower() if path.is_dir() else path.stem.lower()
+        card = _card_of_path(path, _options_of(own, store))
         if as_json:
             show_json(card)
         else:
             show_table(("", card.name), card.rows())
         return
-    cards = {card.name: card for card in _cards(store)}
+    cards = {card.name: card for card in _cards(store, partial(_options_of, home=store))}
     if name not in cards:
         raise ModelNotFound(f"no model named {name!r}; there are: {', '.join(cards)}")
     card = msgspec.structs.replace(cards[name], program=_program(cards[name].engine, store))
@@ -189,19 +196,33 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
         return [row for row in rows if row[1]]
 
 
-def _cards(store: Path) -> list[Card]:
-    """Every model of the catalogue, then those that are only in the store."""
+def _cards(store: Path, options: Callable[[str], Mapping[str, Any]]) -> list[Card]:
+    """Every model of the catalogue, then those that are only in the store; `options` tells what the settings say of one."""
     from yangfan.hub import catalogue as known
     from yangfan.hub.store import ModelStore
 
     stored = {model.name: model for model in ModelStore(store.expanduser().absolute()).list()}
     listed = {model.name: model for model in known.load().models}
-    cards = [_card_of_listed(entry, stored.get(name)) for name, entry in listed.items()]
-    return cards + [_card_of_stored(here) for name, here in stored.items() if name not in listed]
+    cards = [
+        _card_of_listed(entry, stored.get(name), options(name)) for name, entry in listed.items()
+    ]
+    return cards + [
+        _card_of_stored(here, options(name)) for name, here in stored.items() if name not in listed
+    ]
 
 
-def _card_of_listed(entry: CatalogueModel, here: StoredModel | None) -> Card:
-    choice = choose(ModelFacts(entry.format, entry.kind, size_bytes=entry.size_bytes))
+def _card_of_listed(
+    entry: CatalogueModel, here: StoredModel | None, options: Mapping[str, Any]
+) -> Card:
+    texts = entry.format == "safetensors" and entry.kind in {"embeddings", "rerank"}
+    facts = ModelFacts(
+        entry.format,
+        entry.kind,
+        size_bytes=entry.size_bytes,
+        options=options,
+        becomes="gguf" if texts else "",  # those of the catalogue are BERT
+    )
+    choice = choose(facts)
     promised = Card(
         name=entry.name,
         title=f"{entry.title.en} / {entry.title.zh}",
@@ -220,32 +241,23 @@ def _card_of_listed(entry: CatalogueModel, here: StoredModel | None) -> Card:
     if here is None:
         return promised
     return msgspec.structs.replace(
-        _card_of_stored(here),
+        _card_of_stored(here, options),
         title=promised.title,
         parameters=entry.parameters,
         context_tokens=entry.context_tokens,
     )
 
 
-def _card_of_path(given: Path) -> Card:
+def _card_of_path(given: Path, options: Mapping[str, Any]) -> Card:
     """A folder or a GGUF file that no store knows."""
-    from yangfan.hub import convert_bert, folder
-
     path = given.expanduser().absolute()
     if path.is_dir():
-        found = folder.describe(path)
-        if found.format == "safetensors":
-            folder.require_safe(path)
-        facts = ModelFacts(
-            found.format, found.kind, found.architecture, str(path), found.size_bytes
-        )
+        facts = _facts_of_folder(path)
     elif path.is_file() and path.suffix == ".gguf":
         facts = ModelFacts("gguf", path=str(path), size_bytes=path.stat().st_size)
     else:
         raise ModelNotFound(f"no model at {path}; give a folder or a .gguf file")
-    choice = choose(facts)
-    if choice.engine is None and path.is_dir() and convert_bert.is_bert(path):
-        choice = _choice_once_converted(facts.kind)
+    choice = choose(msgspec.structs.replace(facts, options=options))
     return Card(
         name=(path.name if path.is_dir() else path.stem).lower(),
         kind=facts.kind,
@@ -261,8 +273,8 @@ def _card_of_path(given: Path) -> Card:
     )
 
 
-def _card_of_stored(here: StoredModel) -> Card:
-    choice = _choice_of_stored(here)
+def _card_of_stored(here: StoredModel, options: Mapping[str, Any]) -> Card:
+    choice = choose(msgspec.structs.replace(_facts_of_stored(here), options=options))
     return Card(
         name=here.name,
         kind=here.kind,
@@ -300,19 +312,34 @@ def _program(engine: str | None, home: Path) -> str:
     return reason if built else f"the wheel; {reason} for this CPU: yangfan engines build {engine}"
 
 
-def _choice_once_converted(kind: Kind) -> Choice:
-    """The choice for a BERT encoder in its other form."""
-    choice = choose(ModelFacts("gguf", kind))
-    return choice._replace(reason=f"converted to GGUF when it is first served; {choice.reason}")
+def _facts_of_folder(path: Path) -> ModelFacts:
+    from yangfan.hub import convert_bert, folder
 
-
-def _choice_of_stored(here: StoredModel) -> Choice:
-    from yangfan.hub import convert_bert
-
-    if here.format == "safetensors" and convert_bert.is_bert(here.folder):
-        return _choice_once_converted(cast("Kind", here.kind))
-    return choose(
-        ModelFacts(
-            here.format, cast("Kind", here.kind), path=str(here.path), size_bytes=here.size_bytes
-        )
+    found = folder.describe(path)
+    becomes = ""
+    if found.format == "safetensors":
+        folder.require_safe(path)
+        becomes = "gguf" if convert_bert.is_bert(path) else ""
+    return ModelFacts(
+        found.format, found.kind, found.architecture, str(path), found.size_bytes, becomes=becomes
     )
+
+
+def _facts_of_stored(here: StoredModel) -> ModelFacts:
+    if here.path.is_dir():
+        with suppress(ConfigurationError):  # what is wrong with the files is told by who opens them
+            return _facts_of_folder(here.path)
+    kind = cast("Kind", here.kind)
+    return ModelFacts(here.format, kind, path=str(here.path), size_bytes=here.size_bytes)
+
+
+def _options_of(name: str, home: Path) -> dict[str, Any]:
+    """What the settings file of the platform in `home` says of a model; nothing if there is none, or it cannot be read."""
+    try:
+        told = tomllib.loads((home.expanduser() / "yangfan.toml").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    everyone = {"python": told["vllm_python"]} if "vllm_python" in told else {}
+    own = told.get("options", {})
+    found = own.get(name, {}) if isinstance(own, dict) else {}  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType] - TOML
+    return {**everyone, **found} if isinstance(found, dict) else everyone

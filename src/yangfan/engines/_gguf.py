@@ -295,6 +295,37 @@ def _read_facts(file: BinaryIO) -> Facts:
     return facts
 
 
+def copy_header(path: Path, target: Path) -> None:
+    """Write the facts of a model's file, its vocabulary among them, to a file without tensors.
+
+    Raises:
+        NotGGUFError: The file is no GGUF file, or ends inside its header.
+        OSError: It cannot be read, or `target` not written.
+    """
+    with path.open("rb") as file:
+        try:
+            start, end, head = _find_facts(file)
+        except (struct.error, KeyError, MemoryError, RecursionError) as error:
+            raise NotGGUFError(
+                f"{path} is incomplete or damaged: its header cannot be read; get the file again"
+            ) from error
+        file.seek(start)
+        whole = head + file.read(end - start)
+    target.write_bytes(whole + bytes(_ALIGNMENT_BYTES + -len(whole) % _ALIGNMENT_BYTES))
+
+
+def _find_facts(file: BinaryIO) -> tuple[int, int, bytes]:
+    """Where the facts begin and end, and what stands before those of a file that has no tensors."""
+    if file.read(4) != MAGIC:
+        raise struct.error("not GGUF")
+    version, _tensors, keys = _unpack(file, "IQQ")
+    start = file.tell()
+    for _ in range(keys):
+        _read_string(file)
+        _skip(file, _unpack(file, "I")[0])
+    return start, file.tell(), MAGIC + struct.pack("<IQQ", version, 0, keys)
+
+
 def _read_length(file: BinaryIO, kind: int) -> int:
     length = int(_unpack(file, _SCALARS[kind])[0])
     if not 0 < length < 1 << 31:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import http.client
-import signal
 import socket
 import subprocess
 import sys
@@ -12,12 +10,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from yangfan.engines.process import die_with_parent
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PORT_ATTEMPTS = 3
 POLL_SECONDS = 0.02
-_PR_SET_PDEATHSIG = 1
 
 
 class Server(NamedTuple):
@@ -48,7 +47,7 @@ def start(command: Sequence[str], environment: Mapping[str, str]) -> Server:
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr,
                 env=environment,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
             )
         except OSError as error:
             raise SystemExit(f"{command[0]} could not be started: {error}") from None
@@ -57,10 +56,6 @@ def start(command: Sequence[str], environment: Mapping[str, str]) -> Server:
         if attempt + 1 == PORT_ATTEMPTS or not _is_taken(port):
             raise SystemExit(f"{name} ended with status {process.returncode}")
     raise AssertionError("the last attempt raises")
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _free_port() -> int:

@@ -123,6 +123,8 @@ class ImageRequest(msgspec.Struct, frozen=True):
             with a new one.
         reference: An encoded picture (PNG, JPEG, WebP …) to start from; None starts from noise.
         strength: How far to go from `reference`, in (0, 1]; None for the model's own default.
+        mask: An encoded picture that says what of `reference` to draw anew: what is transparent in it, or where it has no
+            transparency, what is white; the rest stays as it is. It is fitted as `reference` is. None draws over everything.
     """
 
     prompt: str
@@ -136,6 +138,7 @@ class ImageRequest(msgspec.Struct, frozen=True):
     seed: int | None = None
     reference: bytes | None = None
     strength: float | None = None
+    mask: bytes | None = None
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -238,6 +241,8 @@ class ModelFacts(msgspec.Struct, frozen=True):
         architecture: Such as ``llama`` (GGUF) or ``LlamaForCausalLM`` (config.json); "" where unknown.
         path: File or folder; None if the model is not here.
         size_bytes: All weights together; 0 where unknown.
+        options: What the settings say of it, for engines that suit only where they are told something.
+        becomes: The format that it can be converted to here, "" if there is none.
     """
 
     format: str
@@ -245,6 +250,8 @@ class ModelFacts(msgspec.Struct, frozen=True):
     architecture: str = ""
     path: str | None = None
     size_bytes: int = 0
+    options: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    becomes: str = ""
 
 
 class Fit(msgspec.Struct, frozen=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from yangfan import extensions
 from yangfan.errors import ConfigurationError
 
@@ -16,19 +18,24 @@ ENGINES = "yangfan.engines"
 
 
 class Candidate(NamedTuple):
-    """One engine that reads the model's format: how well it fits, and what is missing to run it here (None: nothing)."""
+    """One engine that reads the model's format, or one that it can be `converted` to.
+
+    `fit` says how well it suits, `missing` what is missing to run it here (None: nothing).
+    """
 
     engine: str
     fit: Fit
     missing: str | None
+    converted: bool = False
 
 
 class Choice(NamedTuple):
-    """The engine for a model, None if none can run it here, and why."""
+    """The engine for a model, None if none can run it here, and why; and whether the model must be `converted` for it."""
 
     engine: str | None
     reason: str
     candidates: tuple[Candidate, ...] = ()
+    converted: bool = False
 
     @property
     def others(self) -> list[str]:
@@ -37,7 +44,7 @@ class Choice(NamedTuple):
             f"{engine}: {fit.reason}"
             if missing is None or fit.rank is None
             else f"{engine}: {fit.reason}, but not here yet: {missing}"
-            for engine, fit, missing in self.candidates
+            for engine, fit, missing, _ in self.candidates
             if engine != self.engine
         ]
 
@@ -58,8 +65,8 @@ def choose(model: ModelFacts, wanted: str | None = None) -> Choice:
     able = [found for found in candidates if found.missing is None and found.fit.rank]
     if able:
         best = max(able, key=lambda found: found.fit.rank or 0)
-        return Choice(best.engine, best.fit.reason, tuple(candidates))
-    refused += [f"{name}: {missing or fit.reason}" for name, fit, missing in candidates]
+        return Choice(best.engine, best.fit.reason, tuple(candidates), best.converted)
+    refused += [f"{name}: {missing or fit.reason}" for name, fit, missing, _ in candidates]
     names = ", ".join(extensions.names(ENGINES))
     reason = (
         f"no engine for {model.format} models can run here yet. {'; '.join(refused)}"
@@ -78,6 +85,14 @@ def _candidates(model: ModelFacts) -> tuple[list[Candidate], list[str]]:
             refused.append(f'{name}: pip install "yangfan[server]"')
         elif model.format in module.FORMATS:
             candidates.append(Candidate(name, module.fit(model), module.missing()))
+        elif model.becomes in module.FORMATS:
+            other = msgspec.structs.replace(model, format=model.becomes, architecture="")
+            fit: Fit = module.fit(other)
+            reason = (
+                f"once it is converted to {model.becomes}, which its first start does: {fit.reason}"
+            )
+            told = msgspec.structs.replace(fit, reason=reason)
+            candidates.append(Candidate(name, told, module.missing(), converted=True))
     return candidates, refused
 
 
@@ -89,13 +104,13 @@ def _module(name: str) -> ModuleType | None:
 
 
 def _named(model: ModelFacts, wanted: str, candidates: list[Candidate]) -> Choice:
-    for name, fit, missing in candidates:
+    for name, fit, missing, converted in candidates:
         if name != wanted:
             continue
         if fit.rank is None or missing is not None:
             why = fit.reason if fit.rank is None else missing
             raise ConfigurationError(f"the engine {wanted} cannot run this model here: {why}")
-        return Choice(wanted, "the settings say so", tuple(candidates))
+        return Choice(wanted, "the settings say so", tuple(candidates), converted)
     extensions.load(ENGINES, wanted)
     readers = ", ".join(found.engine for found in candidates) or "none"
     raise ConfigurationError(

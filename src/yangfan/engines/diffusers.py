@@ -4,9 +4,12 @@
 * Picture k of a call is drawn by itself with seed + k, so it is the same file however many were asked for, on the same machine.
 * A size of more than twice the side that the model was trained on is drawn at that side's area, in the ratio asked for, and enlarged
   (Lanczos): beyond it these models repeat their subject.
-* A reference is fitted to the size, cropping what sticks out, and drawn over (img2img).
+* A reference is fitted to the size, cropping what sticks out, and drawn over (img2img); with a mask only where that says so
+  (inpainting), and the rest is the reference's own pixels.
 * Prompts are cut at the tokenizer's length (77 tokens for Stable Diffusion); usage counts all of them.
-* Pictures with values that are no numbers, pictures of nothing but black, and lack of memory are ImageFailed.
+* The decoder of some models overflows in 16 bits (a known fault of SDXL's): a picture that comes out as no numbers is decoded once more
+  in 32 bits, and so are all after it.
+* Pictures with values that are no numbers even so, pictures of nothing but black, and lack of memory are ImageFailed.
 * No part of the folder is run as code (`_pipeline_folder`), pickles are not opened, nothing is fetched. A safety checker is not loaded.
 
 Options (`EngineSpec.options`):
@@ -50,6 +53,7 @@ PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 START_TIMEOUT_SECONDS = 600.0
 DEFAULT_STEPS = 30
 DEFAULT_STRENGTH = 0.7
+DEFAULT_MASKED_STRENGTH = 1.0
 MAX_ENLARGED = 2
 """Times the model's own side up to which a picture is drawn as it is asked for."""
 
@@ -186,7 +190,7 @@ class Painter:
             str(folder),
             use_safetensors=True,
             local_files_only=True,
-            torch_dtype=getattr(torch, dtype),
+            dtype=getattr(torch, dtype),
             variant="fp16" if half and not plain else None,
             **parts,
         )
@@ -196,6 +200,7 @@ class Painter:
         self._pipeline: Any = pipeline.to(device)
         self._scheduler: Any = pipeline.scheduler
         self._samplers = samplers()
+        self._decodes_in_32_bits = False
         self.max_tokens: int = min(int(pipeline.tokenizer.model_max_length), 1 << 20)
 
     def count(self, text: str) -> list[int]:
@@ -227,7 +232,6 @@ class Painter:
         return ImagesResult(items, UsageCounts(tokens, 0, tokens))
 
     def _draw_one(self, body: ImagesBody, seed: int, stop: threading.Event) -> bytes:
-        import numpy as np
         from PIL import Image
 
         def after_step(pipeline: Any, step: int, time: Any, tensors: Any) -> Any:
@@ -245,29 +249,75 @@ class Painter:
             "prompt": body.prompt,
             "negative_prompt": body.negative_prompt or None,
             "num_inference_steps": body.steps or DEFAULT_STEPS,
-            "generator": self._torch.Generator("cpu").manual_seed(seed),
-            "output_type": "np",
             "callback_on_step_end": after_step,
         }
         if body.guidance_scale is not None:
             given["guidance_scale"] = body.guidance_scale
         if body.reference is None:
+            if body.mask is not None:
+                raise _Refused("a mask needs a reference, whose parts it names")
             given |= {"width": width, "height": height}
         else:
-            strength = DEFAULT_STRENGTH if body.strength is None else body.strength
-            given["image"] = _fitted(body.reference, width, height)
-            given["strength"] = strength
-            # Only this part of the steps is made, and it must be one at least.
-            given["num_inference_steps"] = max(
-                given["num_inference_steps"], math.ceil(1 / strength)
-            )
-            name = type(pipeline).__name__.replace("Pipeline", "Img2ImgPipeline")
-            pipeline = getattr(self._diffusers, name)(**self._parts(name))
-            pipeline.set_progress_bar_config(disable=True)
+            pipeline = self._over(body, given, width, height)
         pipeline.scheduler = self._sampler(body.sampler)
-        with self._torch.inference_mode():
-            (pixels,) = pipeline(**given).images
-        if not np.isfinite(pixels).all():
+        picture = Image.fromarray(self._pixels(pipeline, given, seed))
+        size = (body.width, body.height)
+        if picture.size != size:
+            picture = picture.resize(size, Image.Resampling.LANCZOS)
+        if body.reference is not None and body.mask is not None:
+            picture.paste(
+                _opened(body.reference, "reference", "RGB", size), mask=_kept(body.mask, size)
+            )
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        return file.getvalue()
+
+    def _over(self, body: ImagesBody, given: dict[str, Any], width: int, height: int) -> Any:
+        """The pipeline that draws over a reference, and what it is to be given."""
+        assert body.reference is not None
+        size, ending = (width, height), "Img2ImgPipeline"
+        given["image"] = _opened(body.reference, "reference", "RGB", size)
+        strength = DEFAULT_STRENGTH
+        if body.mask is not None:
+            from PIL import ImageChops
+
+            ending, strength = "InpaintPipeline", DEFAULT_MASKED_STRENGTH
+            given["mask_image"] = ImageChops.invert(_kept(body.mask, size))
+            given |= {"width": width, "height": height}
+        strength = strength if body.strength is None else body.strength
+        given["strength"] = strength
+        # Only this part of the steps is made, and it must be one at least.
+        given["num_inference_steps"] = max(given["num_inference_steps"], math.ceil(1 / strength))
+        name = type(self._pipeline).__name__.replace("Pipeline", ending)
+        parts = dict(self._pipeline.components)
+        if "XL" not in name:
+            parts["requires_safety_checker"] = False
+        pipeline: Any = getattr(self._diffusers, name)(**parts)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def _pixels(self, pipeline: Any, given: dict[str, Any], seed: int) -> Any:
+        """One picture's bytes: (height, width, 3)."""
+        import numpy as np
+
+        torch = self._torch
+
+        def run(output_type: str) -> Any:
+            generator = torch.Generator("cpu").manual_seed(seed)
+            made = pipeline(**given, generator=generator, output_type=output_type)
+            return made.images
+
+        with torch.inference_mode():
+            half = pipeline.vae.dtype != torch.float32
+            pixels = None
+            if not self._decodes_in_32_bits:
+                (pixels,) = run("np")
+            if half and (pixels is None or not np.isfinite(pixels).all()):
+                latents = run("latent")
+                if bool(torch.isfinite(latents).all()):
+                    pixels = self._decoded(pipeline, latents)
+                    self._decodes_in_32_bits = True
+        if pixels is None or not np.isfinite(pixels).all():
             raise _Refused(
                 "the picture has values that are no numbers; run the model with the option dtype = float32",
                 status=500,
@@ -279,18 +329,25 @@ class Painter:
                 status=500,
                 kind="image_failed_error",
             )
-        picture = Image.fromarray((pixels * 255).round().astype("uint8"))
-        if picture.size != (body.width, body.height):
-            picture = picture.resize((body.width, body.height), Image.Resampling.LANCZOS)
-        file = io.BytesIO()
-        picture.save(file, "PNG")
-        return file.getvalue()
+        return (pixels * 255).round().astype("uint8")
 
-    def _parts(self, name: str) -> dict[str, Any]:
-        parts = dict(self._pipeline.components)
-        if "XL" not in name:
-            parts["requires_safety_checker"] = False
-        return parts
+    def _decoded(self, pipeline: Any, latents: Any) -> Any:
+        """The pixels of latents, with a decoder of 32 bits."""
+        torch, vae = self._torch, pipeline.vae
+        own, config = vae.dtype, vae.config
+        latents = latents.float() / config.scaling_factor
+        means = getattr(config, "latents_mean", None)
+        deviations = getattr(config, "latents_std", None)
+        if means is not None and deviations is not None:
+            shape = (1, -1, 1, 1)
+            deviation = torch.tensor(deviations, device=latents.device).view(shape)
+            latents = latents * deviation + torch.tensor(means, device=latents.device).view(shape)
+        vae.to(torch.float32)
+        try:
+            images = vae.decode(latents, return_dict=False)[0]
+        finally:
+            vae.to(own)
+        return pipeline.image_processor.postprocess(images, output_type="np")[0]
 
     def _sampler(self, name: str | None) -> Any:
         """A scheduler of its own for each picture: they keep state."""
@@ -305,19 +362,29 @@ class Painter:
         return scheduler
 
 
-def _fitted(reference: str, width: int, height: int) -> Any:
+def _opened(encoded: str, what: str, mode: str, size: tuple[int, int]) -> Any:
+    """A picture of the request, cropped to a size."""
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(io.BytesIO(base64.b64decode(reference)), formats=_FORMATS) as opened:
+        with Image.open(io.BytesIO(base64.b64decode(encoded)), formats=_FORMATS) as opened:
             if max(opened.size) > MAX_REFERENCE_SIDE:
-                raise _Refused(
-                    f"the reference is larger than {MAX_REFERENCE_SIDE} pixels; shrink it"
-                )
-            picture = opened.convert("RGB")
+                raise _Refused(f"the {what} is larger than {MAX_REFERENCE_SIDE} pixels; shrink it")
+            picture = opened.convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _Refused(f"the reference cannot be opened as a picture: {error}") from error
-    return ImageOps.fit(picture, (width, height))
+        raise _Refused(f"the {what} cannot be opened as a picture: {error}") from error
+    return ImageOps.fit(picture, size)
+
+
+def _kept(mask: str, size: tuple[int, int]) -> Any:
+    """White where the reference stays: where a mask is opaque, or one without transparency is black."""
+    from PIL import ImageChops
+
+    opened = _opened(mask, "mask", "RGBA", size)
+    opaque = opened.getchannel("A")
+    if opaque.getextrema() == (255, 255):
+        opaque = ImageChops.invert(opened.convert("L"))
+    return opaque.point([0] * 128 + [255] * 128)
 
 
 def _no_memory(body: ImagesBody) -> _Refused:

@@ -11,9 +11,9 @@ What it cannot do is refused: `logit_bias`, alternatives to the chosen token (`t
 have no effect, without a word). `usage` never counts cached tokens.
 
 Three traps of the library, and what is done about them. A file that ends early kills its process, so the table of tensors is checked first. A
-grammar that cannot be built makes every later step fail: new grammars are tried one at a time, the one that fails is refused, all requests are taken
-out and the others go on where they were (those with a grammar begin again from their seed, and what was said is not said twice). The library may still crash then, and the child
-is started again. `step()` holds Python's lock, so a thread would gain nothing: the child's loop and the steps
+grammar that cannot be built makes every later step fail: each new one is tried in a process of its own first (`_openvino_grammar`, 140 MB while it
+is needed), and what fails, hangs or eats memory there is refused. Should one fail after all, it is known which: new grammars enter one at a time, all requests
+are taken out and the others go on where they were (those with a grammar begin again from their seed, and what was said is not said twice). `step()` holds Python's lock, so a thread would gain nothing: the child's loop and the steps
 take turns, and nothing waits longer than one step of at most `step_tokens` tokens.
 
 Options (`EngineSpec.options`):
@@ -43,6 +43,7 @@ from msgspec import Meta
 
 from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import NotGGUFError, check_tensors, read_facts
+from yangfan.engines._openvino_grammar import GrammarCheck
 from yangfan.engines._pieces import Detokenizer, StopCutter
 from yangfan.engines.base import Fit
 from yangfan.engines.process import ChildProcess, ParentLink
@@ -279,8 +280,9 @@ class Answer:
 class Generator:
     """The pipeline and the answers in it. Everything happens in the loop's thread, between which the steps take turns."""
 
-    def __init__(self, genai: Any, pipeline: Any) -> None:
-        """Nothing is being written."""
+    def __init__(self, genai: Any, pipeline: Any, check: GrammarCheck) -> None:
+        """Nothing is being written; `check` tries grammars first."""
+        self._check = check
         self._genai = genai
         self._pipeline = pipeline
         self._answers: dict[int, Answer] = {}
@@ -316,6 +318,9 @@ class Generator:
     async def _prove(self, answer: Answer, grammar: str) -> None:
         """Add an answer whose grammar may turn out not to work: one such at a time, so that it is clear which one it was."""
         async with self._proving:
+            reason = None if grammar in self._proven else await self._check.reason(grammar)
+            if reason is not None:
+                raise _RefusedError(_no_grammar(reason))
             answer.unproven = True
             self._add(answer)
             await answer.tried.wait()
@@ -405,13 +410,7 @@ class Generator:
             if answer in guilty:
                 answer.handle, answer.unproven = None, False
                 answer.tried.set()
-                answer.steps.put_nowait(
-                    _RefusedError(
-                        _invalid(
-                            "response_format cannot be turned into a grammar; simplify its schema"
-                        )
-                    )
-                )
+                answer.steps.put_nowait(_RefusedError(_no_grammar("the engine failed on it")))
             elif not guilty:
                 answer.steps.put_nowait(RuntimeError(_FAILED))
             else:
@@ -430,6 +429,12 @@ def _tensor(tokens: Sequence[int]) -> Any:
 
 def _invalid(message: str) -> ErrorDetail:
     return ErrorDetail(code=400, message=message, type="invalid_request_error")
+
+
+def _no_grammar(reason: str) -> ErrorDetail:
+    return _invalid(
+        f"response_format cannot be turned into a grammar; simplify its schema: {reason}"
+    )
 
 
 class Writer:
@@ -500,7 +505,8 @@ class Service:
         base = pipeline.get_config()
         self._eos = frozenset({base.eos_token_id, *base.stop_token_ids})
         self._stop_token_ids = self._eos - {-1}
-        self.generator = Generator(genai, pipeline)
+        check = GrammarCheck(Path(config.path), Path.cwd())
+        self.generator = Generator(genai, pipeline, check)
         self._admission = Admission(tokens=config.options.kv_tokens, slots=config.slots)
         self._encode = msgspec.json.Encoder().encode
         self._routes = {

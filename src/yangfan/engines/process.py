@@ -3,6 +3,7 @@
 Parent and child share three pipes. The parent writes one line of configuration to the child's stdin (secrets travel here, never in
 argv) and keeps it open; the child writes one line to its stdout once it can answer; everything that it prints goes to stderr, which
 is its log. The child ends with its parent, however the parent ends: on Linux the kernel kills it, elsewhere it notices that stdin closed.
+A child that starts programs of its own notices it everywhere, and takes them along.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from yangfan.errors import EngineFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 LOG_LIMIT_BYTES = 1 << 20
@@ -182,20 +183,26 @@ class ParentLink:
         config: The line of configuration that the parent sent.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_children: bool = False) -> None:
         """Tie this process to its parent, read the configuration and turn stdout into the ready pipe.
+
+        Args:
+            has_children: Whether this process starts others that do not end by themselves when it does, such as the workers of a
+                server. It then ends itself, and them with it, when the parent is gone: one that the kernel kills could not.
 
         Raises:
             SystemExit: The parent is already gone.
         """
-        _die_with_parent()
+        if not has_children:
+            die_with_parent()
         self._ready_fd = os.dup(1)
         os.dup2(2, 1)  # from here on, prints (a C library's too) go to the log
         self.config = sys.stdin.buffer.readline()
         if not self.config.endswith(b"\n"):
             raise SystemExit("the parent process is gone")
-        # A parent that died before _die_with_parent took effect is noticed here, and on every other system too.
-        threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
+        # A parent that died before die_with_parent took effect is noticed here, and on every other system too.
+        end = _end_the_group if has_children else _end_this_process
+        threading.Thread(target=_at_end_of_stdin, args=(end,), daemon=True).start()
 
     def ready(self, line: bytes) -> None:
         """Tell the parent that this process can answer."""
@@ -203,16 +210,27 @@ class ParentLink:
         os.close(self._ready_fd)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux to kill this process when the thread that started it ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _exit_at_end_of_stdin() -> None:
+def _at_end_of_stdin(end: Callable[[], None]) -> None:
     with contextlib.suppress(OSError):
         while os.read(0, 4096):
             pass
+    end()
+
+
+def _end_this_process() -> None:
+    os._exit(0)
+
+
+def _end_the_group() -> None:
+    """Kill all that this process started, and it: it leads a group of its own, in which they are."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)
 
 

@@ -69,6 +69,12 @@ FORMATS = frozenset({"safetensors"})
 RANK = 20
 """It runs nearly every model, and few of them fastest."""
 
+ENCODER_RANK = 60
+"""Above llama_cpp's: docs/decisions/0012-which-engine-runs-a-model.md."""
+
+CALLS_AT_ONCE = 128
+"""What an encoder takes at least, however many `slots` there are: while one batch is computed, the next one gathers."""
+
 _LIBRARIES = ("torch", "transformers", "safetensors", "accelerate", "PIL", "llguidance")
 
 
@@ -95,6 +101,9 @@ def fit(model: ModelFacts) -> Fit:
     """It suits every model of the library but those that read with an encoder of their own before they answer."""
     if model.kind == "chat" and model.architecture.endswith("ForConditionalGeneration"):
         return Fit(None, f"runs no encoder-decoder models such as {model.architecture}")
+    if model.kind in {"embeddings", "rerank"}:
+        reason = "the fastest here for texts: it computes in one batch what comes together (docs/decisions/0012)"
+        return Fit(ENCODER_RANK, reason)
     return Fit(RANK, "it runs safetensors models, and its libraries are installed")
 
 
@@ -113,6 +122,8 @@ class TransformersEngine(ChildEngine):
     ) -> None:
         """Describe the engine; nothing runs yet."""
         size_bytes = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+        if spec.kind in {"embeddings", "rerank"}:
+            spec = msgspec.structs.replace(spec, slots=max(spec.slots, CALLS_AT_ONCE))
         process = ChildProcess(
             f"the transformers engine of {spec.model!r}",
             [sys.executable, "-m", __spec__.name],

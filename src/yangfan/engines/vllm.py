@@ -81,8 +81,17 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes for ``--max-lora-rank``."""
 
 MAX_ADAPTERS_IN_A_BATCH = 8
-NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-_HOW = 'name the Python of an environment with vLLM in the model\'s options: python = "/opt/vllm/bin/python"'
+GPU_DRIVERS = (Path("/proc/driver/nvidia/version"), Path("/dev/kfd"))
+"""What is there where NVIDIA's or AMD's driver is."""
+
+RANK = 70
+"""Where there is a GPU, and the settings say where vLLM is: above transformers."""
+
+_HOW = (
+    'name the Python of an environment with vLLM in the model\'s options, python = "/opt/vllm/bin/python", '
+    "or for all models, vllm_python"
+)
+_NAME_IT = 'name it in the model\'s options: engine = "vllm"'
 _RUNNING = re.compile(rb"^vllm:num_requests_running(?:\{[^}]*\})? ([0-9.e+]+)", re.MULTILINE)
 _GUARD = "yangfan_vllm_guard"
 _PYTHON_VARIABLES = ("PYTHON", "VIRTUAL_ENV")
@@ -149,21 +158,34 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
         raise ConfigurationError(f"options of the vllm engine: {error}") from None
     if not options.python:
         raise ConfigurationError(f"the vllm engine does not know where vLLM is; {_HOW}")
-    python = Path(options.python).expanduser()
-    if not python.is_absolute() or not os.access(python, os.X_OK) or python.is_dir():
+    if not _is_program(options.python):
         raise ConfigurationError(
             f"python = {options.python!r} is no absolute path of a program that can be run; {_HOW}"
         )
-    return VLLMEngine(spec, options, python, workdir)
+    return VLLMEngine(spec, options, Path(options.python).expanduser(), workdir)
+
+
+def _is_program(given: str) -> bool:
+    path = Path(given).expanduser()
+    return path.is_absolute() and os.access(path, os.X_OK) and not path.is_dir()
 
 
 def fit(model: ModelFacts) -> Fit:
-    """It is taken only where settings name it, for they alone know where vLLM is."""
+    """It suits folders of safetensors where there is a GPU and the settings say where vLLM is."""
     if model.kind == "images":
         return Fit(None, "draws no pictures")
-    if NVIDIA_DRIVER.exists():
-        return Fit(0, f"suits this machine's GPU and many callers; to take it, {_HOW}")
-    return Fit(0, f"made for GPUs, and none of NVIDIA's is here; to take it all the same, {_HOW}")
+    has_gpu = any(driver.exists() for driver in GPU_DRIVERS)
+    python = str(model.options.get("python") or "")
+    if not python:
+        where = "suits this machine's GPU" if has_gpu else "made for GPUs, and none is here"
+        return Fit(0, f"{where}; to take it, {_HOW}")
+    if not _is_program(python):
+        return Fit(None, f"python = {python!r} is no absolute path of a program that can be run")
+    if not has_gpu:
+        return Fit(0, f"made for GPUs, and none is here; to take it all the same, {_NAME_IT}")
+    return Fit(
+        RANK, f"made for this machine's GPU and many callers, and the settings name {python}"
+    )
 
 
 def missing() -> str | None:
@@ -364,7 +386,7 @@ class _ServedList(msgspec.Struct):
 
 def main() -> None:
     """Run the child: start vLLM's server, say when it is ready, and end with it."""
-    link = ParentLink()
+    link = ParentLink(has_children=True)  # vLLM's workers outlive a server that is killed
     config = msgspec.json.decode(link.config, type=VLLMConfig)
     # The working directory is the first place where `python -m` looks for modules.
     shutil.copyfile(Path(__file__).with_name("_vllm_guard.py"), f"{_GUARD}.py")

@@ -126,6 +126,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="CPU threads per model; all cores if unset."),
     ] = None
+    vllm_python: Annotated[
+        str | None,
+        Meta(
+            description="Python of an environment with vLLM, which then runs safetensors models where there is a GPU."
+        ),
+    ] = None
     max_waiting: Annotated[
         int,
         Meta(

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from yangfan.egress import Egress
-from yangfan.engines import _native, llama_cpp, transformers
+from yangfan.engines import _native, llama_cpp, transformers, vllm
 from yangfan.errors import ConfigurationError
 from yangfan.hub import catalogue, gguf
 from yangfan.hub.progress import Progress
@@ -110,10 +110,32 @@ async def test_name_that_can_be_no_model_is_told_the_rule(tmp_path: Path, refere
         await models_of(tmp_path).plan(reference)
 
 
+async def test_a_vllm_for_all_models_is_told_to_vllm_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    (folder / "model.safetensors").write_bytes(b"\2\0\0\0\0\0\0\0{}")
+    monkeypatch.setattr(transformers, "missing", lambda: None)
+    monkeypatch.setattr(vllm, "GPU_DRIVERS", (tmp_path,))
+    settings = Settings(vllm_python=sys.executable)
+    plan = await models_of(tmp_path, settings).plan(str(folder))
+    assert (plan.engine, plan.spec.options) == ("vllm", {"python": sys.executable})
+    settings = Settings(vllm_python=sys.executable, options={"mine": {"engine": "transformers"}})
+    plan = await models_of(tmp_path, settings).plan(str(folder))
+    assert (plan.engine, plan.spec.options) == ("transformers", {})
+    monkeypatch.setattr(vllm, "GPU_DRIVERS", ())
+    own = {"python": sys.executable, "dtype": "float32"}
+    plan = await models_of(tmp_path, Settings(options={"mine": own})).plan(str(folder))
+    assert (plan.engine, plan.spec.options) == ("transformers", {"dtype": "float32"})
+
+
 @pytest.mark.model
 def test_bert_encoder_is_converted_once_and_removed_with_its_model(
-    minilm_folder: Path, tmp_path: Path
+    minilm_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(transformers, "missing", lambda: "pip install it")
     store = ModelStore(tmp_path)
     known = catalogue.load().find("all-minilm-l6-v2")
     assert known is not None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from yangfan.engines._transformers.memory import growing_cache
 from yangfan.engines._transformers.sampling import Picked
 from yangfan.engines._transformers.text import Detokenizer, StopStrings
 
@@ -243,8 +244,9 @@ class Batch:
         self._reading, self._read = job, (self._new_cache(), 0)
 
     def _new_cache(self) -> Any:
-        cache = self._transformers.DynamicCache
-        return cache() if self.joint else cache(config=self._model.config)
+        if self.joint:
+            return growing_cache(self._transformers)
+        return self._transformers.DynamicCache(config=self._model.config)
 
     def _fail_all(self, reason: str) -> None:
         for row in self._rows:
@@ -283,7 +285,7 @@ class Batch:
         """Put a row that has been read beside the others: whoever is shorter is padded on the left."""
         pad = self._torch.nn.functional.pad
         if self._cache is None:
-            self._cache = self._transformers.DynamicCache()
+            self._cache = growing_cache(self._transformers)
             for place, layer in enumerate(read.layers):
                 self._cache.update(layer.keys, layer.values, place)
         else:

@@ -13,7 +13,7 @@ from yangfan.errors import EngineFailed
 
 
 class ImagesBody(msgspec.Struct, omit_defaults=True):
-    """Body of POST /v1/images/generations; `reference` is base64."""
+    """Body of POST /v1/images/generations; `reference` and `mask` are base64."""
 
     prompt: str
     negative_prompt: str = ""
@@ -26,6 +26,7 @@ class ImagesBody(msgspec.Struct, omit_defaults=True):
     seed: int | None = None
     reference: str | None = None
     strength: float | None = None
+    mask: str | None = None
 
 
 class ImageItem(msgspec.Struct):
@@ -45,8 +46,9 @@ class ImagesResult(msgspec.Struct):
 def encode_images(request: ImageRequest) -> bytes:
     """The JSON body that asks a child for `request`."""
     fields = {name: getattr(request, name) for name in request.__struct_fields__}
-    if request.reference is not None:
-        fields["reference"] = base64.b64encode(request.reference).decode("ascii")
+    for name in ("reference", "mask"):
+        if fields[name] is not None:
+            fields[name] = base64.b64encode(fields[name]).decode("ascii")
     return msgspec.json.encode(ImagesBody(**fields))
 
 

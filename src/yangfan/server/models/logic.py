@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 ECHO = "echo"
 """A model without a model: it repeats what it is told."""
 
-LLAMA_CPP = "llama_cpp"
-"""The engine that the converted form of an encoder is for."""
+VLLM = "vllm"
+"""The engine that lives in an environment of its own, whose Python the settings name."""
 
 MOST_GROWTH = 4
 """No quantisation that can be asked for is larger by more than this: F16 of a model with 4 bits."""
@@ -114,17 +114,13 @@ class Models:
             ConfigurationError: No engine here can load it, or an option is wrong.
         """
         name = name or stored.name
-        if stored.format == "safetensors" and convert_bert.is_bert(stored.folder):
-            path = await asyncio.to_thread(self._converted, stored)
-            return self._plan_of(name, ModelFacts("gguf", "embeddings", path=str(path)), options)
         if stored.format == "gguf":
             path = await self._quantized(stored, options, progress or ignore)
             facts = ModelFacts(
                 "gguf", cast("Kind", stored.kind), path=str(path), size_bytes=path.stat().st_size
             )
             return self._plan_of(name, facts, options)
-        facts = await asyncio.to_thread(_facts_of_folder, stored.path)
-        return self._plan_of(name, facts, options)
+        return await asyncio.to_thread(self._plan_of_stored, stored, name, options)
 
     def _options(self, name: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The options that settings give a model, and those of a caller over them."""
@@ -180,20 +176,16 @@ class Models:
             )
         return target
 
-    def _converted(self, stored: StoredModel) -> Path:
-        """The GGUF file of a BERT encoder, made when it is first wanted."""
-        path = self._store.converted_file(stored, convert_bert.VERSION)
-        if not path.is_file():
-            convert_bert.convert(stored.folder, path)
-        return path
+    def _plan_of_stored(self, stored: StoredModel, name: str, options: Mapping[str, Any]) -> Plan:
+        target = self._store.converted_file(stored, convert_bert.VERSION)
+        return self._plan_of(name, _facts_of_folder(stored.path), options, target)
 
     def _plan_of_path(self, given: Path) -> Plan:
         path = given.expanduser().absolute()
         if path.is_dir():
-            name, facts = path.name.lower(), _facts_of_folder(path)
-            if facts.format == "safetensors" and self._is_to_convert(name, facts, path):
-                facts = self._converted_facts(facts, path)
-            return self._plan_of(name, facts, self._options(name))
+            name = path.name.lower()
+            target = self._store.converted_folder_file(path, convert_bert.VERSION)
+            return self._plan_of(name, _facts_of_folder(path), self._options(name), target)
         if not path.is_file():
             raise errors.ConfigurationError(
                 f"no model file {path}; give a .gguf file, a catalogue name, or echo"
@@ -202,26 +194,29 @@ class Models:
         name = path.stem.lower()
         return self._plan_of(name, facts, self._options(name))
 
-    def _is_to_convert(self, name: str, facts: ModelFacts, path: Path) -> bool:
-        """Whether llama.cpp is to run a BERT folder: where settings name it, or nothing else can run the folder as it is."""
-        wanted = self._settings.options.get(name, {}).get("engine")
-        if wanted != LLAMA_CPP and (wanted is not None or choose(facts).engine is not None):
-            return False
-        return convert_bert.is_bert(path)
-
-    def _converted_facts(self, facts: ModelFacts, path: Path) -> ModelFacts:
-        target = self._store.converted_folder_file(path, convert_bert.VERSION)
-        if not target.is_file():
-            convert_bert.convert(path, target)
-        return ModelFacts("gguf", facts.kind, path=str(target), size_bytes=target.stat().st_size)
-
-    def _plan_of(self, name: str, facts: ModelFacts, options: Mapping[str, Any]) -> Plan:
-        """The plan for files that are here."""
+    def _plan_of(
+        self,
+        name: str,
+        facts: ModelFacts,
+        options: Mapping[str, Any],
+        converted: Path | None = None,
+    ) -> Plan:
+        """The plan for files that are here; what an engine reads in another format only is put into `converted` first."""
+        if self._settings.vllm_python is not None:
+            options = {"python": self._settings.vllm_python, **options}
         wanted = options.get("engine")
+        facts = msgspec.structs.replace(facts, options=options)
         choice = choose(facts, None if wanted is None else str(wanted))
         if choice.engine is None:
             raise errors.ConfigurationError(f"{name} cannot be served: {choice.reason}")
-        return self._plan(name, choice.engine, facts.path, options, kind=facts.kind)
+        path = facts.path
+        if choice.converted:
+            assert path is not None
+            assert converted is not None
+            if not converted.is_file():
+                convert_bert.convert(Path(path), converted)
+            path = str(converted)
+        return self._plan(name, choice.engine, path, options, kind=facts.kind)
 
     def _plan(
         self,
@@ -235,6 +230,8 @@ class Models:
         own = dict(options)
         for key in ("engine", "quantize", "allow_requantize"):
             own.pop(key, None)
+        if engine != VLLM:
+            own.pop("python", None)
         general: dict[str, Any] = {
             "context_tokens": self._settings.context_tokens,
             "slots": self._settings.slots,
@@ -254,7 +251,12 @@ class Models:
 
 
 def _facts_of_folder(path: Path) -> ModelFacts:
+    """What lies in a folder, and what it can be converted to."""
     found = folder.describe(path)
+    becomes = ""
     if found.format == "safetensors":
         folder.require_safe(path)
-    return ModelFacts(found.format, found.kind, found.architecture, str(path), found.size_bytes)
+        becomes = "gguf" if convert_bert.is_bert(path) else ""
+    return ModelFacts(
+        found.format, found.kind, found.architecture, str(path), found.size_bytes, becomes=becomes
+    )
