@@ -25,6 +25,7 @@
     │   ├── Forbidden
     │   │   ├── AppForbidden
     │   │   ├── ModelForbidden
+    │   │   ├── ModelOffline
     │   │   └── ContentRefused
     │   ├── NotFound
     │   │   ├── EndpointNotFound
@@ -213,6 +214,10 @@ class AppForbidden(Forbidden):
 
 class ModelForbidden(Forbidden):
     """The key may not use the model."""
+
+
+class ModelOffline(Forbidden):
+    """The service of that name is stopped."""
 
 
 class ContentRefused(Forbidden):

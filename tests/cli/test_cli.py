@@ -31,6 +31,7 @@ def test_table_has_every_command():
         "rerank",
         "pull",
         "models",
+        "services",
         "engines",
         "keys",
         "apps",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yangfan.errors import ConfigurationError
 
@@ -772,3 +772,121 @@ class StoredMemory:
     app_id: str
     description: str
     pairs: tuple[MemoryPair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDeployment:
+    """A model version behind a service.
+
+    Attributes:
+        id: ``dep-…``.
+        role: stable, candidate, or previous (not running; what a rollback goes to).
+        model: Id of the model version, or name of the model.
+        weight: Percent of the calls that it takes, or is to take.
+        replicas: Engines that are to run side by side; `ready` how many can answer now.
+        generation: Rises with each deployment of the service.
+        engine_options: What the engine was told.
+        loading_seconds: How long it has been loading; None while it is not.
+        expected_seconds: How long the last load took; None if there was none.
+        failed_reason: Why it cannot run; "" where nothing stands in the way.
+    """
+
+    id: str
+    role: str
+    model: str
+    weight: int
+    replicas: int
+    ready: int
+    generation: int
+    engine_options: Mapping[str, Any]
+    loading_seconds: float | None
+    expected_seconds: float | None
+    failed_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A name in front of deployed model versions.
+
+    Attributes:
+        id: ``svco-…``.
+        suffix: Name in calls.
+        name: For people, as is `description`.
+        type: What it is for: chat, embeddings, reranker, text2image, image2text, completions.
+        status: New, Deploying, Serving, Failed or Stopped.
+        failed_reason: Why it failed; "" if it did not.
+        model: Version that takes the calls; `model_set` its model set, "" for none.
+        url: Its v1 address.
+        replicas: Engines that are to run side by side.
+        warm: Whether they run all the time; otherwise the first call loads them.
+        loaded: Whether one can answer now.
+        idle_seconds: When engines that calls loaded are stopped; None for never.
+        priority: Services with a higher one start first.
+        fallback: What answers when this one cannot; "" for nothing.
+        deployments: The stable one, the candidate of a rollout, and the one before.
+    """
+
+    id: str
+    suffix: str
+    name: str
+    description: str
+    type: str
+    status: str
+    failed_reason: str
+    model: str
+    model_set: str
+    url: str
+    replicas: int
+    warm: bool
+    loaded: bool
+    idle_seconds: float | None
+    priority: int
+    fallback: str
+    created_at: datetime
+    deployments: tuple[ServiceDeployment, ...]
+
+    @property
+    def candidate(self) -> ServiceDeployment | None:
+        """The version that is being tried."""
+        return next((each for each in self.deployments if each.role == "candidate"), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUsage:
+    """What an application used of a service: calls that were answered and that failed, and tokens."""
+
+    service_id: str
+    name: str
+    app_id: str
+    calls: int
+    failed_calls: int
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEvent:
+    """Something that happened to a service."""
+
+    number: int
+    at: datetime
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLog:
+    """The end of what an engine printed; `engine` is its deployment and number."""
+
+    engine: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PresetService:
+    """A name that is answered without a service of its own, what for, at which v1 address, and by which model."""
+
+    name: str
+    type: str
+    url: str
+    model: str

@@ -17,6 +17,10 @@ What it does, exactly:
 
 Options (`EngineSpec.options`):
     delay_seconds: Time that each token takes (default 0). Whole replies take as long as streams.
+    prefix: Text in front of every answer to a conversation (default none): tells two services apart.
+    start_seconds: Time that it takes to become ready (default 0), as a large model does.
+    start_fails: Whether it ends instead of becoming ready, as a broken model does.
+    fail_every: Every so many generations one fails (default 0: none; 1: each), as an engine that is short of memory does.
 
 It is a child process like every engine: ``python -m yangfan.engines.echo`` reads one line of JSON (`EchoConfig`) from stdin, writes
 ``{"port": …, "context_tokens": …}`` to stdout, and then speaks OpenAI's chats and completions on 127.0.0.1 until stdin closes.
@@ -32,9 +36,10 @@ import re
 import secrets
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from yangfan.engines._ngrams import cosine, vector_of
 from yangfan.engines._png import square_on_ground
@@ -86,7 +91,11 @@ _TOKEN = re.compile(rf"[{_WIDE}]|\s?[^\s{_WIDE}]+|\s")
 class EchoOptions(msgspec.Struct, forbid_unknown_fields=True):
     """What `EngineSpec.options` may hold."""
 
-    delay_seconds: float = 0.0
+    delay_seconds: Annotated[float, Meta(ge=0)] = 0.0
+    prefix: str = ""
+    start_seconds: Annotated[float, Meta(ge=0)] = 0.0
+    start_fails: bool = False
+    fail_every: Annotated[int, Meta(ge=0)] = 0
 
 
 class EchoConfig(msgspec.Struct):
@@ -98,6 +107,10 @@ class EchoConfig(msgspec.Struct):
     slots: int = 16
     delay_seconds: float = 0.0
     port: int = 0
+    prefix: str = ""
+    start_seconds: float = 0.0
+    start_fails: bool = False
+    fail_every: int = 0
 
 
 def create(spec: EngineSpec, workdir: Path) -> Engine:
@@ -115,7 +128,7 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
         model=spec.model,
         context_tokens=spec.context_tokens or DEFAULT_CONTEXT_TOKENS,
         slots=spec.slots,
-        delay_seconds=options.delay_seconds,
+        **msgspec.structs.asdict(options),
     )
     process = ChildProcess(
         f"the echo engine of {spec.model!r}", [sys.executable, "-m", __spec__.name], workdir
@@ -169,12 +182,12 @@ class Plan(msgspec.Struct):
     call: ToolCall | None = None
 
 
-def make_plan(body: ChatBody, context_tokens: int) -> Plan | ErrorDetail:
+def make_plan(body: ChatBody, context_tokens: int, prefix: str = "") -> Plan | ErrorDetail:
     """Decide the whole answer."""
     prompt_tokens = len(tokenize(render(body.messages)))
     if prompt_tokens >= context_tokens:
         return _too_long(prompt_tokens, context_tokens)
-    text = _last_user_text(body.messages)
+    text = prefix + _last_user_text(body.messages)
     if body.tools and body.tool_choice == "required":
         return _plan_call(body, text, prompt_tokens)
     if body.response_format is not None and body.response_format.get("type") != "text":
@@ -261,7 +274,7 @@ class Echo:
         """All slots are free."""
         self._config = config
         self._slots = asyncio.Semaphore(config.slots)
-        self._busy = 0
+        self._busy = self._generations = 0
         self._ids = itertools.count(1)
         self._encode = msgspec.json.Encoder().encode
         self._decode_chat = msgspec.json.Decoder(ChatBody).decode
@@ -293,14 +306,19 @@ class Echo:
 
     def _chat(self, exchange: Exchange) -> None:
         body = self._decode_chat(exchange.body)
-        self._generate(exchange, body, make_plan(body, self._config.context_tokens))
+        self._generate(
+            exchange, body, make_plan(body, self._config.context_tokens, self._config.prefix)
+        )
 
     def _complete(self, exchange: Exchange) -> None:
         body = self._decode_completion(exchange.body)
         self._generate(exchange, body, make_completion_plan(body, self._config.context_tokens))
 
     def _generate(self, exchange: Exchange, body: GenerationBody, plan: Plan | ErrorDetail) -> None:
-        if not 1 <= body.n <= self._config.slots:
+        self._generations += 1
+        if self._config.fail_every and self._generations % self._config.fail_every == 0:
+            self._refuse(exchange, 500, "told to fail by the option fail_every")
+        elif not 1 <= body.n <= self._config.slots:
             self._refuse(exchange, 400, f"n must be between 1 and {self._config.slots}")
         elif isinstance(plan, ErrorDetail):
             exchange.reply(400, self._encode(ErrorBody(plan)))
@@ -481,6 +499,9 @@ def _logprobs(tokens: list[str]) -> dict[str, Any]:
 
 
 async def _serve(link: ParentLink, config: EchoConfig) -> None:
+    await asyncio.sleep(config.start_seconds)
+    if config.start_fails:
+        raise SystemExit("told to fail by the option start_fails")
     loop = asyncio.get_running_loop()
     echo = Echo(config)
     server = await loop.create_server(

@@ -33,6 +33,10 @@ from yangfan.server.completions import Completions
 from yangfan.server.completions import v1 as completions_v1
 from yangfan.server.completions import v2 as completions_v2
 from yangfan.server.db import Database
+from yangfan.server.deployments import Deployments, ModelPlanner, Placement
+from yangfan.server.deployments import v1 as deployments_v1
+from yangfan.server.deployments import v2 as deployments_v2
+from yangfan.server.deployments.store import DeploymentStore
 from yangfan.server.embeddings import Embeddings
 from yangfan.server.embeddings import v1 as embeddings_v1
 from yangfan.server.embeddings import v2 as embeddings_v2
@@ -138,8 +142,8 @@ async def build(
         registry = Registry(RegistryStore(database), files, models)
         await registry.start()
         store = UpstreamStore(database, vault)
-        expecting = bool(settings.upstreams) or bool(await store.all())
-        services = await _services(settings, models, home, progress, expecting=expecting)
+        served, expecting = dict[str, str](), bool(settings.upstreams) or bool(await store.all())
+        services = await _services(settings, models, home, progress, served, expecting=expecting)
         stack.push_async_callback(services.stop)
         await services.start()
         upstreams = Upstreams(
@@ -153,6 +157,16 @@ async def build(
         )
         stack.push_async_callback(upstreams.stop)
         await upstreams.start(settings.upstreams)
+        deployments = Deployments(
+            DeploymentStore(database),
+            services,
+            ModelPlanner(models, served),
+            _policy(settings),
+            Placement(settings.services_memory_bytes),
+            workdir=home.engine,
+        )
+        stack.push_async_callback(deployments.stop)
+        await deployments.start()
         memory = Memory(MemoryStore(database))
         pictures = Pictures(egress, max_total_bytes=settings.max_body_bytes)
         chat = Chat(services, memory, pictures, lenient=settings.lenient)
@@ -170,6 +184,8 @@ async def build(
             *_inference_routes(services, chat),
             *services_v2.routes(services),
             *upstreams_v2.routes(upstreams),
+            *deployments_v1.routes(deployments, services, access),
+            *deployments_v2.routes(deployments, services, access, usage),
             *access_v1.routes(access),
             *access_v2.routes(access),
             *usage_v2.routes(usage),
@@ -282,13 +298,16 @@ async def _services(
     models: Models,
     home: Home,
     progress: Callable[[Progress], None] | None,
+    served: dict[str, str],
     *,
     expecting: bool,
 ) -> Services:
+    """What the settings serve; `served` learns which name stands for what they say."""
     policy = _policy(settings)
     created, services = int(time.time()), list[Service]()
     for reference in settings.models:
         plan = await models.plan(reference, progress)
+        served[plan.name.casefold()] = reference
         engine = await asyncio.to_thread(models.engine, plan, home.engine(plan.name))
         services.append(
             Service(plan.name, Replica(engine), policy, created=created, limits=plan.limits)

@@ -156,6 +156,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             gt=0, description="How long a call may wait for a running engine before it is refused."
         ),
     ] = 60.0
+    services_memory_bytes: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="Memory that the engines of services made by callers may have together; what is free if unset."
+        ),
+    ] = None
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = (
         16 * 1024 * 1024
     )

@@ -16,6 +16,7 @@ from yangfan.client._async.keys import AsyncKeys
 from yangfan.client._async.memory import AsyncMemory
 from yangfan.client._async.models import AsyncModels
 from yangfan.client._async.rerank import AsyncRerank
+from yangfan.client._async.services import AsyncServices
 from yangfan.client._async.session import AsyncSession
 from yangfan.client._async.tokenizer import AsyncTokenizer
 from yangfan.client._async.tokens import AsyncTokens
@@ -74,6 +75,7 @@ class AsyncClient:
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models, in tokens a minute and in compute units.
         memory: What models are told before every conversation.
+        services: Names in front of deployed model versions.
     """
 
     def __init__(  # noqa: PLR0913 - the client's settings, one argument each
@@ -133,6 +135,7 @@ class AsyncClient:
         self.usage = AsyncUsage(self._session)
         self.charge = AsyncCharge(self._session)
         self.memory = AsyncMemory(self._session)
+        self.services = AsyncServices(self._session)
 
     @property
     def base_url(self) -> str:

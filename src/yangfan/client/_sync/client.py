@@ -17,6 +17,7 @@ from yangfan.client._sync.keys import Keys
 from yangfan.client._sync.memory import Memory
 from yangfan.client._sync.models import Models
 from yangfan.client._sync.rerank import Rerank
+from yangfan.client._sync.services import Services
 from yangfan.client._sync.session import Session
 from yangfan.client._sync.tokenizer import Tokenizer
 from yangfan.client._sync.tokens import Tokens
@@ -75,6 +76,7 @@ class Client:
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models, in tokens a minute and in compute units.
         memory: What models are told before every conversation.
+        services: Names in front of deployed model versions.
     """
 
     def __init__(  # noqa: PLR0913 - the client's settings, one argument each
@@ -134,6 +136,7 @@ class Client:
         self.usage = Usage(self._session)
         self.charge = Charge(self._session)
         self.memory = Memory(self._session)
+        self.services = Services(self._session)
 
     @property
     def base_url(self) -> str:

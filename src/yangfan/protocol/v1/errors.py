@@ -30,6 +30,7 @@ TABLE: tuple[Row, ...] = (
     Row(6, errors.Forbidden, "No permission to access data"),
     Row(6, errors.AppForbidden, "No permission to access data"),
     Row(6, errors.ModelForbidden, "No permission to access data"),
+    Row(6, errors.ModelOffline, "No permission to access data"),
     Row(13, errors.InternalError, "Get service token failed"),
     Row(14, errors.SignatureInvalid, "IAM Certification failed"),
     Row(14, errors.BearerInvalid, "IAM Certification failed"),

@@ -70,7 +70,7 @@ TABLE: tuple[Row, ...] = (
         errors.QuotaExceeded,
         "Access denied due to overdue account",
     ),
-    Row(403, "model_offline", _DENIED, errors.Forbidden, "The model is offline"),
+    Row(403, "model_offline", _DENIED, errors.ModelOffline, "The model is offline"),
     Row(404, "path_not_found", _BAD, errors.EndpointNotFound),
     Row(405, "method_not_supported", _BAD, errors.MethodNotAllowed),
     Row(

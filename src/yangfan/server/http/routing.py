@@ -119,6 +119,7 @@ _ACTION_PATHS = frozenset(
         "/v2/computeunit",
         "/v2/jobs",
         "/v2/memory",
+        "/v2/service",
         "/v2/serviceresources",
         "/v2/usage",
     }

@@ -99,7 +99,7 @@ class PlatformCollector_(Collector):  # noqa: N801 - the library has a PlatformC
         }
         for name, (text, read) in gauges.items():
             family = GaugeMetricFamily(name, text, labels=("model",))
-            for service in self._services.all:
+            for service in self._services.here:
                 family.add_metric((service.name,), read(service))
             yield family
         yield from self._queues()
@@ -108,8 +108,8 @@ class PlatformCollector_(Collector):  # noqa: N801 - the library has a PlatformC
             "Times that an engine died and was started anew.",
             labels=("model",),
         )
-        for service in self._services.all:
-            restarts.add_metric((service.name,), service.replica.restarts)
+        for service in self._services.here:
+            restarts.add_metric((service.name,), service.restarts)
         yield restarts
 
     def _queues(self) -> Iterator[Metric]:
@@ -121,7 +121,7 @@ class PlatformCollector_(Collector):  # noqa: N801 - the library has a PlatformC
         refused = CounterMetricFamily(
             "yangfan_queue_refused", "Calls that the queue turned away.", labels=("model", "reason")
         )
-        for service in self._services.all:
+        for service in self._services.here:
             gate = service.gate
             rows = cumulative(WAIT_BUCKETS_SECONDS, gate.waits)
             waits.add_metric((service.name,), rows, gate.waited_seconds)
@@ -154,7 +154,7 @@ class PlatformCollector_(Collector):  # noqa: N801 - the library has a PlatformC
 
 
 def _ready(service: Service) -> float:
-    return float(service.replica.ready)
+    return float(service.ready)
 
 
 def _in_flight(service: Service) -> float:
@@ -170,7 +170,7 @@ def _waiting(service: Service) -> float:
 
 
 def _start_seconds(service: Service) -> float:
-    return service.replica.start_seconds
+    return service.start_seconds
 
 
 def _family(

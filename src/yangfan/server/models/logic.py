@@ -55,6 +55,10 @@ class Models:
             modelscope_endpoint=settings.modelscope_endpoint,
         )
 
+    def here(self, name: str) -> bool:
+        """Whether a model of that name is on this machine: one that was fetched, or echo."""
+        return name == ECHO or self._store.get(name) is not None
+
     async def plan(
         self,
         reference: str,

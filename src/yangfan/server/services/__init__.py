@@ -1,7 +1,7 @@
 """A model behind an address: names, replicas, restarts, retries. `Services` finds and runs them."""
 
-from yangfan.server.services.gate import WAIT_BUCKETS_SECONDS
-from yangfan.server.services.logic import Fleet, Services
+from yangfan.server.services.gate import WAIT_BUCKETS_SECONDS, Gate, GatePolicy
+from yangfan.server.services.logic import Fleet, Services, types_of
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.reservation import booked, booked_stream, reserve
 from yangfan.server.services.rules import (
@@ -11,11 +11,14 @@ from yangfan.server.services.rules import (
     named,
     with_defaults,
 )
-from yangfan.server.services.service import Service, ServicePolicy, Target
+from yangfan.server.services.service import ATTEMPTS, Service, ServicePolicy, Target
 
 __all__ = [
+    "ATTEMPTS",
     "WAIT_BUCKETS_SECONDS",
     "Fleet",
+    "Gate",
+    "GatePolicy",
     "Replica",
     "Service",
     "ServicePolicy",
@@ -28,5 +31,6 @@ __all__ = [
     "check_tokens",
     "named",
     "reserve",
+    "types_of",
     "with_defaults",
 ]

@@ -198,7 +198,14 @@ class Gate:
         self._held_seconds += (held - self._held_seconds) * (WEIGHT if self._held_seconds else 1)
         self._give_back(ticket)
 
+    def resize(self, slots: int) -> None:
+        """Have so many slots from now on; calls that hold more keep them until they leave."""
+        self.slots = slots
+        self._admit()
+
     def _fits(self, ticket: Ticket) -> bool:
+        if ticket.slots > self.slots:
+            ticket.slots = self.slots  # it was asked for when there were more
         return self.busy + ticket.slots <= self.slots
 
     def _give_back(self, ticket: Ticket) -> None:

@@ -10,7 +10,7 @@ from yangfan.errors import ConfigurationError, ModelNotFound
 from yangfan.server.services.service import AdaptedService, Service, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from yangfan.engines.base import Kind
     from yangfan.protocol.presets import Preset, Presets, PresetType
@@ -57,6 +57,15 @@ class Listed(NamedTuple):
     type: PresetType
 
 
+class Offered(NamedTuple):
+    """A name that is answered though nobody made a service for it: as Qianfan spells it, and as its v1 path does."""
+
+    name: str
+    suffix: str
+    type: PresetType
+    service: Service
+
+
 class Fleet(Protocol):
     """Services that come and go together while the server runs, such as the models of an upstream."""
 
@@ -68,7 +77,7 @@ class Fleet(Protocol):
         ...
 
     def find(self, name: str) -> Service | None:
-        """The one of that name, listed or not."""
+        """The one of that name, listed or not. Raises ModelOffline where that is stopped."""
         ...
 
     def stand_for(self, preset: Preset) -> Service | None:
@@ -147,6 +156,12 @@ class Services:
             *(service for fleet in self._fleets.values() for service in fleet.services),
         ]
 
+    @property
+    def here(self) -> list[Service]:
+        """Every service whose model runs on this machine, those of fleets last."""
+        fleets = (service for fleet in self._fleets.values() for service in fleet.services)
+        return [*self.all, *(service for service in fleets if not service.remote)]
+
     def attach(self, fleet: Fleet) -> None:
         """Answer to the names of `fleet` from now on; one of the same name is replaced."""
         self._fleets[fleet.name] = fleet
@@ -215,6 +230,23 @@ class Services:
                 name = preset.name.lower().replace(" ", "-")
                 listed.setdefault(name, Listed(name, service, preset.type))
         return list(listed.values())
+
+    def offered(self, *, apart_from: str) -> list[Offered]:
+        """Presets that something answers, then models of the settings and of fleets.
+
+        Args:
+            apart_from: Name of a fleet to leave out.
+        """
+        fleets = [fleet for name, fleet in self._fleets.items() if name != apart_from]
+        found: dict[str, Offered] = {}
+        for preset in self._presets.all:
+            service = self._serving(preset)
+            if service is not None:
+                found[preset.name] = Offered(preset.name, preset.suffix, preset.type, service)
+        for service in (*self.all, *(each for fleet in fleets for each in fleet.services)):
+            offered = Offered(service.name, service.name, type_of(service), service)
+            found.setdefault(service.name, offered)
+        return list(found.values())
 
     async def start(self) -> None:
         """Start every engine, side by side; if one fails, stop all.
@@ -325,10 +357,16 @@ def _some(names: Iterable[str]) -> str:
 
 def type_of(service: Service) -> PresetType:
     """What a service is for, first of all."""
-    for wanted, kinds in SERVED_BY.items():
-        if kinds[0] in service.kinds:
-            return wanted
-    raise AssertionError(f"{service.name} answers no type of call")
+    return types_of(service.kinds)[0]
+
+
+def types_of(kinds: Collection[Kind]) -> list[PresetType]:
+    """The types of call that a model of these kinds is made for, the first one first; then those that it can answer, too."""
+    own: list[PresetType] = [wanted for wanted, able in SERVED_BY.items() if able[0] in kinds]
+    assert own, f"{kinds} answer no type of call"
+    return own + [
+        wanted for wanted, able in SERVED_BY.items() if wanted not in own and set(able) & set(kinds)
+    ]
 
 
 def _can(service: Service, wanted: PresetType) -> bool:

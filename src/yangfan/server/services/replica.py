@@ -13,6 +13,8 @@ import structlog
 from yangfan.errors import EngineFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from yangfan.engines.base import Engine
 
 FIRST_RESTART_SECONDS = 0.1
@@ -39,14 +41,16 @@ class Replica:
 
     Args:
         engine: Not yet started.
+        told: Called whenever it can answer again.
 
     Attributes:
         restarts: How often the engine died.
         start_seconds: How long its last start took.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, told: Callable[[], None] | None = None) -> None:
         self.engine = engine
+        self._told = told
         self.last_error: str | None = None
         self.restarts = 0
         self.start_seconds = 0.0
@@ -69,7 +73,7 @@ class Replica:
         except BaseException:
             await self.engine.stop()
             raise
-        self._ready.set()
+        self._become_ready()
         model = self.engine.spec.model
         self._watches = [
             asyncio.create_task(self._supervise(), name=f"restarts of {model}"),
@@ -103,6 +107,11 @@ class Replica:
         if not self.engine.running:
             self._ready.clear()
 
+    def _become_ready(self) -> None:
+        self._ready.set()
+        if self._told is not None:
+            self._told()
+
     async def _start_engine(self) -> None:
         clock = asyncio.get_running_loop().time
         began = clock()
@@ -129,7 +138,7 @@ class Replica:
                     max(pause_seconds * 2, FIRST_RESTART_SECONDS), MAX_RESTART_SECONDS
                 )
                 running = await self._start_again()
-            self._ready.set()
+            self._become_ready()
 
     async def _probe(self) -> None:
         """Look whether the engine still answers: a process that hangs does not end by itself."""

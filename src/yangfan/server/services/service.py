@@ -94,6 +94,21 @@ class Service:
         return self._remote or self.replica.engine
 
     @property
+    def ready(self) -> bool:
+        """Whether an engine can answer now."""
+        return self.replica.ready
+
+    @property
+    def restarts(self) -> int:
+        """How often its engine died."""
+        return self.replica.restarts
+
+    @property
+    def start_seconds(self) -> float:
+        """How long the last start of its engine took."""
+        return self.replica.start_seconds
+
+    @property
     def remote(self) -> bool:
         """Whether somebody else's server has the model."""
         return self._remote is not None

@@ -1,0 +1,1226 @@
+"""Make, change and remove services while the server runs, and bring back after a start what is meant to run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import shutil
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from yangfan import errors
+from yangfan.engines.base import ChatRequest, Message, Sampling
+from yangfan.server.deployments.managed import ManagedService, Route
+from yangfan.server.deployments.placement import Placement, estimate_bytes
+from yangfan.server.deployments.pool import Pool
+from yangfan.server.deployments.types import (
+    Deployment,
+    DeploymentState,
+    Event,
+    Filter,
+    RunStatus,
+    Service,
+    View,
+)
+from yangfan.server.http.call import new_id
+from yangfan.server.services import types_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from yangfan.engines.base import Engine, Kind
+    from yangfan.protocol.presets import Preset
+    from yangfan.server.deployments.planning import Planned, Planner
+    from yangfan.server.deployments.store import DeploymentStore
+    from yangfan.server.services import Service as AnyService
+    from yangfan.server.services import ServicePolicy, Services
+
+FLEET = "(services)"
+"""Name of the fleet; no upstream can have it."""
+
+STARTS_AT_ONCE = 2
+"""Services that load side by side after a start; the others wait their turn, by priority."""
+
+MAX_REPLICAS = 64
+MAX_RUNNING = 1000
+"""Services that run at a time; any number may be kept."""
+
+BAKE_SECONDS = 10.0
+"""How long a new version that has all of the calls is watched before the old one ends."""
+
+UNHEALTHY_SECONDS = 10.0
+"""A candidate whose replicas are all gone for so long is taken back."""
+
+LOOK_SECONDS = 0.5
+"""Between two looks for idle services and for the health of candidates."""
+
+FLUSH_SECONDS = 5.0
+"""Between two times that failed calls are written: what a crash can cost of that count."""
+
+FIRST_RETRY_SECONDS = 5.0
+MAX_RETRY_SECONDS = 300.0
+DAY_SECONDS = 86_400
+LOG_BYTES = 64 * 1024
+
+_SUFFIX = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
+_log = structlog.get_logger("yangfan.deployments")
+
+
+@dataclass(slots=True)
+class New:
+    """What a caller asks for; see `Service` and `Deployment`."""
+
+    reference: str
+    set_id: str = ""
+    name: str = ""
+    suffix: str = ""
+    description: str = ""
+    replicas: int = 1
+    warm: bool = True
+    idle_seconds: float | None = None
+    priority: int = 0
+    fallback: str = ""
+    protocol_version: int = 1
+    resource_type: str = ""
+    qps: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    memory_bytes: int | None = None
+    creator: str = ""
+
+
+@dataclass(slots=True)
+class _Deployed:
+    """A deployment that may run: its row, its replicas and how it takes calls."""
+
+    row: Deployment
+    planned: Planned | None = None
+    pool: Pool | None = None
+    route: Route | None = None
+    error: str = ""
+    line: bytes | None = None
+
+
+@dataclass(slots=True)
+class _Running:
+    """A service that is meant to run."""
+
+    row: Service
+    service: ManagedService
+    stable: _Deployed
+    candidate: _Deployed | None = None
+    previous: Deployment | None = None
+    begun: bool = False
+    failures: int = 0
+    retry: asyncio.TimerHandle | None = None
+    rolling: asyncio.Task[None] | None = None
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(slots=True)
+class _Line:
+    """Replicas that deployments share, each with an adapter of its own."""
+
+    pool: Pool
+    planned: Planned
+    users: set[str]
+
+
+class Deployments:
+    """Every service that callers made.
+
+    Args:
+        store: What is meant to run.
+        services: Where they become names.
+        planner: Knows what can be deployed.
+        policy: Waiting and overload of each.
+        placement: Who has claimed how much memory.
+        workdir: Name to a folder for the logs of engines.
+    """
+
+    name = FLEET
+
+    def __init__(
+        self,
+        store: DeploymentStore,
+        services: Services,
+        planner: Planner,
+        policy: ServicePolicy,
+        placement: Placement,
+        *,
+        workdir: Callable[[str], Path],
+    ) -> None:
+        self.store = store
+        self._services = services
+        self._planner = planner
+        self._policy = policy
+        self._placement = placement
+        self._workdir = workdir
+        self._running: dict[str, _Running] = {}
+        self._by_suffix: dict[str, _Running] = {}
+        self._by_name: dict[str, _Running] = {}
+        self._offline: dict[str, str] = {}
+        self._lines: dict[bytes, _Line] = {}
+        self._pools: dict[str, tuple[Pool, _Running]] = {}
+        self._starts: asyncio.PriorityQueue[tuple[int, int, str]] = asyncio.PriorityQueue()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._background: set[asyncio.Task[Any]] = set()
+        self._creating = asyncio.Lock()
+        self._failures: dict[tuple[int, str, str], int] = {}
+        self._stopping = False
+
+    # yangfan.server.services.Fleet
+
+    @property
+    def services(self) -> Sequence[AnyService]:
+        """Those that are meant to run."""
+        return [running.service for running in self._running.values()]
+
+    def find(self, name: str) -> AnyService | None:
+        """The one of that suffix, id or name.
+
+        Raises:
+            ModelOffline: It is stopped.
+        """
+        folded = name.casefold()
+        running = (
+            self._by_suffix.get(folded) or self._running.get(folded) or self._by_name.get(folded)
+        )
+        if running is not None:
+            return running.service
+        if folded in self._offline:
+            raise errors.ModelOffline(
+                f"the service {name[:64]} is stopped; `yangfan services start {name[:64]}` starts it"
+            )
+        return None
+
+    def stand_for(self, preset: Preset) -> AnyService | None:
+        """The one whose suffix is one of the preset's names."""
+        for spelling in (preset.name.lower().replace(" ", "-"), *preset.spellings):
+            running = self._by_suffix.get(spelling.casefold())
+            if running is not None:
+                return running.service
+        return None
+
+    # Life
+
+    async def start(self) -> None:
+        """Read what is meant to run, answer to its names, and begin to load it in the background, by priority."""
+        for row, deployments in await self.store.running():
+            self._run(row, deployments)
+        self._services.attach(self)
+        work = [self._load_in_turn() for _ in range(STARTS_AT_ONCE)]
+        self._tasks = [
+            asyncio.create_task(each) for each in (*work, self._look_around(), self._remember())
+        ]
+
+    async def stop(self) -> None:
+        """Stop every engine at once."""
+        self._stopping = True
+        for task in (*self._tasks, *self._background):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._background, return_exceptions=True)
+        self._services.detach(self.name)
+        for running in self._running.values():
+            if running.retry is not None:
+                running.retry.cancel()
+        pools = {id(pool): pool for pool, _ in self._pools.values()}
+        await asyncio.gather(*(pool.stop(at_once=True) for pool in pools.values()))
+        await self._flush()
+
+    def _run(self, row: Service, deployments: Sequence[Deployment]) -> _Running:
+        """Answer to the names of a service, and queue its load."""
+        by_role = {deployment.role: deployment for deployment in deployments}
+
+        def failed(key: str) -> None:
+            today = int(time.time()) // DAY_SECONDS
+            count = (today, row.id, key)
+            self._failures[count] = self._failures.get(count, 0) + 1
+
+        def wanted() -> None:
+            running = self._running.get(row.id)
+            if running is not None and not running.begun:
+                running.begun = True  # its turn has not come yet, and somebody waits
+                self._spawn(self._bring_up(running))
+
+        service = ManagedService(
+            row.suffix,
+            row.kinds,
+            self._policy,
+            created=row.created_ms // 1000,
+            context_tokens=row.context_tokens,
+            find=self._stand_in,
+            failed=failed,
+            wanted=wanted,
+        )
+        service.fallback = row.fallback
+        running = _Running(row, service, _Deployed(by_role["stable"]))
+        running.previous = by_role.get("previous")
+        if "candidate" in by_role:
+            running.candidate = _Deployed(by_role["candidate"])
+        self._running[row.id] = running
+        self._by_suffix[row.suffix.casefold()] = running
+        self._name(running)
+        self._offline.pop(row.suffix.casefold(), None)
+        self._starts.put_nowait((-row.priority, row.number, row.id))
+        self._services.forget()
+        return running
+
+    def _name(self, running: _Running) -> None:
+        for name, known in list(self._by_name.items()):
+            if known is running:
+                del self._by_name[name]
+        self._by_name.setdefault(running.row.name.casefold(), running)
+
+    def _stand_in(self, name: str) -> AnyService:
+        return self._services.find(name).service
+
+    async def _load_in_turn(self) -> None:
+        """Bring up services one after the other, those with the highest priority first."""
+        while True:
+            *_, service_id = await self._starts.get()
+            running = self._running.get(service_id)
+            if running is None or running.begun:
+                continue
+            running.begun = True
+            try:
+                await self._bring_up(running)
+            except Exception:  # noqa: BLE001 - a loader that ends would leave all later services dead
+                _log.exception("service does not start", service=running.row.suffix)
+
+    async def _bring_up(self, running: _Running) -> None:
+        try:
+            await self._prepare(running, running.stable)
+        except errors.YangfanError as error:
+            running.stable.error = running.service.reason = error.message
+            running.service.tell()
+            await self._failed_to_load(running, error.message)
+            return
+        if running.row.warm:
+            pool = running.stable.pool
+            assert pool is not None
+            if not await pool.load():
+                await self._failed_to_load(running, pool.error)
+                return
+            await self._loaded(running)
+        running.failures = 0
+        candidate = running.candidate
+        if candidate is not None and running.rolling is None:
+            running.rolling = self._spawn(self._roll(running, candidate))
+
+    async def _loaded(self, running: _Running) -> None:
+        stable = running.stable
+        assert stable.pool is not None
+        context = running.service.context_tokens
+        seconds = stable.pool.expected_seconds
+        if context != running.row.context_tokens:
+            running.service.known_context_tokens = context
+            running.row = replace(running.row, context_tokens=context)
+            await self.store.change(running.row.id, {"context_tokens": context})
+        await self.store.change_deployment(stable.row.id, {"load_seconds": seconds})
+        await self._event(
+            running.row.id, "serving", f"{stable.row.reference} runs, {seconds:.1f} s"
+        )
+
+    async def _failed_to_load(self, running: _Running, reason: str) -> None:
+        """Try again later, less and less often."""
+        pause = min(FIRST_RETRY_SECONDS * 2**running.failures, MAX_RETRY_SECONDS)
+        running.failures += 1
+        await self._event(
+            running.row.id,
+            "failed",
+            f"{running.stable.row.reference} does not run: {reason}; next try in {pause:.0f} s",
+        )
+
+        def again() -> None:
+            running.begun = False
+            self._starts.put_nowait((-running.row.priority, running.row.number, running.row.id))
+
+        running.retry = asyncio.get_running_loop().call_later(pause, again)
+
+    async def _prepare(self, running: _Running, deployed: _Deployed) -> None:
+        """Plan a deployment and give it its replicas, none of which is started yet.
+
+        Raises:
+            YangfanError: It cannot be planned.
+        """
+        if deployed.pool is not None:
+            return
+        row = deployed.row
+        deployed.error = ""
+        if deployed.planned is None:
+            deployed.planned = await self._planner.plan(row.reference, row.options)
+        planned = deployed.planned
+        if planned.adapter is None:
+            deployed.pool = self._pool(running, row, planned)
+        else:
+            await self._join(running, deployed, planned)
+        assert deployed.pool is not None
+        self._pools[row.id] = (deployed.pool, running)
+        route = Route(row.id, deployed.pool, planned.adapter, planned.plan.spec.slots)
+        deployed.route = route
+        if deployed is running.stable:
+            route.weight = 100 - (0 if running.candidate is None else _weight(running.candidate))
+            running.service.routes.insert(0, route)
+            running.service.limits = planned.plan.limits
+            running.service.reason = ""
+        else:
+            running.service.routes.append(route)
+        running.service.resize()
+        running.service.tell()
+
+    def _pool(self, running: _Running, row: Deployment, planned: Planned) -> Pool:
+        need = _need(row, planned)
+        folder = self._folder(running.row.id, row.id)
+        holder: list[Pool] = []
+
+        async def make(number: int) -> Engine:
+            spec = msgspec.structs.replace(planned.plan.spec, model=running.row.suffix)
+            plan = msgspec.structs.replace(planned.plan, spec=spec)
+            return await asyncio.to_thread(self._planner.engine, plan, folder / str(number))
+
+        async def claim(key: str) -> None:
+            await self._claim(key, need, running.row.suffix, holder[0])
+
+        pool = Pool(
+            f"{running.row.suffix}-{row.generation}",
+            make,
+            claim=claim,
+            loaded=self._placement.loaded,
+            release=self._placement.release,
+            wanted=row.replicas,
+            expected_seconds=row.load_seconds,
+            changed=running.service.resize,
+        )
+        holder.append(pool)
+        return pool
+
+    async def _join(self, running: _Running, deployed: _Deployed, planned: Planned) -> None:
+        """Share the replicas of the same base model; they learn the adapter if they lack it."""
+        spec = planned.plan.spec
+        bare = msgspec.structs.replace(spec, adapters={}, model="")
+        key = msgspec.json.encode((planned.plan.engine, bare), order="deterministic")
+        line = self._lines.get(key)
+        if line is None:
+            line = _Line(self._shared_pool(running, deployed.row, key), planned, set())
+            self._lines[key] = line
+        known = line.planned.plan.spec.adapters
+        lacking = {name: path for name, path in spec.adapters.items() if name not in known}
+        if lacking:
+            both = msgspec.structs.replace(line.planned.plan.spec, adapters={**known, **lacking})
+            plan = msgspec.structs.replace(line.planned.plan, spec=both)
+            line.planned = line.planned._replace(plan=plan)
+            await line.pool.renew()
+        line.users.add(deployed.row.id)
+        line.pool.wanted = max(line.pool.wanted, deployed.row.replicas)
+        deployed.pool, deployed.line = line.pool, key
+
+    def _shared_pool(self, running: _Running, row: Deployment, key: bytes) -> Pool:
+        folder = self._folder(running.row.id, row.id)
+        holder: list[Pool] = []
+
+        async def make(number: int) -> Engine:
+            plan = self._lines[key].planned.plan
+            return await asyncio.to_thread(self._planner.engine, plan, folder / str(number))
+
+        async def claim(replica: str) -> None:
+            need = _need(row, self._lines[key].planned)
+            await self._claim(replica, need, running.row.suffix, holder[0])
+
+        def changed() -> None:
+            line = self._lines.get(key)
+            for user in line.users if line is not None else ():
+                found = self._pools.get(user)
+                if found is not None:
+                    found[1].service.resize()
+
+        pool = Pool(
+            f"{running.row.suffix}-{row.generation}",
+            make,
+            claim=claim,
+            loaded=self._placement.loaded,
+            release=self._placement.release,
+            wanted=row.replicas,
+            expected_seconds=row.load_seconds,
+            changed=changed,
+        )
+        holder.append(pool)
+        return pool
+
+    async def _claim(self, key: str, need_bytes: int, name: str, asking: Pool) -> None:
+        """Take room for a replica; services that calls loaded and nobody uses make room, the longest idle first.
+
+        Raises:
+            Overloaded: There is none.
+        """
+        while (reason := self._placement.claim(key, need_bytes)) is not None:
+            victim = self._idlest(asking)
+            if victim is None:
+                raise errors.Overloaded(
+                    f"no room for {name}: {reason}; stop another service, or choose a smaller model or fewer replicas",
+                    retry_after_seconds=30,
+                )
+            pool, running = victim
+            await self._event(running.row.id, "unloaded", f"made room for {name}")
+            await pool.unload()
+
+    def _idlest(self, asking: Pool) -> tuple[Pool, _Running] | None:
+        idle = [
+            (pool, running)
+            for pool, running in self._pools.values()
+            if pool is not asking and pool.members and not pool.is_loading and self._evictable(pool)
+        ]
+        return min(idle, key=lambda found: found[0].last_used, default=None)
+
+    def _evictable(self, pool: Pool) -> bool:
+        """Whether every user of some replicas lets them go, and none uses them now."""
+        users = [running for known, running in self._pools.values() if known is pool]
+        return all(
+            not user.row.warm and user.service.idle_since is not None and user.candidate is None
+            for user in users
+        )
+
+    # Looking after them
+
+    async def _look_around(self) -> None:
+        """Stop engines that calls loaded and that nobody has used for long enough."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for pool, running in list(self._pools.values()):
+                seconds = running.row.idle_seconds
+                since = running.service.idle_since
+                if (
+                    seconds is not None
+                    and since is not None
+                    and clock() - since >= seconds
+                    and pool.members
+                    and not pool.is_loading
+                    and self._evictable(pool)
+                ):
+                    await self._event(running.row.id, "unloaded", f"idle for {seconds:g} s")
+                    if self._evictable(pool):  # a call may have come meanwhile
+                        self._spawn(pool.unload())
+
+    async def _remember(self) -> None:
+        """Learn which names are stopped, then write failed calls again and again."""
+        for suffix, service_id in await self.store.offline():
+            if service_id not in self._running:
+                self._offline[suffix.casefold()] = service_id
+        self._services.forget()
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        counts, self._failures = self._failures, {}
+        if counts:
+            await self.store.add_failures(counts)
+
+    async def failures(
+        self, first_day: int, last_day: int, ids: Sequence[str]
+    ) -> dict[tuple[str, str], int]:
+        """Calls that failed in those days (since 1970-01-01), by service and key, up to this moment."""
+        await self._flush()
+        return await self.store.failures(first_day, last_day, ids)
+
+    # Verbs
+
+    async def create(self, new: New) -> View:
+        """Make a service and begin to load it.
+
+        Raises:
+            NotFound: There is no such model version.
+            Invalid: A name, number or option is not usable.
+            Conflict: The suffix is taken, or what it needs can never be had here.
+            Overloaded: There is no room for it now.
+        """
+        suffix = new.suffix or new_id("svc-", 10)
+        if not _SUFFIX.fullmatch(suffix):
+            raise errors.Invalid(
+                f"urlSuffix is 1 to 64 letters, digits, dots, dashes and underscores, with a letter or digit at both ends, such as"
+                f" my-model; got {suffix[:80]!r}",
+                param="urlSuffix",
+            )
+        _check_replicas(new.replicas)
+        planned = await self._planner.plan(new.reference, new.options)
+        kinds = await self._kinds_of(planned)
+        need = _need_of(new.memory_bytes, planned) * new.replicas
+        self._check_room(need, now=new.warm)
+        async with self._creating:
+            await self._check_free(suffix)
+            if len(self._running) >= MAX_RUNNING:
+                raise errors.Conflict(
+                    f"{MAX_RUNNING} services run already, which is the most; stop one first"
+                )
+            now_ms = _now_ms()
+            service_id = new_id("svco-", 12)
+            row = Service(
+                number=0,
+                id=service_id,
+                name=new.name or suffix,
+                suffix=suffix,
+                description=new.description,
+                type=types_of(kinds)[0],
+                kinds=kinds,
+                desired="running",
+                warm=new.warm,
+                idle_seconds=new.idle_seconds,
+                priority=new.priority,
+                fallback=self._checked_fallback(new.fallback, kinds),
+                protocol_version=new.protocol_version,
+                resource_type=new.resource_type,
+                qps=new.qps,
+                context_tokens=0,
+                creator=new.creator,
+                created_ms=now_ms,
+                modified_ms=now_ms,
+            )
+            deployment = Deployment(
+                id=new_id("dep-", 12),
+                service_id=service_id,
+                role="stable",
+                reference=new.reference,
+                set_id=new.set_id or planned.set_id,
+                weight=100,
+                replicas=new.replicas,
+                options=dict(new.options),
+                memory_bytes=new.memory_bytes,
+                bake_seconds=BAKE_SECONDS,
+                generation=1,
+                created_ms=now_ms,
+            )
+            row = await self.store.add(row, deployment)
+            running = self._run(row, [deployment])
+            running.stable.planned = planned
+        await self._event(row.id, "created", f"{new.reference}, {new.replicas} replicas")
+        return self._view(running)
+
+    async def get(self, key: str) -> View:
+        """The one of that id, number, suffix or name.
+
+        Raises:
+            NotFound: There is none.
+        """
+        running = self._running.get(key) or self._by_suffix.get(key.casefold())
+        if running is None:
+            found = await self._found(key)
+            running = self._running.get(found[0].id)
+            if running is None:
+                return self._stored(found)
+        return self._view(running)
+
+    async def page(
+        self, wanted: Filter, first_id: str | None, count: int, *, newest_first: bool = False
+    ) -> tuple[list[View], str | None]:
+        """Up to `count` services in order of creation, and the id of the one that follows.
+
+        Raises:
+            NotFound: There is none of the id to begin with.
+        """
+        if first_id is not None:
+            await self._found(first_id)
+        ids: set[str] | None = None
+        stopped = True
+        if wanted.statuses is not None:
+            stopped = "Stopped" in wanted.statuses
+            ids = {
+                key for key, running in self._running.items() if _status(running) in wanted.statuses
+            }
+        found = await self.store.page(
+            wanted, first_id, count + 1, newest_first=newest_first, ids=ids, stopped=stopped
+        )
+        views = [
+            self._view(running) if (running := self._running.get(row.id)) else self._stored(pair)
+            for pair in found
+            for row in (pair[0],)
+        ]
+        return views[:count], views[count].service.id if len(views) > count else None
+
+    async def update(self, key: str, changes: Mapping[str, Any]) -> View:
+        """Change what a service is called and how it is kept: name, description, priority, warm, idle_seconds, fallback.
+
+        Raises:
+            NotFound: There is no such service.
+            Invalid: The fallback is not usable.
+        """
+        row, _ = await self._found(key)
+        if changes.get("fallback"):
+            fallback = self._checked_fallback(changes["fallback"], row.kinds, row.suffix)
+            changes = {**changes, "fallback": fallback}
+        row = replace(row, **changes, modified_ms=_now_ms())
+        values = {**changes, "modified_ms": row.modified_ms}
+        if "warm" in values:
+            values["warm"] = int(values["warm"])
+        await self.store.change(row.id, values)
+        running = self._running.get(row.id)
+        if running is not None:
+            running.row = replace(running.row, **changes, modified_ms=row.modified_ms)
+            running.service.fallback = running.row.fallback
+            self._name(running)
+            self._services.forget()
+            pool = running.stable.pool
+            if running.row.warm and pool is not None and not pool.members:
+                running.begun = False
+                self._starts.put_nowait((-row.priority, row.number, row.id))
+        await self._event(row.id, "changed", ", ".join(sorted(changes)))
+        return await self.get(row.id)
+
+    async def scale(self, key: str, replicas: int) -> View:
+        """Have so many replicas; those that go end their calls first.
+
+        Raises:
+            NotFound: There is no such service.
+            Invalid: The number is out of range.
+            Overloaded: There is no room for so many.
+        """
+        _check_replicas(replicas)
+        row, deployments = await self._found(key)
+        stable = _of_role(deployments, "stable")
+        assert stable is not None
+        running = self._running.get(row.id)
+        more = replicas - stable.replicas
+        if running is not None and more > 0 and running.stable.planned is not None:
+            self._check_room(_need(stable, running.stable.planned) * more, now=running.row.warm)
+        await self.store.change_deployment(stable.id, {"replicas": replicas})
+        await self._event(row.id, "scaled", f"from {stable.replicas} to {replicas} replicas")
+        if running is not None:
+            running.stable.row = replace(running.stable.row, replicas=replicas)
+            pool = running.stable.pool
+            if pool is not None:
+                if running.stable.line is not None:
+                    replicas = max(replicas, self._most_replicas(running.stable.line))
+                self._spawn(pool.scale(replicas))
+        return await self.get(row.id)
+
+    async def stop_service(self, key: str) -> View:
+        """No longer answer; calls under way end first.
+
+        Raises:
+            NotFound: There is no such service.
+        """
+        row, _ = await self._found(key)
+        await self.store.change(row.id, {"desired": "stopped", "modified_ms": _now_ms()})
+        await self._take_down(row.id)
+        self._offline[row.suffix.casefold()] = row.id
+        self._services.forget()
+        await self._event(row.id, "stopped", "by a caller")
+        return self._stored(await self._found(row.id))
+
+    async def start_service(self, key: str) -> View:
+        """Run a stopped service again; one that runs stays as it is.
+
+        Raises:
+            NotFound: There is no such service.
+            Conflict: As many run as may.
+            Overloaded: There is no room for it now.
+        """
+        row, deployments = await self._found(key)
+        if row.id in self._running:
+            return self._view(self._running[row.id])
+        if len(self._running) >= MAX_RUNNING:
+            raise errors.Conflict(
+                f"{MAX_RUNNING} services run already, which is the most; stop one first"
+            )
+        stable = _of_role(deployments, "stable")
+        assert stable is not None
+        planned = await self._planner.plan(stable.reference, stable.options)
+        self._check_room(_need(stable, planned) * stable.replicas, now=row.warm)
+        await self.store.change(row.id, {"desired": "running", "modified_ms": _now_ms()})
+        running = self._run(replace(row, desired="running"), deployments)
+        running.stable.planned = planned
+        await self._event(row.id, "started", "by a caller")
+        return self._view(running)
+
+    async def remove(self, key: str) -> None:
+        """Stop a service, after its calls, and forget it.
+
+        Raises:
+            NotFound: There is no such service.
+        """
+        row, _ = await self._found(key)
+        await self.store.remove(row.id)
+        await self._take_down(row.id)
+        self._offline.pop(row.suffix.casefold(), None)
+        self._services.forget()
+        folder = self._folder(row.id)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def rollout(
+        self,
+        key: str,
+        reference: str,
+        *,
+        set_id: str = "",
+        weight: int = 100,
+        replicas: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        memory_bytes: int | None = None,
+        bake_seconds: float = BAKE_SECONDS,
+    ) -> View:
+        """Give a share of the calls to another model version once that runs well; all of them make it the stable one.
+
+        A version that does not start, or fails its calls, is taken back, and the stable one goes on as if nothing had been.
+
+        Raises:
+            NotFound: There is no such service or model version.
+            Conflict: Another rollout goes on, or the version is of another kind.
+            Overloaded: There is no room for both versions at a time.
+        """
+        row, deployments = await self._found(key)
+        stable = _of_role(deployments, "stable")
+        assert stable is not None
+        if _of_role(deployments, "candidate") is not None:
+            raise errors.Conflict(
+                f"a rollout of {row.suffix} goes on; promote it or roll it back first"
+            )
+        count = stable.replicas if replicas is None else replicas
+        _check_replicas(count)
+        planned = await self._planner.plan(reference, options or {})
+        kinds = await self._kinds_of(planned)
+        if row.type not in types_of(kinds):
+            raise errors.Conflict(
+                f"{reference} is a model for {types_of(kinds)[0]} and {row.suffix} is for {row.type}; make another service for it"
+            )
+        running = self._running.get(row.id)
+        if running is not None:
+            self._check_room(_need_of(memory_bytes, planned) * count, now=True)
+        candidate = Deployment(
+            id=new_id("dep-", 12),
+            service_id=row.id,
+            role="candidate",
+            reference=reference,
+            set_id=set_id or planned.set_id,
+            weight=weight,
+            replicas=count,
+            options=dict(options or {}),
+            memory_bytes=memory_bytes,
+            bake_seconds=bake_seconds,
+            generation=max(deployment.generation for deployment in deployments) + 1,
+            created_ms=_now_ms(),
+        )
+        await self.store.put(candidate)
+        await self._event(row.id, "rollout", f"{reference} is to take {weight} % of the calls")
+        if running is None:
+            await self._swap(row.id, candidate, stable, kinds)
+            return self._stored(await self._found(row.id))
+        running.candidate = _Deployed(candidate, planned)
+        running.rolling = self._spawn(self._roll(running, running.candidate))
+        return self._view(running)
+
+    async def promote(self, key: str) -> View:
+        """Give all calls to the candidate and make it the stable deployment.
+
+        Raises:
+            NotFound: There is no such service.
+            Conflict: There is no candidate, or it does not run yet.
+        """
+        running = await self._rolling(key)
+        candidate = running.candidate
+        assert candidate is not None
+        if candidate.route is None or candidate.pool is None or not candidate.pool.ready:
+            raise errors.Conflict(
+                f"the candidate of {running.row.suffix} does not run yet; wait for it, or roll it back"
+            )
+        await self._promote(running, candidate)
+        return self._view(running)
+
+    async def rollback(self, key: str) -> View:
+        """Take a candidate back; where there is none, go back to the version before the stable one.
+
+        Raises:
+            NotFound: There is no such service.
+            Conflict: There is nothing to go back to.
+        """
+        row, deployments = await self._found(key)
+        running = self._running.get(row.id)
+        if running is not None and running.candidate is not None:
+            await self._abandon(running, running.candidate, "taken back by a caller")
+            return self._view(running)
+        candidate = _of_role(deployments, "candidate")
+        if candidate is not None:
+            await self.store.drop(candidate.id)
+            return await self.get(row.id)
+        previous = _of_role(deployments, "previous")
+        if previous is None:
+            raise errors.Conflict(f"{row.suffix} has no earlier version to go back to")
+        return await self.rollout(
+            row.id,
+            previous.reference,
+            set_id=previous.set_id,
+            replicas=previous.replicas,
+            options=previous.options,
+            memory_bytes=previous.memory_bytes,
+            bake_seconds=previous.bake_seconds,
+        )
+
+    async def events(self, key: str, after: int, count: int) -> list[Event]:
+        """Up to `count` events after that number, the oldest first. Raises NotFound."""
+        row, _ = await self._found(key)
+        return await self.store.events(row.id, after, count)
+
+    async def logs(self, key: str, tail_bytes: int = LOG_BYTES) -> list[tuple[str, str]]:
+        """The end of what each engine of a service printed, the newest deployment last.
+
+        Raises:
+            NotFound: There is no such service.
+        """
+        row, deployments = await self._found(key)
+        order = {deployment.id: deployment.generation for deployment in deployments}
+
+        def read() -> list[tuple[str, str]]:
+            found: list[tuple[int, str, str]] = []
+            for file in self._folder(row.id).glob("*/*/engine.log"):
+                name = f"{file.parent.parent.name}/{file.parent.name}"
+                with contextlib.suppress(OSError), file.open("rb") as log:
+                    log.seek(max(file.stat().st_size - tail_bytes, 0))
+                    text = log.read(tail_bytes).decode("utf-8", "replace")
+                    found.append((order.get(file.parent.parent.name, 0), name, text))
+            return [(name, text) for _, name, text in sorted(found)]
+
+        return await asyncio.to_thread(read)
+
+    async def using(self, reference: str) -> list[str]:
+        """Ids of the services that deploy a model version, or could go back to it."""
+        return await self.store.references(reference)
+
+    # Rollouts
+
+    async def _roll(self, running: _Running, candidate: _Deployed) -> None:
+        """Bring a candidate up, look whether it answers, give it its share, and watch it."""
+        reason = await self._try_out(running, candidate)
+        if reason is not None:
+            await self._abandon(running, candidate, reason)
+            return
+        route, stable = candidate.route, running.stable.route
+        assert route is not None
+        route.calls = route.failures = 0
+        route.weight = candidate.row.weight
+        if stable is not None:
+            stable.weight = 100 - candidate.row.weight
+        running.service.resize()
+        await self._event(
+            running.row.id,
+            "canary",
+            f"{candidate.row.reference} takes {route.weight} % of the calls",
+        )
+        reason = await self._watch(candidate)
+        if reason is not None:
+            await self._abandon(running, candidate, reason)
+        else:
+            await self._promote(running, candidate)
+
+    async def _try_out(self, running: _Running, candidate: _Deployed) -> str | None:
+        """Start a candidate and ask it something; why it is not fit, None if it is."""
+        try:
+            await self._prepare(running, candidate)
+            assert candidate.pool is not None
+            assert candidate.route is not None
+            if not await candidate.pool.load():
+                return candidate.pool.error
+            for member in list(candidate.pool.members):
+                await _ask(candidate.route.engine(member))
+        except errors.YangfanError as error:
+            return error.message
+        return None
+
+    async def _watch(self, candidate: _Deployed) -> str | None:
+        """Why a candidate must be taken back; None once it has had all of the calls for long enough."""
+        clock = asyncio.get_running_loop().time
+        pool, route = candidate.pool, candidate.route
+        assert pool is not None
+        assert route is not None
+        began = healthy_at = clock()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await route.tripped.wait()
+            if route.tripped.is_set():
+                return f"it failed {route.failures} of {route.calls} calls"
+            now = clock()
+            if pool.ready:
+                healthy_at = now
+            elif now - healthy_at > UNHEALTHY_SECONDS:
+                return "its engines died and do not come back"
+            if route.weight >= 100 and now - began >= candidate.row.bake_seconds:
+                return None
+
+    async def _abandon(self, running: _Running, candidate: _Deployed, reason: str) -> None:
+        """The stable deployment takes all calls again; the candidate ends after its own."""
+        async with running.changing:
+            if running.candidate is not candidate:
+                return
+            running.candidate = None
+            if running.stable.route is not None:
+                running.stable.route.weight = 100
+            await self._let_go(running, candidate)
+            await self.store.drop(candidate.row.id)
+            self._end_rolling(running)
+        await self._event(
+            running.row.id, "rolled back", f"{candidate.row.reference} is taken back: {reason}"
+        )
+
+    async def _promote(self, running: _Running, candidate: _Deployed) -> None:
+        async with running.changing:
+            if running.candidate is not candidate:
+                return
+            old, running.candidate = running.stable, None
+            planned = candidate.planned
+            assert planned is not None
+            kinds = await self._kinds_of(planned)
+            stable, previous = await self._swap(running.row.id, candidate.row, old.row, kinds)
+            candidate.row, running.stable, running.previous = stable, candidate, previous
+            if candidate.route is not None:
+                candidate.route.weight = 100
+            running.service.kinds = kinds
+            running.service.limits = planned.plan.limits
+            await self._let_go(running, old)
+            self._end_rolling(running)
+        await self._event(
+            running.row.id, "promoted", f"{stable.reference} takes all calls from now on"
+        )
+        if candidate.pool is not None and candidate.pool.members:
+            await self._loaded(running)
+
+    def _end_rolling(self, running: _Running) -> None:
+        task, running.rolling = running.rolling, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
+    async def _swap(
+        self, service_id: str, candidate: Deployment, stable: Deployment, kinds: frozenset[Kind]
+    ) -> tuple[Deployment, Deployment]:
+        new = replace(candidate, role="stable", weight=100)
+        old = replace(stable, role="previous", weight=0)
+        await self.store.promote(new, old)
+        changes = {"kinds": ",".join(sorted(kinds)), "modified_ms": _now_ms()}
+        await self.store.change(service_id, changes)
+        return new, old
+
+    async def _let_go(self, running: _Running, deployed: _Deployed) -> None:
+        """No longer give calls to a deployment; its replicas end after theirs."""
+        if deployed.route is not None and deployed.route in running.service.routes:
+            running.service.routes.remove(deployed.route)
+            running.service.resize()
+        pool = deployed.pool
+        self._pools.pop(deployed.row.id, None)
+        if pool is None:
+            return
+        if deployed.line is not None:
+            line = self._lines[deployed.line]
+            line.users.discard(deployed.row.id)
+            if line.users:
+                return
+            del self._lines[deployed.line]
+        self._spawn(pool.stop())
+
+    async def _take_down(self, service_id: str) -> None:
+        running = self._running.pop(service_id, None)
+        if running is None:
+            return
+        running.service.reason = "it was stopped"
+        self._by_suffix.pop(running.row.suffix.casefold(), None)
+        for name, known in list(self._by_name.items()):
+            if known is running:
+                del self._by_name[name]
+        self._services.forget()
+        if running.retry is not None:
+            running.retry.cancel()
+        async with running.changing:
+            self._end_rolling(running)
+            for deployed in (running.candidate, running.stable):
+                if deployed is not None:
+                    await self._let_go(running, deployed)
+            running.candidate = None
+
+    # Small things
+
+    async def _found(self, key: str) -> tuple[Service, list[Deployment]]:
+        found = await self.store.get(key)
+        if found is None:
+            raise errors.NotFound(
+                f"no service {key[:64]!r}; `yangfan services list` shows all of them"
+            )
+        return found
+
+    async def _rolling(self, key: str) -> _Running:
+        row, _ = await self._found(key)
+        running = self._running.get(row.id)
+        if running is None or running.candidate is None:
+            raise errors.Conflict(f"no rollout of {row.suffix} goes on")
+        return running
+
+    async def _check_free(self, suffix: str) -> None:
+        served = {service.name.casefold() for service in self._services.all}
+        if suffix.casefold() in served or await self.store.taken(suffix):
+            raise errors.Conflict(
+                f"the urlSuffix {suffix!r} is taken by another service; choose another",
+                param="urlSuffix",
+            )
+
+    def _checked_fallback(self, name: str, kinds: frozenset[Kind], own: str = "") -> str:
+        if not name:
+            return ""
+        try:
+            found = self._services.find(name).service
+        except errors.RefusedError as error:
+            raise errors.Invalid(f"fallback: {error.message}", param="fallback") from None
+        if found.name == own or not found.kinds & kinds or ":" in found.name:
+            raise errors.Invalid(
+                f"fallback must be another service or model that answers the same calls, not {name[:64]}",
+                param="fallback",
+            )
+        return name
+
+    def _check_room(self, need_bytes: int, *, now: bool) -> None:
+        reason = self._placement.impossible(need_bytes)
+        if reason is not None:
+            raise errors.Conflict(
+                f"it can never run here: {reason}; choose a smaller model or fewer replicas"
+            )
+        if not now:
+            return
+        reason = self._placement.refusal(need_bytes - self._reclaimable_bytes())
+        if reason is not None:
+            raise errors.Overloaded(
+                f"no room: {self._placement.refusal(need_bytes)}; stop another service, or choose a smaller model or fewer"
+                " replicas",
+                retry_after_seconds=30,
+            )
+
+    def _reclaimable_bytes(self) -> int:
+        """What services that nobody uses would give back."""
+        pools = {id(pool): pool for pool, _ in self._pools.values() if self._evictable(pool)}
+        return sum(
+            self._placement.claim_of(member.key)
+            for pool in pools.values()
+            for member in pool.members
+        )
+
+    def _most_replicas(self, line: bytes) -> int:
+        rows = [
+            deployed.row
+            for running in self._running.values()
+            for deployed in (running.stable, running.candidate)
+            if deployed is not None and deployed.line == line
+        ]
+        return max((row.replicas for row in rows), default=1)
+
+    async def _kinds_of(self, planned: Planned) -> frozenset[Kind]:
+        """What the engine of a plan can be asked for; it is made and never started.
+
+        Raises:
+            Invalid: An option is wrong.
+            Conflict: The engine cannot run here.
+        """
+        folder = self._workdir("services") / "tried"
+        try:
+            engine = await asyncio.to_thread(self._planner.engine, planned.plan, folder)
+        except errors.ConfigurationError as error:
+            if error.message.startswith("options"):
+                raise errors.Invalid(error.message, param="engineOptions") from None
+            raise errors.Conflict(error.message) from None
+        kinds = engine.kinds
+        return kinds if planned.adapter is None else kinds & {"chat", "vision"}
+
+    def _folder(self, service_id: str, deployment_id: str = "") -> Path:
+        return self._workdir("services") / service_id / deployment_id
+
+    async def _event(self, service_id: str, kind: str, message: str) -> None:
+        _log.info("service", service=service_id, event_kind=kind, message=message)
+        await self.store.add_event(service_id, _now_ms(), kind, message)
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("work on a service failed", error=repr(task.exception()))
+
+    def _view(self, running: _Running) -> View:
+        states = [_state(running.stable)]
+        if running.candidate is not None:
+            states.append(_state(running.candidate))
+        if running.previous is not None:
+            states.append(DeploymentState(running.previous))
+        return View(running.row, _status(running), _reason(running), tuple(states))
+
+    def _stored(self, found: tuple[Service, Sequence[Deployment]]) -> View:
+        row, deployments = found
+        return View(row, "Stopped", "", tuple(map(DeploymentState, deployments)))
+
+
+def _state(deployed: _Deployed) -> DeploymentState:
+    pool = deployed.pool
+    if pool is None:
+        return DeploymentState(deployed.row, error=deployed.error)
+    return DeploymentState(
+        deployed.row, pool.ready, pool.loading_seconds, deployed.error or pool.error
+    )
+
+
+def _status(running: _Running) -> RunStatus:
+    if running.service.ready:
+        return "Serving"
+    if not running.begun and not running.failures:
+        return "New"
+    if _reason(running):
+        return "Failed"
+    if not running.row.warm and running.stable.pool is not None:
+        return "Serving"  # a call loads it
+    return "Deploying"
+
+
+def _reason(running: _Running) -> str:
+    stable = running.stable
+    return stable.error or ("" if stable.pool is None else stable.pool.error)
+
+
+def _weight(deployed: _Deployed) -> int:
+    return 0 if deployed.route is None else deployed.route.weight
+
+
+def _need(row: Deployment, planned: Planned) -> int:
+    return _need_of(row.memory_bytes, planned)
+
+
+def _need_of(given: int | None, planned: Planned) -> int:
+    if given is not None:
+        return given
+    return planned.memory_bytes or estimate_bytes(planned.plan)
+
+
+def _of_role(deployments: Sequence[Deployment], role: str) -> Deployment | None:
+    return next((deployment for deployment in deployments if deployment.role == role), None)
+
+
+def _check_replicas(replicas: int) -> None:
+    if not 1 <= replicas <= MAX_REPLICAS:
+        raise errors.Invalid(
+            f"replicasCount must be from 1 to {MAX_REPLICAS}, got {replicas}", param="replicasCount"
+        )
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+async def _ask(engine: Engine) -> None:
+    """Ask an engine the least that shows whether it answers."""
+    if "chat" in engine.kinds:
+        await engine.chat(ChatRequest((Message("user", "hi"),), Sampling(max_output_tokens=1)))
+    elif "embeddings" in engine.kinds:
+        await engine.embed(["hi"])
+    elif "rerank" in engine.kinds:
+        await engine.rerank("hi", ["hi"])
+    else:
+        await engine.slots()

@@ -1,0 +1,26 @@
+"""Addresses of services: always on the host that the caller asked."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+V1_ROOT = "/rpc/2.0/ai_custom/v1/wenxinworkshop"
+_HOST = re.compile(rb"[A-Za-z0-9.:_\[\]-]{1,255}")
+
+
+def base_url(scope: Mapping[str, Any]) -> str:
+    """Scheme and host as the caller wrote them, else the address that it reached."""
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    if not _HOST.fullmatch(host):
+        address, port = scope.get("server") or ("127.0.0.1", 80)
+        host = f"{address}:{port}".encode()
+    return f"{scope.get('scheme', 'http')}://{host.decode('ascii')}"
+
+
+def url_of(scope: Mapping[str, Any], kind: str, suffix: str) -> str:
+    """The v1 address of an endpoint; SDKs read its last two segments."""
+    return f"{base_url(scope)}{V1_ROOT}/{kind}/{suffix}"

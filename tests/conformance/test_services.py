@@ -1,0 +1,38 @@
+"""The published `qianfan` package, unchanged, publishes, finds, calls and measures services (specification D.3, D.4, E.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from tests.conformance.conftest import Programs  # pyright: ignore[reportMissingImports]
+    from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
+
+
+def test_services_of_the_official_package(echo_server: Server, programs: Programs) -> None:
+    environ = {
+        "QIANFAN_BASE_URL": echo_server.base_url,
+        "QIANFAN_CONSOLE_API_BASE_URL": echo_server.base_url,
+        "QIANFAN_IAM_BASE_URL": echo_server.base_url,
+        "QIANFAN_DISABLE_CACHE": "true",
+        "QIANFAN_ACCESS_KEY": echo_server.access_key,
+        "QIANFAN_SECRET_KEY": echo_server.secret_access_key,
+    }
+    found = programs.run("qianfan_services", environ=environ)
+
+    assert found["made"]["serviceId"].startswith("svco-")
+    assert found["shown"]["runStatus"] == found["status"] == "Serving"
+    assert found["shown"]["resourceConfig"] == {"type": "GPU-I-2", "qps": 5.0, "replicasCount": 1}
+    assert urlsplit(found["shown"]["url"]).netloc == urlsplit(echo_server.base_url).netloc
+    assert found["answer"] == "hi"
+    (app,) = found["metrics"]["appList"]
+    assert app["metric"]["succeedCallTotal"] == 1
+    assert [item["name"] for item in found["list"]["custom"]] == ["official"]
+    assert "ERNIE-Speed-8K" in [item["name"] for item in found["list"]["common"]]
+    assert found["modified"] is True
+    assert [item["name"] for item in found["pages"]["serviceList"]] == ["official"]
+    assert {item["chargeStatus"] for item in found["presets"]["serviceList"]} == {"Free"}
+    assert found["v1"]["uri"] == "official-v1"
+    assert found["v1"]["serviceStatus"] in {"New", "Deploying", "Serving"}
+    assert found["discovered"] == "found"
