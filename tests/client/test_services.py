@@ -68,10 +68,9 @@ def test_service_lives_from_create_to_delete(client: yangfan.Client):
         client.services.get("sdk-one")
 
 
-def test_lists_of_many_pages_come_whole(client: yangfan.Client):
-    made = [
-        client.services.create("echo", f"sdk-many-{number}", warm=False).id for number in range(102)
-    ]
+def test_lists_of_many_pages_come_whole(client: yangfan.Client, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("yangfan.client._sync.services.PAGE", 2)
+    made = [client.services.create("echo", f"sdk-many-{n}", warm=False).id for n in range(5)]
     found = client.services.list(name="sdk-many", types=["chat"])
     assert [service.id for service in found] == made
     assert client.services.list(name="sdk-many", statuses=["Stopped"]) == ()

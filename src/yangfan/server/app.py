@@ -139,7 +139,8 @@ async def build(
         egress = Egress(allow=settings.egress_allow, proxy=settings.egress_proxy)
         files = ModelStore(settings.model_store_path)
         models = Models(files, egress, settings)
-        registry = Registry(RegistryStore(database), files, models)
+        deployed = DeploymentStore(database)
+        registry = Registry(RegistryStore(database), files, models, users_of=deployed.user_of)
         await registry.start()
         store = UpstreamStore(database, vault)
         served, expecting = dict[str, str](), bool(settings.upstreams) or bool(await store.all())
@@ -158,9 +159,9 @@ async def build(
         stack.push_async_callback(upstreams.stop)
         await upstreams.start(settings.upstreams)
         deployments = Deployments(
-            DeploymentStore(database),
+            deployed,
             services,
-            ModelPlanner(models, served),
+            ModelPlanner(registry, models, served),
             _policy(settings),
             Placement(settings.services_memory_bytes),
             workdir=home.engine,
@@ -197,8 +198,8 @@ async def build(
         metrics = await _watching(settings, home, stack)
         pages = [*Health(services, database.check).routes, *shelf.routes]
         if settings.metrics != "off":
-            registry = registry_of(metrics, services, usage)
-            pages += MetricsPage(registry, public=settings.metrics == "public").routes
+            counters = registry_of(metrics, services, usage)
+            pages += MetricsPage(counters, public=settings.metrics == "public").routes
         internal = await _working(settings, home, stack, jobs, database, vault, base_url)
         gateway = _mount(settings, access, usage, listed, metrics, pages, internal)
         yield Platform(gateway, credentials, services, _endpoints(listed))

@@ -585,8 +585,8 @@ class Deployments:
                 id=new_id("dep-", 12),
                 service_id=service_id,
                 role="stable",
-                reference=new.reference,
-                set_id=new.set_id or planned.set_id,
+                reference=planned.reference,
+                set_id=planned.set_id or new.set_id,
                 weight=100,
                 replicas=new.replicas,
                 options=dict(new.options),
@@ -598,7 +598,7 @@ class Deployments:
             row = await self.store.add(row, deployment)
             running = self._run(row, [deployment])
             running.stable.planned = planned
-        await self._event(row.id, "created", f"{new.reference}, {new.replicas} replicas")
+        await self._event(row.id, "created", f"{planned.reference}, {new.replicas} replicas")
         return self._view(running)
 
     async def get(self, key: str) -> View:
@@ -794,8 +794,8 @@ class Deployments:
             id=new_id("dep-", 12),
             service_id=row.id,
             role="candidate",
-            reference=reference,
-            set_id=set_id or planned.set_id,
+            reference=planned.reference,
+            set_id=planned.set_id or set_id,
             weight=weight,
             replicas=count,
             options=dict(options or {}),
@@ -805,7 +805,9 @@ class Deployments:
             created_ms=_now_ms(),
         )
         await self.store.put(candidate)
-        await self._event(row.id, "rollout", f"{reference} is to take {weight} % of the calls")
+        await self._event(
+            row.id, "rollout", f"{planned.reference} is to take {weight} % of the calls"
+        )
         if running is None:
             await self._swap(row.id, candidate, stable, kinds)
             return self._stored(await self._found(row.id))
@@ -884,10 +886,6 @@ class Deployments:
             return [(name, text) for _, name, text in sorted(found)]
 
         return await asyncio.to_thread(read)
-
-    async def using(self, reference: str) -> list[str]:
-        """Ids of the services that deploy a model version, or could go back to it."""
-        return await self.store.references(reference)
 
     # Rollouts
 
@@ -1196,7 +1194,7 @@ def _need(row: Deployment, planned: Planned) -> int:
 def _need_of(given: int | None, planned: Planned) -> int:
     if given is not None:
         return given
-    return planned.memory_bytes or estimate_bytes(planned.plan)
+    return planned.plan.memory_bytes or estimate_bytes(planned.plan)
 
 
 def _of_role(deployments: Sequence[Deployment], role: str) -> Deployment | None:

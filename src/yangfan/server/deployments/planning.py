@@ -1,26 +1,23 @@
-"""From what a caller deploys to what an engine needs. Whoever else can plan, such as a registry of models, fits in here."""
+"""From what a caller deploys to what an engine needs."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
 from yangfan import errors
-from yangfan.engines.base import EngineSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from yangfan.engines.base import Engine
-    from yangfan.server.models import Models, Plan
+    from yangfan.server.models import Models, Plan, Registry, Version
 
-FIELDS = ("context_tokens", "slots", "threads")
-"""Options that are fields of an EngineSpec; the rest are the engine's own."""
-
-MOST_SLOTS = 1024
-MOST_TOKENS = 1 << 24
+BOUNDS = {"slots": (1, 1024), "threads": (1, 1024), "context_tokens": (64, 1 << 24)}
+"""Least and most of the options that every engine has."""
 
 
 class Planned(NamedTuple):
@@ -28,15 +25,15 @@ class Planned(NamedTuple):
 
     Attributes:
         plan: For the engine.
-        adapter: Name of the one of its adapters that answers; None for the model itself.
-        memory_bytes: What one engine of it needs; None if nobody said.
+        reference: What was found: id of a model version, or name of a model. It means the same tomorrow.
         set_id: Model set that it belongs to; "" for none.
+        adapter: Name of the one of its adapters that answers; None for the model itself.
     """
 
     plan: Plan
-    adapter: str | None = None
-    memory_bytes: int | None = None
+    reference: str
     set_id: str = ""
+    adapter: str | None = None
 
 
 class Planner(Protocol):
@@ -58,74 +55,104 @@ class Planner(Protocol):
 
 
 class ModelPlanner:
-    """Plans models that are on this machine by name: those of the catalogue that were fetched, those of the settings, echo.
+    """Plans what the settings serve, by name, and every version of the registry.
 
-    A path is no name: whoever may sign a call may not open any file of the machine with it.
+    A path is neither: whoever may sign a call may not open any file of the machine with it. Options are those of a table
+    [options.MODEL] of the settings, but for two: `adapters` names versions of the registry instead of files, and `adapter` says which
+    of them answers.
 
     Args:
-        models: Where they are.
+        registry: Model versions.
+        models: From names to plans.
         served: What the settings serve: name in calls to what they name.
     """
 
-    def __init__(self, models: Models, served: Mapping[str, str]) -> None:
+    def __init__(self, registry: Registry, models: Models, served: Mapping[str, str]) -> None:
+        self._registry = registry
         self._models = models
         self._served = served
 
     async def plan(self, reference: str, options: Mapping[str, Any]) -> Planned:
-        """What to start for a model's name; ``MODEL:ADAPTER`` for one with an adapter of the settings."""
-        name, _, adapter = reference.partition(":")
-        given = self._served.get(name.casefold(), name)
-        if given == name and not self._here(name):
-            raise errors.NotFound(
-                f"no model {name[:64]!r} on this machine; `yangfan models list` shows what is served, and `yangfan pull NAME`"
-                " fetches one of the catalogue"
-            )
+        """What to start for ``amv-…``, v1's integer, ``SET:VERSION``, ``SET@label``, a set, or a served model, also ``MODEL:ADAPTER``."""
+        own = dict(options)
+        adapter = own.pop("adapter", None)
+        if not (adapter is None or isinstance(adapter, str)):
+            raise _invalid("adapter must be the name of one of the adapters")
+        given = await self._adapters(own.pop("adapters", None))
+        if given:
+            own["adapters"] = given
+        _check_bounds(own)
         try:
-            plan = await self._models.plan(given)
+            planned = await self._planned(reference, own)
         except errors.ConfigurationError as error:
-            raise errors.Conflict(f"{name} cannot be deployed: {error.message}") from None
-        if adapter and adapter not in plan.spec.adapters:
-            known = ", ".join(plan.spec.adapters) or "none"
-            raise errors.NotFound(f"{name} has no adapter {adapter[:64]!r}; there are: {known}")
-        return Planned(with_options(plan, options), adapter or None)
+            if error.message.startswith("settings: options."):
+                raise _invalid(error.message.partition(": ")[2].partition(": ")[2]) from None
+            raise errors.Conflict(f"{reference} cannot be deployed: {error.message}") from None
+        except errors.FetchError as error:
+            raise errors.Conflict(f"{reference} cannot be deployed: {error.message}") from None
+        known = planned.plan.spec.adapters
+        wanted = adapter or planned.adapter
+        if wanted is None and len(given) == 1:
+            wanted = next(iter(given))
+        if wanted is not None and wanted not in known:
+            names = ", ".join(known) or "none"
+            raise errors.NotFound(f"there is no adapter {wanted[:64]!r}; there are: {names}")
+        return planned._replace(adapter=wanted)
 
-    def _here(self, name: str) -> bool:
+    async def _planned(self, reference: str, options: Mapping[str, Any]) -> Planned:
+        name, _, adapter = reference.partition(":")
+        served = self._served.get(name.casefold())
+        if served is not None:
+            plan = await self._models.plan(served, options=options)
+            return Planned(plan, reference, adapter=adapter or None)
+        version = await self._version(reference)
+        plan = await self._registry.plan(version.id, options)
+        return Planned(plan, version.id, version.set_id)
+
+    async def _version(self, reference: str) -> Version:
         try:
-            return self._models.here(name)
-        except errors.ConfigurationError:
-            return False  # it cannot even be a name
+            version = await self._registry.find(reference)
+        except errors.NotFound as error:
+            raise errors.NotFound(
+                f"no model {reference[:80]!r} can be deployed: {error.message}; `yangfan models list` shows what is served,"
+                " and `yangfan pull NAME` fetches one of the catalogue"
+            ) from None
+        if version.is_preset and not self._models.here(version.set_name):
+            raise errors.Conflict(
+                f"{version.set_name} is not on this machine yet; `yangfan pull {version.set_name}` fetches it"
+            )
+        return version
+
+    async def _adapters(self, given: Any) -> dict[str, str]:
+        """Names of adapters to their files."""
+        if given is None:
+            return {}
+        try:
+            items = msgspec.convert(given, dict[str, str])
+        except msgspec.ValidationError:
+            raise _invalid("adapters must be an object of names and model versions") from None
+        found: dict[str, str] = {}
+        for name, reference in items.items():
+            version = await self._registry.find(reference)
+            stored = await asyncio.to_thread(self._registry.files.get, version.id)
+            if version.state != "Ready" or stored is None:
+                raise errors.Conflict(f"the adapter {version.name} is {version.state}")
+            found[name] = str(stored.path)
+        return found
 
     def engine(self, plan: Plan, workdir: Path) -> Engine:
         """The engine of a plan, not yet started."""
         return self._models.engine(plan, workdir)
 
 
-def with_options(plan: Plan, options: Mapping[str, Any]) -> Plan:
-    """A plan with a caller's options over its own.
+def _check_bounds(options: Mapping[str, Any]) -> None:
+    for name, (least, most) in BOUNDS.items():
+        value = options.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, int) or not least <= value <= most:
+            raise _invalid(f"{name} must be from {least} to {most}, got {str(value)[:40]}")
 
-    Raises:
-        Invalid: One has the wrong type or is out of range.
-    """
-    own = dict(options)
-    fields: dict[str, Any] = {name: own.pop(name) for name in FIELDS if name in own}
-    whole = {
-        **msgspec.structs.asdict(plan.spec),
-        **fields,
-        "options": {**plan.spec.options, **own},
-    }
-    try:
-        spec = msgspec.convert(whole, EngineSpec)
-    except msgspec.ValidationError as error:
-        raise errors.Invalid(f"engineOptions: {error}", param="engineOptions") from None
-    for name, least, most in (
-        ("slots", 1, MOST_SLOTS),
-        ("threads", 1, MOST_SLOTS),
-        ("context_tokens", 64, MOST_TOKENS),
-    ):
-        value = getattr(spec, name)
-        if value is not None and not least <= value <= most:
-            raise errors.Invalid(
-                f"engineOptions: {name} must be from {least} to {most}, got {value}",
-                param="engineOptions",
-            )
-    return msgspec.structs.replace(plan, spec=spec)
+
+def _invalid(message: str) -> errors.Invalid:
+    return errors.Invalid(f"engineOptions: {message}", param="engineOptions")

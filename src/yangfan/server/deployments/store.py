@@ -224,11 +224,17 @@ class DeploymentStore:
         async with self._database.read() as connection:
             return {(row[0], row[1]): int(row[2]) for row in await connection.execute(query)}
 
-    async def references(self, reference: str) -> list[str]:
-        """Ids of the services that deploy this model version, or could go back to it."""
-        query = sa.select(_D.service_id).where(_D.reference == reference).distinct()
+    async def user_of(self, reference: str) -> str | None:
+        """The service that deploys a model version or could go back to it, in words; None if there is none."""
+        query = (
+            sa.select(_S.suffix, _S.id)
+            .join(DEPLOYMENTS, _D.service_id == _S.id)
+            .where(sa.or_(_D.reference == reference, _D.options.contains(reference)))
+            .limit(1)
+        )
         async with self._database.read() as connection:
-            return [row[0] for row in await connection.execute(query)]
+            row = (await connection.execute(query)).first()
+        return None if row is None else f"the service {row[0]} ({row[1]})"
 
 
 async def _put(connection: AsyncConnection, deployment: Deployment) -> None:
