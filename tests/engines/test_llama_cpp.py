@@ -25,7 +25,7 @@ from yangfan.engines.base import (
     Tool,
 )
 from yangfan.errors import ConfigurationError, EngineFailed, Invalid, ModelNotFound
-from yangfan.hub import gguf
+from yangfan.weights import gguf
 
 pytestmark = pytest.mark.skipif(llama_cpp.missing() is not None, reason=str(llama_cpp.missing()))
 

@@ -12,7 +12,7 @@ import pytest
 from yangfan.engines import llama_cpp
 from yangfan.engines.base import ChatRequest, Engine, EngineSpec, Message, Part, Sampling
 from yangfan.errors import ConfigurationError, Invalid
-from yangfan.hub import gguf
+from yangfan.weights import gguf
 
 pytestmark = [
     pytest.mark.skipif(llama_cpp.missing() is not None, reason=str(llama_cpp.missing())),

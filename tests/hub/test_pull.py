@@ -432,7 +432,7 @@ async def test_an_address_that_is_none_says_what_one_looks_like(
 
 async def test_an_unknown_scheme_lists_those_that_exist(store: ModelStore, egress: Egress) -> None:
     with pytest.raises(ConfigurationError, match="file, hf, https, modelscope, pypi"):
-        await pull("s3:bucket/x", store=store, egress=egress)
+        await pull("ftp:bucket/x", store=store, egress=egress)
 
 
 async def test_too_little_space_is_said_before_the_download(

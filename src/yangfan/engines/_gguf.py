@@ -9,49 +9,17 @@ import math
 import struct
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from yangfan.weights import gguf
+from yangfan.weights.gguf import MAGIC, NotGGUFError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from yangfan.engines.base import Kind
 
-MAGIC = b"GGUF"
-_STRING, _ARRAY = 8, 9
-_SCALARS = {
-    0: "B",
-    1: "b",
-    2: "H",
-    3: "h",
-    4: "I",
-    5: "i",
-    6: "f",
-    7: "?",
-    10: "Q",
-    11: "q",
-    12: "d",
-}
-_LONGEST_STRING_BYTES = 1 << 26
-
-
-POOLING_NONE, POOLING_RANK = 0, 4
-"""Numbers of `enum llama_pooling_type`: one vector a token, and one score a pair of texts."""
-
-ENCODERS = frozenset(
-    {
-        "bert",
-        "gemma-embedding",
-        "jina-bert-v2",
-        "jina-bert-v3",
-        "modern-bert",
-        "neo-bert",
-        "nomic-bert",
-        "nomic-bert-moe",
-    }
-)
-"""Architectures that write no text; XLM-RoBERTa's files say bert, too."""
-
-
-class NotGGUFError(ValueError):
-    """The file is no GGUF file, or ends inside its header."""
+_STRING, _ARRAY = gguf.STRING, gguf.ARRAY
+_SCALARS = gguf.SCALARS
+_LONGEST_STRING_BYTES = gguf.LONGEST_STRING_BYTES
 
 
 class Facts(NamedTuple):
@@ -76,11 +44,7 @@ class Facts(NamedTuple):
     @property
     def kind(self) -> Kind:
         """What the model can be asked for."""
-        if self.pooling_type == POOLING_RANK:
-            return "rerank"
-        if self.architecture in ENCODERS or self.pooling_type:
-            return "embeddings"
-        return "chat"
+        return gguf.kind_of(self.architecture, self.pooling_type)
 
 
 def read_facts(path: Path) -> Facts:
@@ -111,34 +75,6 @@ def read_facts(path: Path) -> Facts:
             ) from error
 
 
-VERSIONS = frozenset({2, 3})
-MOST_DIMENSIONS = 4
-LONGEST_KEY_BYTES = 1 << 16
-_BLOCKS = {
-    0: (1, 4),
-    1: (1, 2),
-    2: (32, 18),
-    3: (32, 20),
-    6: (32, 22),
-    7: (32, 24),
-    8: (32, 34),
-    9: (32, 36),
-    10: (256, 84),
-    11: (256, 110),
-    12: (256, 144),
-    13: (256, 176),
-    14: (256, 210),
-    15: (256, 292),
-    24: (1, 1),
-    25: (1, 2),
-    26: (1, 4),
-    27: (1, 8),
-    28: (1, 8),
-    30: (1, 2),
-}
-"""Of `enum ggml_type`: numbers in a block, and its bytes. Of types that are not here, only where they begin is checked."""
-
-
 def check(path: Path) -> None:
     """Read the whole header and hold every count, length and place in it against the file's size.
 
@@ -146,128 +82,7 @@ def check(path: Path) -> None:
         NotGGUFError: Something in it cannot be; the message says what.
         OSError: The file cannot be read.
     """
-    with path.open("rb") as file:
-        size_bytes = file.seek(0, 2)
-        file.seek(0)
-        try:
-            _check(_Reader(file, size_bytes))
-        except (struct.error, UnicodeDecodeError) as error:
-            raise NotGGUFError(
-                f"{path} is corrupted or incomplete: {error}; get it again"
-            ) from error
-
-
-class _Reader:
-    """Reads a file and never beyond its end."""
-
-    def __init__(self, file: BinaryIO, size_bytes: int) -> None:
-        self._file = file
-        self.size_bytes = size_bytes
-        self.position = 0
-
-    def take(self, count: int, what: str) -> bytes:
-        self.require(count, what)
-        self.position += count
-        return self._file.read(count)
-
-    def skip(self, count: int, what: str) -> None:
-        self.require(count, what)
-        self.position += count
-        self._file.seek(count, 1)
-
-    def require(self, count: int, what: str) -> None:
-        if count > self.size_bytes - self.position:
-            raise struct.error(f"{what} would end beyond the file")
-
-    def number(self, layout: str, what: str) -> int:
-        layout = "<" + layout
-        return int(struct.unpack(layout, self.take(struct.calcsize(layout), what))[0])
-
-    def string(self, what: str, longest: int = _LONGEST_STRING_BYTES) -> bytes:
-        length = self.number("Q", what)
-        if length > longest:
-            raise struct.error(f"{what} has {length} bytes")
-        return self.take(length, what)
-
-
-def _check(reader: _Reader) -> None:
-    if reader.take(4, "the file's first word") != MAGIC:
-        raise struct.error("it does not begin as a GGUF file")
-    version = reader.number("I", "the version")
-    if version not in VERSIONS:
-        raise struct.error(f"its format has version {version}, known are 2 and 3")
-    tensors, keys = (
-        reader.number("Q", "the count of tensors"),
-        reader.number("Q", "the count of keys"),
-    )
-    # A key takes 13 bytes at least, a tensor 32.
-    reader.require(13 * keys + 32 * tensors, f"a header with {keys} keys and {tensors} tensors")
-    alignment, seen = 32, set[bytes]()
-    for _ in range(keys):
-        key = reader.string("a key", LONGEST_KEY_BYTES)
-        key.decode()
-        if key in seen:
-            raise struct.error("it has a key twice")
-        seen.add(key)
-        kind = reader.number("I", "the type of a value")
-        if key == b"general.alignment" and kind == 4:
-            alignment = reader.number("I", "the alignment")
-            if not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
-                raise struct.error(f"its alignment is {alignment}")
-        else:
-            _check_value(reader, kind)
-    places = [_check_tensor(reader) for _ in range(tensors)]
-    if len({name for name, _, _ in places}) != tensors:
-        raise struct.error("it has a tensor twice")
-    start = -(-reader.position // alignment) * alignment
-    for name, offset, size in places:
-        if offset % alignment or start + offset + size > reader.size_bytes:
-            shown = name.decode("utf-8", "replace")[:64]
-            raise struct.error(
-                f"the tensor {shown!r} lies beyond the file, or across its alignment"
-            )
-
-
-def _check_value(reader: _Reader, kind: int) -> None:
-    if kind == _STRING:
-        reader.skip(reader.number("Q", "a string"), "a string")
-    elif kind in _SCALARS:
-        reader.skip(struct.calcsize(_SCALARS[kind]), "a value")
-    elif kind == _ARRAY:
-        element, count = reader.number("I", "an array"), reader.number("Q", "an array")
-        if element in _SCALARS:
-            reader.skip(count * struct.calcsize(_SCALARS[element]), f"an array of {count} numbers")
-        elif element == _STRING:
-            reader.require(8 * count, f"an array of {count} strings")
-            for _ in range(count):
-                reader.skip(reader.number("Q", "a string"), "a string")
-        else:
-            raise struct.error(f"it has an array of type {element}")
-    else:
-        raise struct.error(f"it has a value of type {kind}")
-
-
-def _check_tensor(reader: _Reader) -> tuple[bytes, int, int]:
-    """Name, offset and bytes of the next entry of the tensor table."""
-    name = reader.string("a tensor's name", LONGEST_KEY_BYTES)
-    dimensions = reader.number("I", "a tensor's dimensions")
-    if dimensions > MOST_DIMENSIONS:
-        raise struct.error(f"it has a tensor with {dimensions} dimensions")
-    count = row = 1
-    for number in range(dimensions):
-        length = reader.number("Q", "a tensor's dimensions")
-        count *= length
-        if not 0 < length < 1 << 63 or count >= 1 << 63:
-            raise struct.error("it has a tensor of an impossible size")
-        if number == 0:
-            row = length
-    kind, offset = reader.number("I", "a tensor's type"), reader.number("Q", "a tensor's place")
-    if kind not in _BLOCKS:
-        return name, offset, 0
-    items, size = _BLOCKS[kind]
-    if dimensions and row % items:
-        raise struct.error("it has a tensor with a row that is no whole number of blocks")
-    return name, offset, count // items * size
+    gguf.read(path)
 
 
 def _read_facts(file: BinaryIO) -> Facts:

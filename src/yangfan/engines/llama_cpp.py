@@ -46,7 +46,7 @@ import msgspec
 
 from yangfan.engines import _native, _native_build, _requantize
 from yangfan.engines._admission import Admission
-from yangfan.engines._gguf import POOLING_NONE, Facts, NotGGUFError, check, read_facts
+from yangfan.engines._gguf import Facts, NotGGUFError, check, read_facts
 from yangfan.engines.base import Fit
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.calling import first_call, prepare, read_calls
@@ -54,6 +54,7 @@ from yangfan.engines.wire.chat import gather_reply
 from yangfan.engines.wire.engine import ChildEngine, Ready
 from yangfan.engines.wire.types import LoraScale
 from yangfan.errors import ConfigurationError, ModelNotFound
+from yangfan.weights.gguf import POOLING_NONE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence

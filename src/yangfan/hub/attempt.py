@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -39,49 +39,94 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SPLIT: Final = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)", re.IGNORECASE)
 
 
+class Gathered(NamedTuple):
+    """Files of a model that are blobs now, sorted by path, and the commit or version that they belong to."""
+
+    files: tuple[StoredFile, ...]
+    revision: str
+
+
 class Attempt:
-    """One model from one source."""
+    """One model from one source.
+
+    Attributes:
+        total_bytes: Size of all files that are taken, as far as the source tells; 0 before it is asked.
+    """
 
     def __init__(
-        self, order: Order, uri: ModelURI, store: ModelStore, workspace: Workspace
+        self,
+        order: Order,
+        uri: ModelURI,
+        store: ModelStore,
+        workspace: Workspace,
+        is_taken: Callable[[str], bool] = content.is_taken,
     ) -> None:
+        """Remember what to do.
+
+        Args:
+            order: What was asked for.
+            uri: Where to look.
+            store: Where blobs go.
+            workspace: What the source may use.
+            is_taken: Whether a file belongs to the model, by its path.
+        """
         self._order = order
         self._uri = uri
         self._store = store
         self._workspace = workspace
         self._report = workspace.report
+        self._is_taken = is_taken
+        self.total_bytes = 0
 
     async def run(self) -> StoredModel:
-        module = extensions.load(SOURCES, self._uri.scheme)
-        source: Source = module.create(self._uri, self._workspace)
+        """Gather the files and make them a model."""
+        gathered = await self.gather(create_source(self._uri, self._workspace))
+        return self._store.publish(
+            Manifest(
+                name=self._order.name,
+                kind=self._order.kind,
+                format=content.format_of(file.path for file in gathered.files) or "",
+                licence=self._order.licence,
+                source=recorded(self._uri),
+                revision=gathered.revision,
+                files=gathered.files,
+                created=datetime.now(UTC),
+            )
+        )
+
+    async def gather(self, source: Source) -> Gathered:
+        """Make every file that is taken a blob."""
         self._report(Progress(str(self._uri), 0, None, "listing"))
         listing = await self._persist(source.list, LIST_TRIES, lambda: 0)
         chosen = self._choose(listing.files)
+        self.total_bytes = sum(file.size_bytes or 0 for file in chosen.values())
         missing = [file for file in chosen.values() if not self._has(file)]
         self._store.require_free(sum(file.size_bytes or 0 for file in missing))
         files = [
             await self._file(source, path, file, listing.revision)
             for path, file in sorted(chosen.items())
         ]
-        return self._store.publish(
-            Manifest(
-                name=self._order.name,
-                kind=self._order.kind,
-                format=content.format_of(chosen) or "",
-                licence=self._order.licence,
-                source=recorded(self._uri),
-                revision=listing.revision,
-                files=tuple(files),
-                created=datetime.now(UTC),
-            )
-        )
+        return Gathered(tuple(files), listing.revision)
+
+    async def download_one(self, source: Source, folder: Path) -> Path:
+        """Fetch the only file of a source, whatever it is, and return where it is; it is no blob."""
+        self._report(Progress(str(self._uri), 0, None, "listing"))
+        listing = await self._persist(source.list, LIST_TRIES, lambda: 0)
+        if len(listing.files) != 1:
+            raise FetchError(f"{self._uri} holds {len(listing.files)} files instead of one archive")
+        file = listing.files[0]
+        content.require_safe_path(file.path)
+        self._store.require_free(file.size_bytes or 0)
+        part = folder / f"{self._key(file, listing.revision)}.archive"
+        await self._bring(source, file.path, file, part)
+        return part
 
     def _choose(self, offered: tuple[RemoteFile, ...]) -> dict[str, RemoteFile]:
         """Pick the files to take, by the path to store them under."""
         chosen: dict[str, RemoteFile] = {}
         for file in offered:
             path = self._uri.chosen(file.path)
-            if path is None or not content.is_taken(path):
+            if path is None or not self._is_taken(path):
                 continue
             content.require_safe_path(path)
             if file.sha256 is not None and not _SHA256.fullmatch(file.sha256):
@@ -122,8 +167,13 @@ class Attempt:
     async def _file(self, source: Source, path: str, file: RemoteFile, revision: str) -> StoredFile:
         """Make one file a blob, unless its content is here already."""
         if file.sha256 is not None and file.size_bytes is not None and self._has(file):
+            self._report(Progress(path, file.size_bytes, file.size_bytes, "verifying"))
             return StoredFile(path, file.sha256, file.size_bytes)
         part = self._store.partial_folder(self._order.name) / self._key(file, revision)
+        record = part.with_name(f"{part.name}.done")
+        if file.version and (done := self._finished(record)) is not None:
+            self._report(Progress(path, done.size_bytes, done.size_bytes, "verifying"))
+            return msgspec.structs.replace(done, path=path)
         continued = bool(size_bytes(part))
         try:
             stored = await self._bring(source, path, file, part)
@@ -133,7 +183,16 @@ class Attempt:
             # What an earlier pull left may be to blame: once more, from the first byte.
             stored = await self._bring(source, path, file, part)
         self._store.adopt(part, stored.sha256)
+        record.write_bytes(msgspec.json.encode(stored))
         return stored
+
+    def _finished(self, record: Path) -> StoredFile | None:
+        """What an earlier attempt has made of a file whose checksum the source does not tell, if the blob is still here."""
+        try:
+            done = msgspec.json.decode(record.read_bytes(), type=StoredFile)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        return done if self._store.has_blob(done.sha256, done.size_bytes) else None
 
     async def _bring(self, source: Source, path: str, file: RemoteFile, part: Path) -> StoredFile:
         """Fetch into `part` and verify; a `part` with wrong bytes is thrown away."""
@@ -179,6 +238,16 @@ class Attempt:
                 self._workspace.settings.retry_seconds * 2 ** (failed - 1), MAX_RETRY_SECONDS
             )
             await asyncio.sleep(pause)
+
+
+def create_source(uri: ModelURI, workspace: Workspace) -> Source:
+    """The source that an address names.
+
+    Raises:
+        UnknownExtension: There is no such source.
+        ConfigurationError: The address is not one of the source's.
+    """
+    return extensions.load(SOURCES, uri.scheme).create(uri, workspace)
 
 
 def _verified(part: Path, path: str, file: RemoteFile) -> str:

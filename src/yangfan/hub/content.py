@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from yangfan.errors import ChecksumMismatch, FetchError
+from yangfan.weights.safetensors import MAX_HEADER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,10 +17,6 @@ GGUF: Final = ".gguf"
 SAFETENSORS: Final = ".safetensors"
 TAKEN: Final = frozenset({GGUF, SAFETENSORS, ".json", ".txt", ".model", ".tiktoken", ".jinja"})
 """File name endings that are data. Pickles (.bin .pt .pth .ckpt .pkl) and code (.py) run when they are loaded."""
-
-MAX_HEADER_BYTES: Final = 100 * 1024 * 1024
-"""Largest JSON header of a safetensors file, the limit of the reference implementation
-(https://huggingface.co/docs/safetensors)."""
 
 _MAX_PATH_CHARACTERS: Final = 512
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 import msgspec
 
 from yangfan.errors import ConfigurationError
-from yangfan.hub import gguf
-from yangfan.hub.safetensors import SafetensorsFile, TensorInfo
+from yangfan.weights import gguf
+from yangfan.weights.safetensors import SafetensorsFile, TensorInfo
 
 if TYPE_CHECKING:
     from pathlib import Path

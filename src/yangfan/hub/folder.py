@@ -8,7 +8,7 @@ import msgspec
 
 from yangfan.errors import ConfigurationError, FetchError
 from yangfan.hub.content import require_safe_path
-from yangfan.hub.safetensors import SafetensorsFile
+from yangfan.weights.safetensors import SafetensorsFile
 
 if TYPE_CHECKING:
     from pathlib import Path

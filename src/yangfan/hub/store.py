@@ -37,7 +37,7 @@ from yangfan.hub.disk import (
 from yangfan.hub.lock import try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 VERSION: Final = "amv-"
@@ -297,6 +297,21 @@ class ModelStore:
         found = size_bytes(self._blobs / sha256)
         return found is not None and size in {None, found}
 
+    def blob(self, file: StoredFile) -> Path:
+        """Where the content of a file is."""
+        return self._blobs / file.sha256
+
+    def require_whole(self, file: StoredFile) -> None:
+        """Check that a file's content is here in its size.
+
+        Raises:
+            ConfigurationError: It is not.
+        """
+        if not self.has_blob(file.sha256, file.size_bytes):
+            raise ConfigurationError(
+                f"{file.path} of the model is no longer in the store, or not whole; import the model again"
+            )
+
     def adopt(self, part: Path, sha256: str) -> None:
         """Make a finished, verified file a blob. `part` is gone afterwards.
 
@@ -330,8 +345,7 @@ class ModelStore:
         with full_disk_said_clearly(self.root):
             home = self._in(self._models / manifest.name)
             folder = self._folder(manifest)
-            for file in manifest.files:
-                self._lay_out(folder / file.path, file)
+            self.lay_out(folder, manifest.files)
             for below in sorted(
                 {path.parent for path in folder.rglob("*")} | {folder, folder.parent}
             ):
@@ -342,6 +356,18 @@ class ModelStore:
             self._drop_others(folder)
             shutil.rmtree(self.root / "partial" / manifest.name, ignore_errors=True)
         return StoredModel(manifest, folder)
+
+    def lay_out(self, folder: Path, files: Iterable[StoredFile]) -> None:
+        """Give blobs their paths below a folder: hard links, copies where links are impossible.
+
+        Raises:
+            ConfigurationError: The disk is full.
+            FetchError: A path would leave the folder.
+        """
+        with full_disk_said_clearly(self.root):
+            for file in files:
+                require_safe_path(file.path)
+                self._lay_out(folder / file.path, file)
 
     def require_free(self, needed_bytes: int) -> None:
         """Check that the disk has room.

@@ -16,6 +16,7 @@ import msgspec
 from yangfan.egress import Egress
 from yangfan.errors import ConfigurationError
 from yangfan.hub.progress import Report
+from yangfan.hub.s3 import S3Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,18 +32,20 @@ class HubSettings(msgspec.Struct, frozen=True):
         hf_token: Access token for private and gated repositories.
         modelscope_endpoint: Base URL of ModelScope.
         retry_seconds: First pause before another try; it doubles with each.
+        s3: An S3-compatible store and its keys.
     """
 
     hf_endpoint: str = "https://huggingface.co"
     hf_token: str | None = None
     modelscope_endpoint: str = "https://www.modelscope.cn"
     retry_seconds: float = 1.0
+    s3: S3Settings = S3Settings()
 
     def __repr__(self) -> str:
         """Show everything but the token."""
         return (
             f"HubSettings(hf_endpoint={self.hf_endpoint!r}, modelscope_endpoint={self.modelscope_endpoint!r}, "
-            f"retry_seconds={self.retry_seconds})"
+            f"retry_seconds={self.retry_seconds}, s3={self.s3!r})"
         )
 
 

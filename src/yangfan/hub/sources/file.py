@@ -53,13 +53,13 @@ class _Local:
             raise Gone(f"{self._path} cannot be read: {error}") from error
         if path.is_file():
             self._root = path.parent
-            yield RemoteFile(path.name, path.stat().st_size)
+            yield _remote(path.name, path)
             return
         self._root = path
         for file in sorted(path.rglob("*")):
             if file.is_file():
                 self._require_inside(file)
-                yield RemoteFile(file.relative_to(path).as_posix(), file.stat().st_size)
+                yield _remote(file.relative_to(path).as_posix(), file)
 
     def _require_inside(self, file: Path) -> None:
         if not file.resolve().is_relative_to(self._root):
@@ -71,6 +71,11 @@ class _Local:
         path = self._root / file.path
         self._require_inside(path)
         return path.open("rb")
+
+
+def _remote(name: str, file: Path) -> RemoteFile:
+    facts = file.stat()
+    return RemoteFile(name, facts.st_size, version=f"{facts.st_ino}-{facts.st_mtime_ns}")
 
 
 def _create(part: Path) -> BinaryIO:

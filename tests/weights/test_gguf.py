@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from yangfan.engines._gguf import Facts, read_facts
-from yangfan.hub import gguf
+from yangfan.weights import gguf
 
 
 def test_a_file_is_laid_out_as_the_format_says(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from yangfan.errors import ConfigurationError
-from yangfan.hub.content import MAX_HEADER_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+MAX_HEADER_BYTES: Final = 100 * 1024 * 1024
+"""Largest JSON header of a file, the limit of the reference implementation (https://huggingface.co/docs/safetensors)."""
 
 ITEM_BYTES: Final = {
     "F64": 8,

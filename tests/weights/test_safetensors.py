@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from yangfan.errors import ConfigurationError
-from yangfan.hub.safetensors import SafetensorsFile
+from yangfan.weights.safetensors import SafetensorsFile
 
 GOOD = {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}
 DATA = struct.pack("<2f", 1.5, -2.0)
