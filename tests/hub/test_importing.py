@@ -236,7 +236,10 @@ async def test_what_ends_an_import_keeps_what_came(
     await imported("s3:models/mine", store, egress, settings)
     again = [line for line in s3.log[len(before) :] if line.startswith("GET /models/mine/")]
     # The rest alone: the file that was cut short had come whole.
-    assert [line.rpartition("/")[2] for line in again] == ["tokenizer.json", "tokenizer_config.json"]
+    assert [line.rpartition("/")[2] for line in again] == [
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ]
 
 
 KILLED = """
