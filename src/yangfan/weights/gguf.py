@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, NamedTuple
 
 import msgspec
 
+from yangfan.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -159,7 +161,7 @@ Value = bool | int | float | str | list[str] | list[int] | list[float]
 """A fact: a bool, an unsigned 32-bit integer, a 32-bit float, a string, strings, signed 32-bit integers, or 32-bit floats."""
 
 
-class NotGGUFError(ValueError):
+class NotGGUFError(ConfigurationError):
     """The file is no GGUF file, or its header says what cannot be."""
 
 
