@@ -48,3 +48,35 @@ def test_file_without_pairs_is_refused(yangfan: Command, tmp_path: Path, text: s
     file.write_text(text, "utf-8")
     refused = yangfan.inside("memory", "set", "sm-any", str(file))
     assert (refused.status, "does not hold pairs" in refused.err) == (1, True)
+
+
+def test_user_memory_is_made_filled_added_to_shown_and_deleted(yangfan: Command, tmp_path: Path):
+    memory_id = yangfan.inside("memory", "create", "cli", "--user").out.strip()
+    assert memory_id.startswith("um-")
+    file = tmp_path / "pairs.json"
+    file.write_text(FILES["pairs.json"], "utf-8")
+    assert yangfan.inside("memory", "set", memory_id, str(file)).status == 0
+    assert yangfan.inside("memory", "set", memory_id, str(file), "--keep").status == 0
+    shown = yangfan.inside("memory", "show", memory_id).out
+    rows = [line.split("\t") for line in shown.splitlines()]
+    assert [row[1:] for row in rows] == PAIRS * 2
+    listed = json.loads(yangfan.inside("memory", "list", "--user", "--json").out)
+    assert [item["app_id"] for item in listed if item["id"] == memory_id] == ["cli"]
+    assert memory_id not in yangfan.inside("memory", "list").out
+    assert yangfan.inside("memory", "delete", memory_id, "--pair", rows[0][0]).status == 0
+    pairs = json.loads(yangfan.inside("memory", "show", memory_id, "--json").out)["pairs"]
+    assert [pair["id"] for pair in pairs] == [row[0] for row in rows[1:]]
+    assert yangfan.inside("memory", "delete", memory_id).status == 0
+    gone = yangfan.inside("memory", "show", memory_id)
+    assert (gone.status, "memory list --user" in gone.err) == (1, True)
+
+
+def test_what_only_user_memories_have_is_refused_for_a_system_memory(
+    yangfan: Command, tmp_path: Path
+):
+    file = tmp_path / "pairs.json"
+    file.write_text(FILES["pairs.json"], "utf-8")
+    kept = yangfan.inside("memory", "set", "sm-any", str(file), "--keep")
+    assert (kept.status, "for user memories" in kept.err) == (1, True)
+    cut = yangfan.inside("memory", "delete", "sm-any", "--pair", "mc-1")
+    assert (cut.status, "have no ids" in cut.err) == (1, True)

@@ -10,17 +10,25 @@ import typer
 
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.terminal import show_json, show_table
-from yangfan.errors import ConfigurationError
+from yangfan.errors import ConfigurationError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from yangfan import Client
+
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")]
-MemoryId = Annotated[str, typer.Argument(metavar="MEMORY_ID", help="sm-…, see `list` / 记忆 ID")]
+MemoryId = Annotated[
+    str, typer.Argument(metavar="MEMORY_ID", help="sm-… or um-…, see `list` / 记忆 ID")
+]
+OfUser = Annotated[
+    bool, typer.Option("--user", help="About a user, not about the model / 用户记忆")
+]
+USER_PREFIX = "um-"
 
 
 def memory() -> None:
-    """What models are told before every conversation. / 管理系统记忆。"""
+    """What models are told before conversations: about themselves, or about a user. / 管理系统记忆和用户记忆。"""
 
 
 @connected
@@ -28,18 +36,22 @@ def create(
     connection: Connection,
     app_id: Annotated[str, typer.Argument(metavar="APP_ID", help="Whose / 所属应用")],
     *,
-    description: Annotated[str, typer.Option(help="For people / 描述")] = "",
+    description: Annotated[
+        str, typer.Option(help="For people; of a user, told to models too / 描述")
+    ] = "",
+    user: OfUser = False,
 ) -> None:
-    """Make an empty system memory and print its id. / 创建系统记忆并输出其 ID。"""
+    """Make an empty memory and print its id. / 创建记忆并输出其 ID。"""
     with connection.client() as client:
-        typer.echo(client.memory.create_system(app_id, description))
+        make = client.memory.create_user if user else client.memory.create_system
+        typer.echo(make(app_id, description))
 
 
 @connected
-def list_memories(connection: Connection, *, as_json: AsJSON = False) -> None:
-    """List system memories. / 列出系统记忆。"""
+def list_memories(connection: Connection, *, user: OfUser = False, as_json: AsJSON = False) -> None:
+    """List system memories, or those of users. / 列出系统记忆或用户记忆。"""
     with connection.client() as client:
-        found = client.memory.list_system()
+        found = client.memory.list_user() if user else client.memory.list_system()
     if as_json:
         show_json(found)
         return
@@ -52,13 +64,20 @@ def list_memories(connection: Connection, *, as_json: AsJSON = False) -> None:
 
 @connected
 def show(connection: Connection, memory_id: MemoryId, *, as_json: AsJSON = False) -> None:
-    """Show what a system memory holds. / 查看系统记忆的内容。"""
+    """Show what a memory holds; pairs of a user memory have ids. / 查看记忆的内容。"""
     with connection.client() as client:
-        found = client.memory.get_system(memory_id)
+        if not memory_id.startswith(USER_PREFIX):
+            found = client.memory.get_system(memory_id)
+        else:
+            found = client.memory.get_user(_app_of(client, memory_id), memory_id)
     if as_json:
         show_json(found)
         return
-    show_table(("user", "system"), [(pair.user, pair.system) for pair in found.pairs], {})
+    rows = [(pair.id, pair.user, pair.system) for pair in found.pairs]
+    if memory_id.startswith(USER_PREFIX):
+        show_table(("id", "user", "system"), rows, {})
+    else:
+        show_table(("user", "system"), [row[1:] for row in rows], {})
 
 
 @connected
@@ -73,20 +92,47 @@ def set_pairs(
             dir_okay=False,
         ),
     ],
+    *,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Add to a user memory / 追加到用户记忆而不覆盖")
+    ] = False,
 ) -> None:
-    """Replace what a system memory holds by a file's pairs. / 用文件中的问答对覆盖系统记忆。"""
+    """Replace what a memory holds by a file's pairs. / 用文件中的问答对覆盖记忆。"""
     pairs = list(_read(file))
     with connection.client() as client:
-        client.memory.set_system(memory_id, pairs)
-    typer.echo(f"{memory_id} holds {len(pairs)} pairs. / 已写入 {len(pairs)} 组。", err=True)
+        if memory_id.startswith(USER_PREFIX):
+            app_id = _app_of(client, memory_id)
+            client.memory.set_user(app_id, memory_id, pairs, keep=keep)
+        elif keep:
+            raise ConfigurationError(
+                f"--keep is for user memories ({USER_PREFIX}…): give {memory_id} all its pairs in one file"
+            )
+        else:
+            client.memory.set_system(memory_id, pairs)
+    typer.echo(f"{len(pairs)} pairs written to {memory_id}. / 已写入 {len(pairs)} 组。", err=True)
 
 
 @connected
-def delete(connection: Connection, memory_id: MemoryId) -> None:
-    """Delete a system memory. / 删除系统记忆。"""
+def delete(
+    connection: Connection,
+    memory_id: MemoryId,
+    *,
+    pair: Annotated[
+        str | None,
+        typer.Option("--pair", metavar="ID", help="Only this pair of a user memory / 仅删除一组"),
+    ] = None,
+) -> None:
+    """Delete a memory, or one pair of a user memory. / 删除记忆，或用户记忆中的一组。"""
     with connection.client() as client:
-        client.memory.delete_system(memory_id)
-    typer.echo(f"{memory_id} is deleted. / 已删除。", err=True)
+        if memory_id.startswith(USER_PREFIX):
+            client.memory.delete_user(_app_of(client, memory_id), memory_id, pair)
+        elif pair is not None:
+            raise ConfigurationError(
+                f"pairs of system memories have no ids; write {memory_id} anew with `memory set`"
+            )
+        else:
+            client.memory.delete_system(memory_id)
+    typer.echo(f"{pair or memory_id} is deleted. / 已删除。", err=True)
 
 
 SUBCOMMANDS = {
@@ -96,6 +142,14 @@ SUBCOMMANDS = {
     "set": set_pairs,
     "delete": delete,
 }
+
+
+def _app_of(client: Client, memory_id: str) -> str:
+    """The application of a user memory, which every Action on one must name."""
+    for found in client.memory.list_user():
+        if found.id == memory_id:
+            return found.app_id
+    raise NotFound(f"no user memory {memory_id[:64]!r}; `yangfan memory list --user` shows them")
 
 
 def _read(file: Path) -> Iterator[tuple[str, str]]:

@@ -126,6 +126,35 @@ def test_user_memory_is_found_by_user_id_or_by_its_own_name(caller: Caller):
         assert caller.v1(body).json["usage"]["prompt_tokens"] > plain
 
 
+def test_the_level_says_how_much_of_a_user_memory_is_recalled_in_both_dialects(caller: Caller):
+    memory_id = result(caller, "CreateUserMemory", appId="shop", description="likes green tea")
+    mine = {"appId": "shop", "userMemoryId": memory_id}
+    held = [turns(f"fact {place}", "noted") for place in range(300)]
+    result(caller, "ModifyUserMemory", **mine, memories=held)
+
+    def prompt_tokens(**fields: Any) -> int:
+        enabled = {"enable_user_memory": True, "user_memory_id": memory_id, **fields}
+        v1 = caller.v1({"messages": HI, **enabled}).json["usage"]["prompt_tokens"]
+        v2 = caller.v2({"model": "echo", "messages": HI, **enabled}).json["usage"]["prompt_tokens"]
+        assert v1 == v2
+        return v1
+
+    costs = [prompt_tokens(user_memory_level=level) for level in range(5)]
+    assert costs == sorted(set(costs))
+    assert prompt_tokens() == costs[1]
+    assert prompt_tokens(user_memory_extract_level=2) == costs[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("user_memory_level", 5), ("user_memory_extract_level", 3)]
+)
+def test_a_level_that_is_none_is_refused(caller: Caller, name: str, value: int):
+    v1 = caller.v1({"messages": HI, name: value}).json
+    assert (v1["error_code"], name in v1["error_msg"]) == (336003, True)
+    v2 = caller.v2({"model": "echo", "messages": HI, name: value})
+    assert (v2.status, v2.json["error"]["code"]) == (400, "invalid_argument")
+
+
 def test_memory_counts_towards_the_characters_of_the_model(caller: Caller):
     memory_id = system_memory(caller, *[("x" * 4000, "y" * 4000)] * 4)
     body = {"messages": HI, "enable_system_memory": True, "system_memory_id": memory_id}

@@ -10,7 +10,7 @@ import msgspec
 
 from yangfan.engines.base import Part
 from yangfan.errors import Invalid, InvalidSystem
-from yangfan.server.chat.memories import told
+from yangfan.server.chat.memories import question_of, told
 from yangfan.server.chat.pictures import read_facts
 from yangfan.server.services import (
     booked,
@@ -111,7 +111,14 @@ class Chat:
             Invalid: The caller's application has no such memory.
         """
         said = [
-            await self._memory.words(memory.kind, memory.id, app_id, param=memory.param)
+            await self._memory.words(
+                memory.kind,
+                memory.id,
+                app_id,
+                param=memory.param,
+                level=memory.level,
+                question=question_of(request),
+            )
             for memory in wanted
         ]
         return told(request, "\n\n".join(filter(None, said)))

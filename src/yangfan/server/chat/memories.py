@@ -21,6 +21,8 @@ class Wanted(NamedTuple):
     kind: Literal["system", "user"]
     id: str
     param: str
+    level: int | None = None
+    """How much of a user memory to recall; None for the default."""
 
 
 def memories_of(wire: v1.ChatRequest | v2.ChatRequest) -> tuple[Wanted, ...]:
@@ -35,7 +37,7 @@ def memories_of(wire: v1.ChatRequest | v2.ChatRequest) -> tuple[Wanted, ...]:
     if wire.enable_user_memory:
         user = wire.user_id if isinstance(wire, v1.ChatRequest) else wire.user
         named = wire.user_memory_id or (user if user and user.startswith("um-") else "")
-        found.append(Wanted("user", named, "user_memory_id"))
+        found.append(Wanted("user", named, "user_memory_id", wire.user_memory_level))
     for wanted in found:
         if not wanted.id:
             raise Invalid(
@@ -44,6 +46,14 @@ def memories_of(wire: v1.ChatRequest | v2.ChatRequest) -> tuple[Wanted, ...]:
                 param=wanted.param,
             )
     return tuple(found)
+
+
+def question_of(request: ChatRequest) -> str:
+    """What the user says last: what a memory is to be recalled for."""
+    content = next((said.content for said in reversed(request.messages) if said.role == "user"), "")
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(part.text or "" for part in content)
 
 
 def told(request: ChatRequest, words: str) -> ChatRequest:

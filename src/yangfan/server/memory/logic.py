@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from yangfan.errors import Invalid, NotFound
 from yangfan.protocol.v2.memory import MAX_PAIRS
 from yangfan.server.http.call import new_id
+from yangfan.server.memory.recall import DEFAULT_LEVEL, PAIRS_OF_LEVEL, recalled
 from yangfan.server.memory.types import Kind, Pair, Record
 
 if TYPE_CHECKING:
@@ -136,10 +138,20 @@ class Memory:
         await self.get(kind, memory_id, app_id)
         await self._store.remove(memory_id)
 
-    async def words(self, kind: Kind, memory_id: str, caller_app_id: str, *, param: str) -> str:
+    async def words(
+        self,
+        kind: Kind,
+        memory_id: str,
+        caller_app_id: str,
+        *,
+        param: str,
+        level: int | None = None,
+        question: str = "",
+    ) -> str:
         """What the memory says, as text to put in front of a conversation.
 
-        A memory of another application's ``app-…`` id is none for this caller.
+        A memory of another application's ``app-…`` id is none for this caller. A user memory says as much as `level` recalls for
+        the question; a system memory says all.
 
         Raises:
             Invalid: The caller has no memory of that id; `param` names the field.
@@ -155,9 +167,13 @@ class Memory:
                 f"{param} {memory_id[:64]!r} does not exist; {_LISTED_BY[kind]} lists those that do",
                 param=param,
             )
-        said = [record.description] if kind == "user" and record.description else []
-        said += [f"{pair.user}\n{pair.system}" for pair in record.pairs]
-        return "\n\n".join(said)
+        if kind == "system":
+            return _text(record.pairs)
+        level = DEFAULT_LEVEL if level is None else level
+        pairs = record.pairs
+        if len(pairs) > PAIRS_OF_LEVEL[level]:
+            pairs = await asyncio.to_thread(recalled, pairs, level, question)
+        return "\n\n".join(filter(None, (record.description, _text(pairs))))
 
     async def _change(
         self,
@@ -169,6 +185,10 @@ class Memory:
         await self.get(kind, memory_id, app_id)
         if not await self._store.change(memory_id, pairs):
             raise _missing(kind, memory_id)
+
+
+def _text(pairs: Sequence[Pair]) -> str:
+    return "\n\n".join(f"{pair.user}\n{pair.system}" for pair in pairs)
 
 
 def _missing(kind: Kind, memory_id: str) -> NotFound:
