@@ -34,7 +34,8 @@
     │   ├── Conflict
     │   ├── RateLimited
     │   │   ├── RequestRateLimited
-    │   │   └── TokenRateLimited
+    │   │   ├── TokenRateLimited
+    │   │   └── PreemptibleLimited
     │   ├── QuotaExceeded
     │   │   └── TotalQuotaExceeded
     │   ├── Overloaded
@@ -256,6 +257,10 @@ class RequestRateLimited(RateLimited):
 
 class TokenRateLimited(RateLimited):
     """More tokens a minute than the limit."""
+
+
+class PreemptibleLimited(RateLimited):
+    """A preemptible call, which waits for all others, cannot have its turn in time."""
 
 
 class QuotaExceeded(RefusedError):

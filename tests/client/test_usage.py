@@ -149,9 +149,8 @@ async def test_capacity_is_changed(connect: Connect, playback: Playback):
 
 UNITS = {
     "instanceId": "unit-1",
-    "serviceId": "echo",
     "status": "Running",
-    "computeUnitCount": 2,
+    "replicasCount": 2,
     "paymentTiming": "Postpaid",
     "startTime": "2026-11-22T08:00:00Z",
 }
@@ -184,14 +183,13 @@ async def test_units_are_purchased(connect: Connect, playback: Playback):
 async def test_units_are_shown(connect: Connect, playback: Playback):
     charge = (client := connect(**PAIR)).client.charge
     ends = {**UNITS, "expiredTime": "2026-11-22T08:00:00Z"}
-    del ends["serviceId"]
-    result(playback, {"computeUnitInstanceList": [UNITS]})
-    result(playback, {"computeUnitInstance": ends, "serviceUsageList": []})
+    result(playback, {"instances": [UNITS]})
+    result(playback, {"instance": ends})
     assert await client.of(charge.list_units("echo")) == (
         ComputeUnits("unit-1", "echo", 2, "Running", EIGHT),
     )
     assert await client.of(charge.get_units("echo", "unit-1")) == ComputeUnits(
-        "unit-1", "", 2, "Running", EIGHT, EIGHT
+        "unit-1", "echo", 2, "Running", EIGHT, EIGHT
     )
 
 

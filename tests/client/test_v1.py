@@ -137,6 +137,12 @@ def test_tools_become_functions_and_built_in_tools_stay():
     assert sent["tools"] == [SEARCH]
 
 
+def test_a_tool_without_parameters_gets_those_that_v1_wants():
+    sent = body(tools=[{"type": "function", "function": {"name": "now", "description": "time"}}])
+    (function,) = sent["functions"]
+    assert function["parameters"] == {"type": "object", "properties": {}}
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

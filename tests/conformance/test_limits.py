@@ -74,12 +74,13 @@ def test_qianfan_buys_and_releases_compute_units(
                 "QIANFAN_SECRET_KEY": server.secret_access_key,
             },
         )
-    (listed,) = found["listed"]["computeUnitInstanceList"]
-    assert (listed["computeUnitCount"], listed["status"]) == (2, "Running")
+    (listed,) = found["listed"]["instances"]
+    assert (listed["replicasCount"], listed["status"]) == (2, "Running")
     assert listed["expiredTime"] != "-"
     assert found["prepaid"] == found["listed"]
     assert (found["resized"], found["renewed"], found["released"]) == (True, True, True)
-    shown = found["shown"]["computeUnitInstance"]
-    assert (shown["computeUnitCount"], shown["expiredTime"]) == (5, "-")
-    assert found["newer"] == found["shown"]
-    assert found["left"] == {"computeUnitInstanceList": []}
+    shown = found["shown"]["instance"]
+    assert (shown["replicasCount"], shown["expiredTime"]) == (5, "-")
+    newer = found["newer"]["computeUnitInstance"]
+    assert {name: newer[name] for name in shown} == shown
+    assert found["left"] == {"instances": []}

@@ -95,3 +95,65 @@ def test_preemptible_calls_wait_for_all_others(busy: Caller):
         for call in calls:
             call.result()
     assert ended == ["first"] + ["other"] * 3 + ["low"] * 3
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_preemptible_calls_without_a_turn_have_a_code_of_their_own(busy: Caller, stream: bool):
+    holder = granted(busy)
+    long = [{"role": "user", "content": "hi " * 60}]
+    low: dict[str, Any] = {"model": "ernie-3.5-8k-preemptible", "stream": stream}
+
+    def full() -> bool:
+        return busy.ask("GET", "/healthz").json["models"]["echo"]["slots"]["busy"] == 1
+
+    with ThreadPoolExecutor(24) as pool:
+        first = pool.submit(holder.v2, messages=long)
+        wait_until(full, "a full engine")
+        replies = [pool.submit(holder.v2, **low) for _ in range(8)]
+        wait_until(lambda: waiting(busy) == 8, "a full queue of the key")
+        v1 = holder.v1("completions_preemptible", stream=stream)
+        v2 = holder.v2(**low)
+        assert first.result().status == 200
+        assert {call.result().status for call in replies} == {200}
+    assert (v1.status, v1.json["error_code"]) == (200, 336503)
+    text = "rate limit reached for preemptible resource: this key already has 8 calls waiting"
+    assert v1.json["error_msg"].startswith(text)
+    error = v2.json["error"]
+    assert (v2.status, error["code"]) == (429, "preemptible_rate_limit_exceeded")
+    assert error["type"] == "rate_limit_exceeded"
+    assert "without preemptible" in error["message"]
+    for refused in (v1, v2):
+        assert int(refused.headers["Retry-After"]) >= 1
+
+
+def test_v1_preemptible_calls_wait_for_all_others(busy: Caller):
+    holder = granted(busy)
+    ended: list[str] = []
+    long = [{"role": "user", "content": "hi " * 60}]
+
+    def call(name: str, model: str, **fields: Any) -> None:
+        reply = holder.v1(model, **fields)
+        assert b"error_code" not in reply.body
+        ended.append(name)
+
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(call, "first", "echo", messages=long)]
+        wait_until(
+            lambda: busy.ask("GET", "/healthz").json["models"]["echo"]["slots"]["busy"] == 1,
+            "a full engine",
+        )
+        names = ("completions_preemptible", "completions_pro_preemptible")
+        calls += [pool.submit(call, "low", model) for model in names]
+        calls.append(pool.submit(call, "low", "completions_preemptible", stream=True))
+        wait_until(lambda: waiting(busy) == 3, "a queue")
+        calls += [pool.submit(call, "other", "ernie_speed") for _ in range(3)]
+        for one in calls:
+            one.result()
+    assert ended == ["first"] + ["other"] * 3 + ["low"] * 3
+
+
+def waiting(caller: Caller) -> int:
+    """Calls in the queue, as the metrics tell."""
+    lines = caller.ask("GET", "/metrics").body.decode().splitlines()
+    (line,) = (line for line in lines if line.startswith("yangfan_model_waiting{"))
+    return int(float(line.split()[-1]))

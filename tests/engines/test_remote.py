@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from yangfan.engines import remote
-from yangfan.engines._remote_bodies import style_of
+from yangfan.engines._remote_bodies import chat_body, style_of
 from yangfan.engines.base import (
     ChatRequest,
     Delta,
@@ -173,6 +173,7 @@ async def test_a_request_goes_out_in_plain_fields_with_the_key(tmp_path: Path) -
         "messages": [{"role": "user", "content": "hello"}],
         "temperature": 0.5,
         "max_completion_tokens": 9,
+        "top_k": 3,
         "penalty_score": 1.1,
         "stop": ["x"],
         "tools": [
@@ -233,7 +234,10 @@ async def test_calls_come_whole_or_in_fragments(tmp_path: Path) -> None:
 async def test_tokens_are_estimated_where_the_upstream_does_not_count(tmp_path: Path) -> None:
     async with upstream(tmp_path, stream(piece(content="你好 you"), piece("stop"))) as (engine, _):
         last = (await collect(engine))[-1]
-    assert last.usage == remote.Usage(3, 3)  # hello 世界; 你好 you
+    assert last.usage == remote.Usage(3, 3, estimated=True)  # hello 世界; 你好 you
+    said = whole({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]})
+    async with upstream(tmp_path, said) as (engine, _):
+        assert (await engine.chat(HELLO)).usage == remote.Usage(3, 1, estimated=True)
 
 
 @pytest.mark.parametrize(
@@ -423,7 +427,7 @@ async def test_an_http_proxy_is_asked_for_a_tunnel(tmp_path: Path) -> None:
 
 async def test_the_longest_answer_has_the_name_that_the_server_knows(tmp_path: Path) -> None:
     answer = whole({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]})
-    request = ChatRequest(HELLO.messages, Sampling(max_output_tokens=9, repetition_penalty=1.5))
+    request = ChatRequest(HELLO.messages, Sampling(max_output_tokens=9, repetition_penalty=1.0))
     async with upstream(tmp_path, answer) as (engine, other):
         await engine.chat(request)
     assert other.requests[0][2] == {
@@ -432,6 +436,49 @@ async def test_the_longest_answer_has_the_name_that_the_server_knows(tmp_path: P
         "max_tokens": 9,
     }
     assert style_of("openai", "https://api.openai.com/v1").longest == "max_completion_tokens"
+
+
+@pytest.mark.parametrize("dialect", ["openai", "qianfan"])
+async def test_what_only_a_server_elsewhere_acts_on_is_passed_on(
+    tmp_path: Path, dialect: str
+) -> None:
+    answer = whole({"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]})
+    request = ChatRequest(
+        HELLO.messages,
+        Sampling(top_k=3, min_output_tokens=2, repetition_penalty=1.5),
+        thinking_budget=64,
+        passed={
+            "user": "me",
+            "metadata": {"a": "b"},
+            "web_search": {"enable": True},
+            "preemptible": True,
+        },
+    )
+    async with upstream(tmp_path, answer, dialect=dialect) as (engine, other):
+        await engine.chat(request)
+    wanted: dict[str, Any] = {
+        "model": "far",
+        "messages": [{"role": "user", "content": "hello 世界"}],
+        "top_k": 3,
+        "user": "me",
+        "repetition_penalty": 1.5,
+    }
+    if dialect == "qianfan":
+        wanted |= {"min_output_tokens": 2, "thinking_budget": 64, **request.passed}
+    else:
+        wanted |= {"min_tokens": 2}
+    assert other.requests[0][2] == wanted
+
+
+async def test_openais_own_servers_get_only_what_they_know() -> None:
+    style = style_of("openai", "https://api.openai.com/v1")
+    request = ChatRequest(
+        HELLO.messages,
+        Sampling(top_k=3, min_output_tokens=2, repetition_penalty=1.5),
+        passed={"user": "me", "metadata": {"a": "b"}},
+    )
+    body = json.loads(chat_body("gpt", request, style, stream=False))
+    assert set(body) == {"model", "messages", "user"}
 
 
 async def test_vectors_and_scores_may_come_without_an_index(tmp_path: Path) -> None:

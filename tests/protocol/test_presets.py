@@ -157,10 +157,14 @@ def test_aliases_and_suffixes_find_their_model(presets: Presets, spelling: str, 
         "qwen3-embedding-0.6b",
         "qwen3-embedding-4b",
         "qwen3-embedding-8b",
+        "bge-large-zh",
+        "bce-reranker-base",
     ],
 )
-def test_every_name_of_v2_is_known(presets: Presets, name: str) -> None:
-    assert presets.find(name) is not None
+def test_every_name_of_v2_is_known_and_listed(presets: Presets, name: str) -> None:
+    preset = presets.find(name)
+    assert preset is not None
+    assert preset.v2_name == name
 
 
 def test_an_unknown_name_finds_nothing(presets: Presets) -> None:
@@ -190,6 +194,18 @@ def test_limits_and_defaults_follow_the_family(presets: Presets) -> None:
     assert llama
     assert (llama.family, llama.max_input_tokens) == ("open", None)
     assert "top_k" in llama.optional_keys
+
+
+def test_only_speed_and_lite_have_a_frequency_penalty_by_default(presets: Presets) -> None:
+    having = {preset.name for preset in presets.all if preset.default_frequency_penalty is not None}
+    assert {"ERNIE-Speed-8K", "ERNIE-Lite-8K-0308", "ERNIE-Tiny-8K", "ERNIE-Speed-128K"} <= having
+    assert not having & {"ERNIE-4.0-8K", "ERNIE-3.5-128K", "ERNIE-Lite-8K-0922", "Yi-34B-Chat"}
+    assert all(
+        "frequency_penalty" in preset.optional_keys
+        for preset in presets.all
+        if preset.name in having
+    )
+    assert {preset.default_frequency_penalty for preset in presets.all} == {None, 0.1}
 
 
 def test_the_larger_of_two_documented_limits_stands(presets: Presets) -> None:

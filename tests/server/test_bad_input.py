@@ -260,7 +260,7 @@ BODIES: dict[str, tuple[bytes, Refused, Refused]] = {
         (400, "malformed_json", "nested too deeply"),
     ),
     "objects nested too deeply": (
-        b'{"metadata":' + b'{"a":' * 30_000 + b"1" + b"}" * 30_001,
+        b'{"web_search":' + b'{"a":' * 30_000 + b"1" + b"}" * 30_001,
         (200, 336002, "nested too deeply"),
         (400, "malformed_json", "nested too deeply"),
     ),

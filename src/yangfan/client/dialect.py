@@ -210,6 +210,7 @@ class UsageItem(msgspec.Struct):
     )
     tool_tokens: int = 0
     tool_usage: list[_ToolUsage] = msgspec.field(default_factory=_no_tools)
+    estimated: bool = False
 
     def value(self) -> Usage:
         """The same as callers see it."""
@@ -221,6 +222,7 @@ class UsageItem(msgspec.Struct):
             self.completion_tokens_details.reasoning_tokens,
             self.tool_tokens,
             tuple(ToolUsage(tool.name, tool.tool_point) for tool in self.tool_usage),
+            self.estimated,
         )
 
 

@@ -86,6 +86,10 @@ class ChatOptions(TypedDict, total=False):
     """Put a user memory in front (Yangfan servers in v2); needs user_memory_id."""
     user_memory_id: str | None
     """Which user memory, ``um-…``; by default user_id, if that is one."""
+    user_memory_level: int | None
+    """How much of the user memory to recall, [0, 4]: 0 its description alone, 4 all of it. Default 1."""
+    user_memory_extract_level: int | None
+    """[0, 2]: what Baidu's cloud puts into the user memory by itself; Yangfan servers put nothing."""
     user_setting: str | None
     """v1: old name of a persona."""
     user_id: str | None

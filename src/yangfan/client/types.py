@@ -45,6 +45,7 @@ class Usage:
         reasoning_tokens: Tokens of the answer that are reasoning (v2).
         tool_tokens: Tokens that built-in tools added (v1).
         tool_usage: What those tools did (v1).
+        estimated: Whether a Yangfan server had to guess: the model is on somebody else's server, which does not count.
     """
 
     prompt_tokens: int = 0
@@ -54,6 +55,7 @@ class Usage:
     reasoning_tokens: int = 0
     tool_tokens: int = 0
     tool_usage: tuple[ToolUsage, ...] = ()
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,9 @@ _KNOWN_TO_IMAGE2TEXT = frozenset(ImageToTextRequest.__struct_fields__) - {
     "image",
     "stream",
 }
+_NO_PARAMETERS: Mapping[str, object] = {"type": "object", "properties": {}}
+"""What v1 wants of a function without arguments; OpenAI's tools leave it out."""
+
 _RENAMED = {"max_completion_tokens": "max_output_tokens", "user": "user_id"}
 
 
@@ -261,7 +264,11 @@ def _only_call(calls: Sequence[Mapping[str, object]]) -> JSON:
 def _translate_tools(options: JSON) -> None:
     """Tools of v2's shape become functions; built-in tools stay."""
     tools = cast("Sequence[Mapping[str, object]]", options.pop("tools", None) or ())
-    functions = [tool.get("function") for tool in tools if tool.get("type") == "function"]
+    functions = [
+        {"parameters": _NO_PARAMETERS, **cast("Mapping[str, object]", tool.get("function") or {})}
+        for tool in tools
+        if tool.get("type") == "function"
+    ]
     others = [tool for tool in tools if tool.get("type") != "function"]
     if functions:
         options["functions"] = [

@@ -39,10 +39,17 @@ Dialect = Literal["openai", "qianfan"]
 
 
 class Style(NamedTuple):
-    """How to write to an upstream: its dialect (vllm: OpenAI's fields and vLLM's own), and its field for the longest answer."""
+    """How to write to an upstream.
+
+    Attributes:
+        dialect: Its own; vllm: OpenAI's fields and vLLM's.
+        longest: Its field for the longest answer.
+        strict: Whether it refuses fields that OpenAI does not have.
+    """
 
     dialect: Dialect | Literal["vllm"]
     longest: str
+    strict: bool = False
 
 
 VLLM_STYLE = Style("vllm", "max_tokens")
@@ -51,8 +58,9 @@ VLLM_STYLE = Style("vllm", "max_tokens")
 
 def style_of(dialect: Dialect, base_url: str) -> Style:
     """OpenAI's own newer models refuse the old `max_tokens`, most other servers know nothing else."""
-    new = dialect == "qianfan" or urlsplit(base_url).hostname == "api.openai.com"
-    return Style(dialect, "max_completion_tokens" if new else "max_tokens")
+    openai = dialect == "openai" and urlsplit(base_url).hostname == "api.openai.com"
+    new = dialect == "qianfan" or openai
+    return Style(dialect, "max_completion_tokens" if new else "max_tokens", strict=openai)
 
 
 _HAN = re.compile("[\u2e80-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -115,6 +123,9 @@ def chat_body(model: str, request: ChatRequest, style: Style, *, stream: bool) -
         body["chat_template_kwargs"] = {"enable_thinking": request.enable_thinking}
     elif request.enable_thinking is not None:
         body["enable_thinking"] = request.enable_thinking
+    if request.thinking_budget is not None and style.dialect == "qianfan":
+        body["thinking_budget"] = request.thinking_budget
+    _pass_on(body, request.passed, style)
     return msgspec.json.encode(body)
 
 
@@ -126,6 +137,7 @@ def completion_body(model: str, request: CompletionRequest, style: Style, *, str
         body["logprobs"] = request.logprobs
     if request.echo:
         body["echo"] = True
+    _pass_on(body, request.passed, style)
     return msgspec.json.encode(body)
 
 
@@ -153,6 +165,18 @@ def images_body(model: str, request: ImageRequest, style: Style) -> bytes:
     return msgspec.json.encode(body)
 
 
+_PASSED = {
+    "qianfan": frozenset({"user", "metadata", "web_search", "preemptible"}),
+    "openai": frozenset({"user"}),
+    "vllm": frozenset({"user"}),
+}
+"""Fields that an upstream may act on; OpenAI's servers refuse `metadata` unless they keep the answer."""
+
+
+def _pass_on(body: dict[str, Any], passed: Mapping[str, Any], style: Style) -> None:
+    body.update((key, value) for key, value in passed.items() if key in _PASSED[style.dialect])
+
+
 def _generation(
     model: str, sampling: Sampling, style: Style, *, n: int, stream: bool
 ) -> dict[str, Any]:
@@ -167,12 +191,16 @@ def _generation(
         "logit_bias": sampling.logit_bias,
         "n": n if n > 1 else None,
     }
+    if not style.strict:
+        fields["top_k"] = sampling.top_k
     if style.dialect == "qianfan":
         ernie = model.casefold().startswith("ernie")
         fields["penalty_score" if ernie else "repetition_penalty"] = sampling.repetition_penalty
-    if style.dialect == "vllm":
-        fields["top_k"] = sampling.top_k
-        fields["repetition_penalty"] = sampling.repetition_penalty
+        fields["min_output_tokens"] = sampling.min_output_tokens
+    elif not style.strict:
+        # As vLLM, SGLang and their kin call them. v1's programs send a penalty that is none, which need not cost a refusal.
+        penalty = sampling.repetition_penalty
+        fields["repetition_penalty"] = None if penalty == 1 else penalty
         fields["min_tokens"] = sampling.min_output_tokens
     if stream:
         fields["stream"] = True
@@ -307,7 +335,7 @@ def read_reply(data: bytes, prompt: str) -> ChatReply:
         raise UpstreamFailed("its reply has no answer")
     answers = tuple(_answer(choice) for choice in sorted(read.choices, key=lambda item: item.index))
     written = "\n".join(answer.reasoning + answer.text for answer in answers)
-    estimate = Usage(estimate_tokens(prompt), estimate_tokens(written))
+    estimate = Usage(estimate_tokens(prompt), estimate_tokens(written), estimated=True)
     return ChatReply(answers, _usage(read.usage) or estimate)
 
 
@@ -352,7 +380,7 @@ class StreamReader:
         return self._held
 
     def _estimate(self) -> Usage:
-        return Usage(self._prompt_tokens, round(self._written))
+        return Usage(self._prompt_tokens, round(self._written), estimated=True)
 
     def _delta(self, choice: _Choice) -> Delta | None:
         output, index, last = choice.output, choice.index, choice.finish_reason is not None

@@ -75,6 +75,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     `tool_choice` is "none", "auto", "required" or the name of a tool behind "function:"; `response_format` is OpenAI's
     object (``{"type": "json_object"}``); `n` is the number of answers; `top_logprobs` None means no log-probabilities.
     `enable_thinking` tells a chat template that has the switch whether the model is to think first; None leaves it alone.
+    `thinking_budget` is the most tokens of such thoughts. `passed` holds fields of v2 that no engine acts on, for a server elsewhere
+    that may: `user`, `metadata`, `web_search`, `preemptible`.
     """
 
     messages: tuple[Message, ...]
@@ -87,6 +89,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     logprobs: bool = False
     top_logprobs: int | None = None
     enable_thinking: bool | None = None
+    thinking_budget: int | None = None
+    passed: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     adapter: str | None = None
     """Name of one of the spec's `adapters` to answer with; None for the model itself."""
 
@@ -104,6 +108,8 @@ class CompletionRequest(msgspec.Struct, frozen=True):
     n: int = 1
     logprobs: int | None = None
     echo: bool = False
+    passed: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    """As of a ChatRequest: `user`."""
     adapter: str | None = None
 
 
@@ -142,11 +148,12 @@ class ImageRequest(msgspec.Struct, frozen=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens counted by the served model's own tokenizer."""
+    """Tokens counted by the served model's own tokenizer, or `estimated` where that is elsewhere and its server does not count."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    estimated: bool = False
 
     @property
     def total_tokens(self) -> int:

@@ -336,7 +336,10 @@ class _Counted(msgspec.Struct, kw_only=True):
 
     def counted(self, text: str) -> Usage:
         counts = self.usage or _Counts()
-        return Usage(counts.prompt_tokens or counts.total_tokens or estimate_tokens(text))
+        counted = counts.prompt_tokens or counts.total_tokens
+        if counted:
+            return Usage(counted)
+        return Usage(estimate_tokens(text), estimated=True)
 
 
 class _Vector(msgspec.Struct):

@@ -34,9 +34,11 @@ class Preset:
         max_output_tokens: Highest value that a request may ask for; 0 for kinds that write no text.
         default_temperature: Temperature when the request does not say.
         default_top_p: The same for top_p.
+        default_frequency_penalty: The same for the frequency penalty; None for models without one.
         optional_keys: Request fields that Qianfan documents for it.
         vision: Whether it reads pictures.
         aliases: Further names, historic and deprecated ones included.
+        v2_name: How v2 spells it, such as ``ernie-speed-8k``.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Preset:
     optional_keys: frozenset[str]
     vision: bool = False
     aliases: tuple[str, ...] = ()
+    default_frequency_penalty: float | None = None
+    v2_name: str = ""
 
     @property
     def spellings(self) -> Iterator[str]:
@@ -96,6 +100,7 @@ class _Profile(msgspec.Struct, forbid_unknown_fields=True):
     max_output_tokens: int = 0
     default_temperature: float = 0.8
     default_top_p: float = 0.8
+    default_frequency_penalty: float | None = None
 
 
 class _Row(msgspec.Struct, forbid_unknown_fields=True):
@@ -108,6 +113,7 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True):
     max_inputs: int | None = None
     vision: bool = False
     aliases: tuple[str, ...] = ()
+    v2_name: str = ""
 
 
 class _Rows(msgspec.Struct, forbid_unknown_fields=True):
@@ -122,7 +128,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def _preset(row: _Row, table: _Table) -> Preset:
-    profile = table.profile[row.profile]
+    profile, keys = table.profile[row.profile], table.optional_keys[row.keys]
     return Preset(
         name=row.name,
         type=profile.type,
@@ -135,7 +141,11 @@ def _preset(row: _Row, table: _Table) -> Preset:
         max_output_tokens=profile.max_output_tokens,
         default_temperature=profile.default_temperature,
         default_top_p=profile.default_top_p,
-        optional_keys=table.optional_keys[row.keys],
+        optional_keys=keys,
         vision=row.vision or profile.type == "image2text",
         aliases=row.aliases,
+        default_frequency_penalty=profile.default_frequency_penalty
+        if "frequency_penalty" in keys
+        else None,
+        v2_name=row.v2_name or row.name.lower().replace(" ", "-"),
     )

@@ -192,7 +192,11 @@ async def build(
             *usage_v2.routes(usage),
             *jobs_v2.routes(jobs),
             *memory_v2.routes(memory),
-            *charge_v2.routes(charge, lambda name: _served(services, name), model_rpm),
+            *charge_v2.routes(
+                charge,
+                lambda name: _served(services, name),
+                lambda model: model_rpm * units.times(model),
+            ),
             *units_v2.routes(units, charge, lambda name: _served(services, name)),
         ]
         metrics = await _watching(settings, home, stack)

@@ -53,11 +53,16 @@ def purchase(caller: Caller, count: int = 1, **more: Any) -> str:
 
 def listed(caller: Caller, path: str = OLD, **filters: str | None) -> list[dict[str, Any]]:
     body = {"serviceId": "echo", **filters}
-    return result(caller, "DescribeComputeUnits", body, path)["computeUnitInstanceList"]
+    return result(caller, "DescribeComputeUnits", body, path)["instances"]
 
 
 def shown(caller: Caller, unit_id: str, path: str = OLD) -> dict[str, Any]:
-    return result(caller, "DescribeComputeUnit", {"instanceId": unit_id}, path)
+    body = {"serviceId": "echo", "instanceId": unit_id}
+    return result(caller, "DescribeComputeUnit", body, path)["instance"]
+
+
+def detailed(caller: Caller, unit_id: str) -> dict[str, Any]:
+    return result(caller, "DescribeComputeUnit", {"instanceId": unit_id}, NEW)
 
 
 def release(caller: Caller, unit_id: str) -> None:
@@ -82,22 +87,27 @@ def test_units_multiply_what_a_model_may_be_asked_for(caller: Caller):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", item.pop("startTime"))
     assert item == {
         "instanceId": unit,
-        "serviceId": "echo",
-        "region": "bj",
-        "type": "cpu",
         "status": "Running",
-        "computeUnitCount": 2,
         "replicasCount": 2,
         "paymentTiming": "Postpaid",
         "expiredTime": "-",
     }
+    detail = detailed(caller, unit)
+    assert detail["serviceUsageList"] == [{"serviceId": "echo", "replicasCount": 2}]
+    whole = detail["computeUnitInstance"]
+    assert whole.pop("startTime")
+    assert whole == {
+        **item,
+        "serviceId": "echo",
+        "region": "bj",
+        "type": "cpu",
+        "computeUnitCount": 2,
+    }
     assert limits(caller) == (3000, 15_000)
-    assert shown(caller, unit)["serviceUsageList"] == [{"serviceId": "echo", "replicasCount": 2}]
     release(caller, unit)
     assert (limits(caller), listed(caller)) == ((1000, 5000), [])
-    detail = shown(caller, unit)
-    assert detail["computeUnitInstance"]["status"] == "Released"
-    assert detail["serviceUsageList"] == []
+    assert shown(caller, unit)["status"] == "Released"
+    assert detailed(caller, unit)["serviceUsageList"] == []
 
 
 def test_units_multiply_capacity_in_tokens_as_well(caller: Caller):
@@ -105,6 +115,8 @@ def test_units_multiply_capacity_in_tokens_as_well(caller: Caller):
     tpm = result(caller, "PurchaseTPMResource", body)["instanceId"]
     unit = purchase(caller)
     assert limits(caller) == (2000, 6000)
+    (item,) = result(caller, "DescribeTPMResource", {"model": "echo"})["instances"]
+    assert (item["rpm"], item["tpm"]) == (2000, 3000)
     release(caller, unit)
     assert limits(caller) == (1000, 3000)
     result(caller, "ReleaseTPMResource", {"model": "echo", "instanceId": tpm})
@@ -113,7 +125,7 @@ def test_units_multiply_capacity_in_tokens_as_well(caller: Caller):
 def test_units_are_resized(caller: Caller):
     unit = purchase(caller)
     assert result(caller, "ResizeComputeUnit", {"instanceId": unit, "count": 4}) is True
-    assert listed(caller)[0]["computeUnitCount"] == 4
+    assert listed(caller)[0]["replicasCount"] == 4
     assert limits(caller) == (5000, 25_000)
     release(caller, unit)
 
@@ -130,7 +142,7 @@ def test_units_release_themselves_at_their_time(caller: Caller):
     result(caller, "AutoReleaseComputeUnit", body)
     wait_until(lambda: listed(caller) == [], "the units to be released")
     assert limits(caller) == (1000, 5000)
-    assert shown(caller, unit)["computeUnitInstance"]["status"] == "Released"
+    assert shown(caller, unit)["status"] == "Released"
 
 
 @pytest.mark.parametrize("kind", ["ComputingUnit", "TPM"])
@@ -185,7 +197,7 @@ def test_units_are_bought_under_the_newer_addresses(caller: Caller):
     found = result(caller, "DescribeComputeUnits", {**config}, NEW)["computeUnitInstanceList"]
     assert [(item["instanceId"], item["computeUnitCount"]) for item in found] == [(reserved, 5)]
     assert "serviceId" not in found[0]
-    assert shown(caller, reserved, NEW)["serviceUsageList"] == []
+    assert detailed(caller, reserved)["serviceUsageList"] == []
     others = result(caller, "DescribeComputeUnits", {"type": "gpu-1"}, NEW)
     assert others == {"computeUnitInstanceList": []}
     body = {"serviceId": "ernie-4.0-8k", "computeUnitCount": 1}

@@ -92,12 +92,12 @@ async def sampling(chat: Chat, engine: Listening, name: str, **given: Any) -> Sa
 
 
 @pytest.mark.parametrize(
-    ("name", "temperature", "top_p", "output_tokens"),
+    ("name", "temperature", "top_p", "frequency_penalty", "output_tokens"),
     [
-        ("ERNIE-Speed-8K", 0.95, 0.7, 1024),
-        ("ERNIE-4.0-8K", 0.8, 0.8, 1024),
-        ("ERNIE-Speed-128K", 0.95, 0.7, 4096),
-        ("listening", None, None, DEFAULT_OUTPUT_TOKENS),
+        ("ERNIE-Speed-8K", 0.95, 0.7, 0.1, 1024),
+        ("ERNIE-4.0-8K", 0.8, 0.8, None, 1024),
+        ("ERNIE-Speed-128K", 0.95, 0.7, 0.1, 4096),
+        ("listening", None, None, None, DEFAULT_OUTPUT_TOKENS),
     ],
 )
 async def test_defaults_are_the_models_documented_ones(
@@ -106,10 +106,12 @@ async def test_defaults_are_the_models_documented_ones(
     name: str,
     temperature: float | None,
     top_p: float | None,
+    frequency_penalty: float | None,
     output_tokens: int,
 ):
     found = await sampling(chat, engine, name)
     assert (found.temperature, found.top_p) == (temperature, top_p)
+    assert found.frequency_penalty == frequency_penalty
     assert found.max_output_tokens == output_tokens
 
 

@@ -146,7 +146,7 @@ def test_functions_become_tools(speed: Target):
     ],
 )
 def test_tool_choice_forces_the_function(speed: Target, choice: dict[str, Any]):
-    functions = [{"name": "f", "description": "d"}]
+    functions = [{"name": "f", "description": "d", "parameters": {"type": "object"}}]
     request = translate(speed, functions=functions, tool_choice=choice)
     assert request.tool_choice == "function:f"
 
@@ -261,10 +261,17 @@ def test_finish_reason_and_truncation_agree(
     assert (last["finish_reason"], last["is_truncated"]) == (finish, truncated)
 
 
+def test_only_models_that_are_not_baidus_say_that_an_answer_is_safe(echo: Caller):
+    for name, safe in (("echo", 1), ("llama_2_7b", 1), ("ernie_speed", None)):
+        assert echo.v1({"messages": [HI]}, name).json.get("is_safe") == safe
+        events = echo.v1({"messages": [HI], "stream": True}, name).events
+        assert {event.get("is_safe") for event in events} == {safe}
+
+
 def test_function_call_leaves_the_result_empty(echo: Caller):
     call = {
         "messages": [HI],
-        "functions": [{"name": "f", "description": "d"}],
+        "functions": [{"name": "f", "description": "d", "parameters": {"type": "object"}}],
         "tool_choice": {"name": "f"},
     }
     body = echo.v1(call).json

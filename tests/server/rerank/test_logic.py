@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.server.services.conftest import Scripted
 
+from yangfan.engines.base import Usage
 from yangfan.errors import Invalid
 from yangfan.protocol import presets
 from yangfan.server.http.metering import Unmetered
@@ -71,10 +72,11 @@ async def test_top_n_is_how_many_come(top_n: int | None, count: int):
 async def test_a_reranker_is_preferred_and_embeddings_stand_in():
     both = await rerank_of("embeddings", "rerank")
     assert both.target(NAME).service.name == "rerank"
-    assert BY_SIMILARITY not in ranked_by(both.target(NAME))
+    ranking = Ranking((), Usage())
+    assert BY_SIMILARITY not in ranked_by(both.target(NAME), ranking)
     alone = await rerank_of("chat", "embeddings")
     assert alone.target(NAME).service.name == "embeddings"
-    assert BY_SIMILARITY in ranked_by(alone.target(NAME))
+    assert BY_SIMILARITY in ranked_by(alone.target(NAME), ranking)
 
 
 async def test_similarity_is_the_cosine_of_the_embeddings():
@@ -102,3 +104,33 @@ async def test_more_than_is_documented_is_refused(query: str, documents: list[st
 
 async def test_all_that_is_documented_is_taken():
     assert len((await rank(["b" * 4096] * 64, query="a" * 1600)).results) == 64
+
+
+@pytest.mark.parametrize("kind", ["rerank", "embeddings"])
+async def test_what_a_query_or_a_document_has_too_much_is_left_out(kind: str):
+    service = service_of("own", kind)
+    engine = service.replica.engine
+    assert isinstance(engine, Scripted)
+    engine.context_tokens = 4096
+    services = Services([service], PRESETS, {})
+    await services.start()
+    rerank = Rerank(services)
+    # The double takes each character for a token.
+    query, document = "q" * 1000, "d" * 3000
+    ranking = await rerank.answer(
+        rerank.target(NAME), query, [document, "short"], None, Unmetered()
+    )
+    assert engine.ranked == ["q" * 400, "d" * 1024, "short"]
+    assert {result.document for result in ranking.results} == {document, "short"}
+
+
+async def test_no_more_is_handed_to_a_small_reranker_than_it_reads():
+    service = service_of("small", "rerank")
+    engine = service.replica.engine
+    assert isinstance(engine, Scripted)
+    engine.context_tokens = 100
+    services = Services([service], PRESETS, {})
+    await services.start()
+    rerank = Rerank(services)
+    await rerank.answer(rerank.target(NAME), "q" * 20, ["文" * 500], None, Unmetered())
+    assert engine.ranked == ["q" * 20, "文" * 76]

@@ -68,6 +68,7 @@ class Scripted:
     Attributes:
         starts: When it was started, on the event loop's clock.
         chats: How often it was asked.
+        ranked: The texts that it was last asked to embed or rank.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Scripted:
         self.starts: list[float] = []
         self.chats = 0
         self.drawn: list[ImageRequest] = []
+        self.ranked: list[str] = []
         self._start_script, self._chat_script = list(starts), list(chats)
         self._died = asyncio.Event()
 
@@ -124,11 +126,13 @@ class Scripted:
         self, texts: Sequence[str], *, max_tokens: int | None = None
     ) -> EmbeddingsReply:
         """Two dimensions: how far north, how far east the text says."""
+        self.ranked = list(texts)
         sizes = [("north" in text, "east" in text) for text in texts]
         vectors = tuple([n / (hypot(n, e) or 1), e / (hypot(n, e) or 1)] for n, e in sizes)
         return EmbeddingsReply(vectors, Usage(sum(map(len, texts))))
 
     async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
+        self.ranked = [query, *documents]
         return RerankReply(tuple(float(len(text)) for text in documents), Usage(len(query)))
 
     async def generate_images(self, request: ImageRequest) -> ImagesReply:

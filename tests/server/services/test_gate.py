@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yangfan.errors import Overloaded
+from yangfan.errors import Overloaded, PreemptibleLimited
 from yangfan.server.services.gate import Gate, GatePolicy, Ticket
 
 
@@ -118,6 +118,26 @@ async def test_low_lane_is_served_when_nothing_else_waits():
     await callers.finish_one()
     await callers.finish_one()
     assert callers.order == ["a", "b", "later"]
+    await callers.end()
+
+
+async def test_low_calls_that_cannot_have_their_turn_are_refused_as_such():
+    callers = Callers(gate(max_waiting=3, max_waiting_per_key=2))
+    await callers.call("a")
+    for _ in range(2):
+        await callers.call("a", low=True)
+    with pytest.raises(PreemptibleLimited, match="this key already has 2 calls waiting") as full:
+        await callers.gate.enter("a", low=True)
+    assert full.value.retry_after_seconds is not None
+    await callers.call("b", low=True)
+    await callers.call("c", low=True)  # in place of a's second
+    with pytest.raises(PreemptibleLimited, match="without preemptible"):
+        await callers.gate.enter("d", low=True)
+    await callers.call("e")  # in place of another low one
+    await callers.finish_one()
+    assert callers.order == ["a", "e"]
+    refused = [task.exception() for task in callers.tasks if task.done() and task.exception()]
+    assert [type(error) for error in refused] == [PreemptibleLimited] * 2
     await callers.end()
 
 

@@ -180,7 +180,7 @@ def test_list_tells_the_type_of_every_name():
         ("embedder", "embedder", "embeddings"),
         ("all", "all", "chat"),
         ("embedding-v1", "embedder", "embeddings"),
-        ("bce-reranker-base_v1", "all", "reranker"),
+        ("bce-reranker-base", "all", "reranker"),
     ]:
         assert (listed[name].service.name, listed[name].type) == (answers, wanted)
     for name, entry in listed.items():

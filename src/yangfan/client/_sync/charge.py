@@ -6,8 +6,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET
-
 from yangfan import errors
 from yangfan.client.types import JSON, ComputeUnits, TPMResource
 from yangfan.protocol.v2.charge import (
@@ -30,7 +28,7 @@ from yangfan.protocol.v2.units import (
 if TYPE_CHECKING:
     from yangfan.client._sync.session import Session
     from yangfan.protocol.v2 import charge as wire
-    from yangfan.protocol.v2.units import UnitInstance
+    from yangfan.protocol.v2.units import ServiceUnits
 
 
 class Charge:
@@ -156,7 +154,7 @@ class Charge:
         """The compute units of a service that are not released, oldest first."""
         call = self._session.management_call(DESCRIBE_UNITS, {"serviceId": service})
         reply = self._session.fetch(call, DESCRIBE_UNITS.reply)
-        return tuple(map(_units, reply.result.computeUnitInstanceList))
+        return tuple(_units(service, item) for item in reply.result.instances)
 
     def get_units(self, service: str, unit_id: str) -> ComputeUnits:
         """Compute units by their id, released or not.
@@ -167,7 +165,7 @@ class Charge:
         body: JSON = {"serviceId": service, "instanceId": unit_id}
         call = self._session.management_call(DESCRIBE_UNIT, body)
         reply = self._session.fetch(call, DESCRIBE_UNIT.reply)
-        return _units(reply.result.computeUnitInstance)
+        return _units(service, reply.result.instance)
 
     def release_units(self, service: str, unit_id: str) -> None:
         """Take compute units from a service.
@@ -218,11 +216,11 @@ def _time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _units(item: UnitInstance) -> ComputeUnits:
+def _units(service: str, item: ServiceUnits) -> ComputeUnits:
     return ComputeUnits(
         id=item.instanceId,
-        service="" if item.serviceId is UNSET else item.serviceId,
-        count=item.computeUnitCount,
+        service=service,
+        count=item.replicasCount,
         status=item.status,
         started_at=_moment(item.startTime),
         releases_at=None if item.expiredTime == "-" else _moment(item.expiredTime),

@@ -148,6 +148,16 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     user_memory_id: Annotated[
         str | None, Meta(description="um-…, see /v2/memory; by default user_id, if that is one.")
     ] = None
+    user_memory_level: Annotated[
+        Annotated[int, Meta(ge=0, le=4)] | None,
+        Meta(
+            description="How much of the user memory to recall, [0, 4]: 0 its description alone, 4 all of it. Default 1."
+        ),
+    ] = None
+    user_memory_extract_level: Annotated[
+        Annotated[int, Meta(ge=0, le=2)] | None,
+        Meta(description="[0, 2]; nothing is extracted here: /v2/memory fills memories."),
+    ] = None
     user_setting: str | None = None
     user_id: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
     extra_parameters: Annotated[
@@ -156,11 +166,12 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Usage(msgspec.Struct):
-    """Tokens counted by the served model's tokenizer."""
+    """Tokens counted by the served model's tokenizer; `estimated` says that it is elsewhere and its server does not count."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
+    estimated: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class SearchResult(msgspec.Struct):
@@ -209,6 +220,7 @@ class ChatEvent(msgspec.Struct, kw_only=True):
     finish_reason: str | msgspec.UnsetType = msgspec.UNSET
     ban_round: int | msgspec.UnsetType = msgspec.UNSET
     flag: int | msgspec.UnsetType = msgspec.UNSET
+    is_safe: int | msgspec.UnsetType = msgspec.UNSET
     function_call: FunctionCall | msgspec.UnsetType = msgspec.UNSET
     search_info: SearchInfo | msgspec.UnsetType = msgspec.UNSET
     usage: Usage

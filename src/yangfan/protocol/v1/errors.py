@@ -68,7 +68,7 @@ TABLE: tuple[Row, ...] = (
     Row(336303, errors.EngineFailed, "plugin call failed"),
     Row(336501, errors.RequestRateLimited, "Rate limit reached for RPM"),
     Row(336502, errors.TokenRateLimited, "Rate limit reached for TPM"),
-    Row(336503, errors.RateLimited, "rate limit reached for preemptible resource"),
+    Row(336503, errors.PreemptibleLimited, "rate limit reached for preemptible resource"),
     Row(500000, errors.InternalError, "Internal error"),
 )
 

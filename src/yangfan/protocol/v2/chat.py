@@ -162,8 +162,13 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     response_format: ResponseFormat | None = None
     web_search: dict[str, Any] | None = None
     enable_thinking: bool | None = None
-    thinking_budget: int | None = None
-    metadata: dict[str, Any] | None = None
+    thinking_budget: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(description="Most tokens of reasoning; models that reason."),
+    ] = None
+    metadata: Annotated[
+        dict[str, str] | None, Meta(description="Your own labels, text to text; ignored here.")
+    ] = None
     preemptible: Annotated[
         bool | None, Meta(description="Answer only when no other call waits.")
     ] = None
@@ -181,6 +186,16 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     user_memory_id: Annotated[
         str | None, Meta(description="um-…, see /v2/memory; by default user, if that is one.")
     ] = None
+    user_memory_level: Annotated[
+        Annotated[int, Meta(ge=0, le=4)] | None,
+        Meta(
+            description="How much of the user memory to recall, [0, 4]: 0 its description alone, 4 all of it. Default 1."
+        ),
+    ] = None
+    user_memory_extract_level: Annotated[
+        Annotated[int, Meta(ge=0, le=2)] | None,
+        Meta(description="[0, 2]; nothing is extracted here: /v2/memory fills memories."),
+    ] = None
     extra_parameters: dict[str, Any] | None = None
 
 
@@ -191,12 +206,13 @@ class PromptTokensDetails(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """Tokens counted by the served model's tokenizer."""
+    """Tokens counted by the served model's tokenizer; `estimated` says that it is elsewhere and its server does not count."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
     prompt_tokens_details: PromptTokensDetails | UnsetType = UNSET
+    estimated: bool | UnsetType = UNSET
 
 
 class AnswerMessage(msgspec.Struct, kw_only=True):

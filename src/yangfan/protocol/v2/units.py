@@ -115,6 +115,29 @@ class UnitList(msgspec.Struct):
     computeUnitInstanceList: list[UnitInstance]  # noqa: N815 - the wire's spelling
 
 
+class ServiceUnits(msgspec.Struct, kw_only=True):
+    """Units of a service, as /v2/charge and /v2/serviceresources show them (Baidu's pages klvuk3qob, glvuk4b7a)."""
+
+    instanceId: str  # noqa: N815 - the wire's spelling
+    paymentTiming: PaymentTiming  # noqa: N815 - the wire's spelling
+    replicasCount: int  # noqa: N815 - the wire's spelling
+    status: str
+    startTime: str  # noqa: N815 - the wire's spelling
+    expiredTime: str = "-"  # noqa: N815 - the wire's spelling
+
+
+class ServiceUnitsList(msgspec.Struct):
+    """A service's units that are not released, oldest first."""
+
+    instances: list[ServiceUnits]
+
+
+class ServiceUnitsDetail(msgspec.Struct):
+    """Units of a service, released ones as well."""
+
+    instance: ServiceUnits
+
+
 class ServiceUsage(msgspec.Struct):
     """Who uses the units."""
 
@@ -190,7 +213,7 @@ DESCRIBE_UNITS = _unit(
     _OLD,
     "DescribeComputeUnits",
     DescribeUnits,
-    ActionReply[UnitList],
+    ActionReply[ServiceUnitsList],
     *_LIST_TEXTS,
     _SERVICE,
 )
@@ -207,7 +230,7 @@ DESCRIBE_UNIT = _unit(
     _OLD,
     "DescribeComputeUnit",
     OneUnit,
-    ActionReply[UnitDetail],
+    ActionReply[ServiceUnitsDetail],
     *_SHOW_TEXTS,
     _SERVICE,
 )

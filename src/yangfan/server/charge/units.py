@@ -160,10 +160,14 @@ class Units:
         self._apply(units)
         self._releaser.wake()
 
+    def times(self, model: str) -> int:
+        """How many times the limits of a model hold."""
+        running = (units for units in self.all(model) if units.status == "Running")
+        return 1 + sum(units.count for units in running)
+
     def _apply(self, changed: ComputeUnits) -> None:
         if changed.model is not None:
-            running = (units for units in self.all(changed.model) if units.status == "Running")
-            self._multiply_model(changed.model, 1 + sum(units.count for units in running))
+            self._multiply_model(changed.model, self.times(changed.model))
 
     def _next_ms(self) -> int | None:
         times = (units.release_ms for units in self.all() if units.release_ms is not None)

@@ -31,13 +31,15 @@ if TYPE_CHECKING:
     from yangfan.server.charge.types import Capacity
 
 
-def routes(charge: Charge, model_of: Callable[[str], str], model_rpm: int) -> list[Route]:
+def routes(
+    charge: Charge, model_of: Callable[[str], str], rpm_of: Callable[[str], int]
+) -> list[Route]:
     """What this file answers.
 
     Args:
         charge: The capacity.
         model_of: The served model that a name means. Raises ModelNotFound.
-        model_rpm: Requests a minute of every model, to show.
+        rpm_of: Requests a minute of a served model, to show.
     """
 
     async def purchase(call: Call[PurchaseTPM]) -> Reply:
@@ -52,9 +54,10 @@ def routes(charge: Charge, model_of: Callable[[str], str], model_rpm: int) -> li
 
     async def describe(call: Call[DescribeTPM]) -> Reply:
         wanted = call.request
+        model = model_of(wanted.model)
         found = [
-            _wire(capacity, wanted.model, model_rpm)
-            for capacity in charge.of(model_of(wanted.model))
+            _wire(capacity, wanted.model, rpm_of(model))
+            for capacity in charge.of(model)
             if wanted.paymentTiming in {None, capacity.payment}
             and wanted.instanceId in {None, capacity.id}
             and wanted.status in {None, "Running"}
@@ -88,12 +91,12 @@ def _success(result: Any) -> Reply:
     return Reply(ActionReply(str(uuid.uuid4()), result))
 
 
-def _wire(capacity: Capacity, model: str, model_rpm: int) -> TPMInstance:
+def _wire(capacity: Capacity, model: str, rpm: int) -> TPMInstance:
     return TPMInstance(
         instanceId=capacity.id,
         model=model,
         paymentTiming="Prepaid" if capacity.payment == "Prepaid" else "Postpaid",
-        rpm=model_rpm,
+        rpm=rpm,
         tpm=capacity.tpm,
         startTime=wire_time(capacity.started_ms),
         expiredTime="-" if capacity.release_ms is None else wire_time(capacity.release_ms),

@@ -58,22 +58,6 @@ def routes(units: Units, charge: Charge, model_of: Callable[[str], str]) -> list
         )
         return _success(wire.UnitsPurchased(bought.id))
 
-    async def describe_all(call: Call[wire.DescribeUnits]) -> Reply:
-        wanted = call.request
-        found = [
-            _wire(item)
-            for item in units.all(model(wanted.serviceId))
-            if wanted.paymentTiming in {None, item.payment}
-            and wanted.region in {None, item.region}
-            and wanted.type in {None, item.type}
-        ]
-        return _success(wire.UnitList(found))
-
-    async def describe(call: Call[wire.OneUnit]) -> Reply:
-        item = units.get(call.request.instanceId, model(call.request.serviceId))
-        used = [wire.ServiceUsage(item.model, item.count)] if item.model else []
-        return _success(wire.UnitDetail(_wire(item), used if item.status == "Running" else []))
-
     async def release(call: Call[wire.OneUnit]) -> Reply:
         await units.release(call.request.instanceId, model(call.request.serviceId))
         return _success(True)  # noqa: FBT003 - the result of the Action
@@ -103,13 +87,45 @@ def routes(units: Units, charge: Charge, model_of: Callable[[str], str]) -> list
         Route(wire.PURCHASE_SERVICE_RESOURCE, purchase_for_service),
         Route(wire.PURCHASE_FOR_SERVICE, purchase),
         Route(wire.PURCHASE_UNITS, purchase),
-        Route(wire.DESCRIBE_UNITS, describe_all),
-        Route(wire.DESCRIBE_UNITS_NEW, describe_all, body=lambda body, _scope: body or b"{}"),
-        Route(wire.DESCRIBE_UNIT, describe),
-        Route(wire.DESCRIBE_UNIT_NEW, describe),
+        *_describing(units, model),
         Route(wire.RELEASE_UNIT, release),
         Route(wire.RESIZE_UNIT, resize),
         Route(wire.AUTO_RELEASE_UNIT, auto_release),
+    ]
+
+
+def _describing(units: Units, model: Callable[[str | None], str | None]) -> list[Route]:
+    def found(wanted: wire.DescribeUnits) -> list[ComputeUnits]:
+        return [
+            item
+            for item in units.all(model(wanted.serviceId))
+            if wanted.paymentTiming in {None, item.payment}
+            and wanted.region in {None, item.region}
+            and wanted.type in {None, item.type}
+        ]
+
+    def named(wanted: wire.OneUnit) -> ComputeUnits:
+        return units.get(wanted.instanceId, model(wanted.serviceId))
+
+    async def describe_all_of_service(call: Call[wire.DescribeUnits]) -> Reply:
+        return _success(wire.ServiceUnitsList([*map(_of_service, found(call.request))]))
+
+    async def describe_of_service(call: Call[wire.OneUnit]) -> Reply:
+        return _success(wire.ServiceUnitsDetail(_of_service(named(call.request))))
+
+    async def describe_all(call: Call[wire.DescribeUnits]) -> Reply:
+        return _success(wire.UnitList([*map(_wire, found(call.request))]))
+
+    async def describe(call: Call[wire.OneUnit]) -> Reply:
+        item = named(call.request)
+        used = [wire.ServiceUsage(item.model, item.count)] if item.model else []
+        return _success(wire.UnitDetail(_wire(item), used if item.status == "Running" else []))
+
+    return [
+        Route(wire.DESCRIBE_UNITS, describe_all_of_service),
+        Route(wire.DESCRIBE_UNITS_NEW, describe_all, body=lambda body, _scope: body or b"{}"),
+        Route(wire.DESCRIBE_UNIT, describe_of_service),
+        Route(wire.DESCRIBE_UNIT_NEW, describe),
     ]
 
 
@@ -123,6 +139,18 @@ def _end_ms(billing: wire.UnitBilling) -> int | None:
         return release_ms(billing.releaseTime, NOW)
     seconds = None if billing.autoRenew else lifetime_seconds(billing)
     return None if seconds is None else int((time.time() + seconds) * 1000)
+
+
+def _of_service(item: ComputeUnits) -> wire.ServiceUnits:
+    whole = _wire(item)
+    return wire.ServiceUnits(
+        instanceId=whole.instanceId,
+        paymentTiming=whole.paymentTiming,
+        replicasCount=whole.replicasCount,
+        status=whole.status,
+        startTime=whole.startTime,
+        expiredTime=whole.expiredTime,
+    )
 
 
 def _wire(item: ComputeUnits) -> wire.UnitInstance:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
@@ -66,7 +66,8 @@ def routes(chat: Chat) -> list[Route]:
             events = _events(chat, target, request, call.meter, in_words=in_words)
             return Stream(events, answered_by(target))
         reply = await chat.answer(target, request, call.meter, low=target.preemptible)
-        return Reply(_reply(reply, in_words=in_words), answered_by(target))
+        headers = answered_by(target, estimated=reply.usage.estimated)
+        return Reply(_reply(target, reply, in_words=in_words), headers)
 
     return [Route(CHAT, answer)]
 
@@ -113,9 +114,30 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
         tool_choice=_tool_choice(wire),
         parallel_tool_calls=False if wire.functions else None,
         response_format={"type": "json_object"} if wire.response_format == "json_object" else None,
+        passed=_passed(wire, target),
     )
     prompted = target.preset is not None and target.preset.suffix == react.SUFFIX
     return react.with_tools(request) if prompted and not wire.functions else request
+
+
+def _passed(wire: ChatRequest, target: Target) -> dict[str, Any]:
+    """What only somebody else's server acts on, by its names in v2."""
+    passed: dict[str, Any] = {}
+    if not target.service.remote:
+        return passed
+    if wire.user_id:
+        passed["user"] = wire.user_id
+    wanted = {
+        "enable": None if wire.disable_search is None else not wire.disable_search,
+        "enable_citation": wire.enable_citation,
+        "enable_trace": wire.enable_trace,
+    }
+    search = {name: value for name, value in wanted.items() if value is not None}
+    if search:
+        passed["web_search"] = {"enable": True, **search}
+    if target.preemptible:
+        passed["preemptible"] = True
+    return passed
 
 
 def check_messages(messages: Sequence[Message]) -> None:
@@ -214,6 +236,12 @@ def _check_fields(wire: ChatRequest, target: Target) -> None:
                 f"functions description can't be blank; functions[{position}].description is",
                 param="functions",
             )
+        if function.parameters is None:
+            raise Invalid(
+                f"functions parameters can't be blank; functions[{position}].parameters is: for a function without arguments"
+                ' give {"type": "object", "properties": {}}',
+                param="functions",
+            )
     name = _forced_function(wire)
     if name is not None and name not in {function.name for function in wire.functions or ()}:
         raise Invalid(
@@ -268,7 +296,12 @@ def _tool_choice(wire: ChatRequest) -> str | None:
 # Out
 
 
-def _reply(reply: base.ChatReply, *, in_words: bool) -> ChatReply:
+def _is_safe(target: Target) -> int | msgspec.UnsetType:
+    """Open-weight and imported models say that an answer is safe (B.4): nothing here judges texts."""
+    return UNSET if target.preset is not None and target.preset.family == "ernie" else 1
+
+
+def _reply(target: Target, reply: base.ChatReply, *, in_words: bool) -> ChatReply:
     answer = react.in_words(reply.answers[0]) if in_words else reply.answers[0]
     thoughts = answer.reasoning or answer.text
     return ChatReply(
@@ -277,6 +310,7 @@ def _reply(reply: base.ChatReply, *, in_words: bool) -> ChatReply:
         result="" if answer.function_calls else answer.text,
         is_truncated=answer.finish is Finish.LENGTH,
         finish_reason=_FINISH[answer.finish],
+        is_safe=_is_safe(target),
         function_call=_function_call(answer.function_calls, thoughts),
         usage=_usage(reply.usage),
     )
@@ -286,7 +320,7 @@ async def _events(
     chat: Chat, target: Target, request: base.ChatRequest, meter: Meter, *, in_words: bool
 ) -> AsyncGenerator[ChatEvent]:
     answer_id, created, sentence_id, usage = new_id(), int(time.time()), 0, Usage()
-    thoughts = ""
+    thoughts, is_safe = "", _is_safe(target)
     async with aclosing(chat.stream(target, request, meter, low=target.preemptible)) as deltas:
         async for delta in deltas:
             if delta.usage is not None:
@@ -304,6 +338,7 @@ async def _events(
                     sentence_id=sentence_id,
                     is_end=False,
                     result=text,
+                    is_safe=is_safe,
                     usage=usage,
                 )
                 sentence_id += 1
@@ -316,6 +351,7 @@ async def _events(
                 is_truncated=finish is Finish.LENGTH,
                 result=last,
                 finish_reason=_FINISH[finish] if finish is not None else UNSET,
+                is_safe=is_safe,
                 function_call=_function_call(delta.function_calls, thoughts),
                 usage=usage,
             )
@@ -334,4 +370,9 @@ def _function_call(
 
 
 def _usage(usage: base.Usage) -> Usage:
-    return Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
+    return Usage(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        usage.estimated or UNSET,
+    )

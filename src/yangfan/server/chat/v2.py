@@ -75,7 +75,8 @@ def routes(chat: Chat) -> list[Route]:
             chunks = _chunks(chat, target, request, options, call.meter, low=low)
             return Stream(chunks, answered_by(target))
         reply = await chat.answer(target, request, call.meter, low=low)
-        return Reply(_reply(target.asked, reply), answered_by(target))
+        headers = answered_by(target, estimated=reply.usage.estimated)
+        return Reply(_reply(target.asked, reply), headers)
 
     return [Route(CHAT, answer)]
 
@@ -126,7 +127,23 @@ def to_engine(wire: ChatRequest, target: Target, *, lenient: bool = False) -> ba
         logprobs=bool(wire.logprobs),
         top_logprobs=wire.top_logprobs,
         enable_thinking=wire.enable_thinking,
+        thinking_budget=wire.thinking_budget,
+        passed=_passed(wire, target),
     )
+
+
+def _passed(wire: ChatRequest, target: Target) -> dict[str, Any]:
+    """What only somebody else's server acts on."""
+    if not target.service.remote:
+        return {}
+    passed: dict[str, Any] = {
+        "user": wire.user,
+        "metadata": wire.metadata,
+        "web_search": wire.web_search,
+    }
+    if wire.preemptible or wire.preemptable or target.preemptible:
+        passed["preemptible"] = True
+    return {name: value for name, value in passed.items() if value}
 
 
 def _check_messages(messages: Sequence[Message], *, system_first: bool) -> None:
@@ -393,4 +410,5 @@ def _usage(usage: base.Usage) -> Usage:
         usage.completion_tokens,
         usage.total_tokens,
         PromptTokensDetails(usage.cached_tokens) if usage.cached_tokens else UNSET,
+        usage.estimated or UNSET,
     )

@@ -151,5 +151,6 @@ def _sum(usages: Iterable[Usage]) -> Usage:
             total.prompt_tokens + usage.prompt_tokens,
             total.completion_tokens + usage.completion_tokens,
             total.cached_tokens + usage.cached_tokens,
+            total.estimated or usage.estimated,
         )
     return total

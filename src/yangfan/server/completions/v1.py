@@ -47,7 +47,7 @@ def routes(completions: Completions) -> list[Route]:
         if call.request.stream:
             return Stream(_events(completions, target, request, call.meter), answered_by(target))
         reply = await completions.answer(target, [request], call.meter)
-        return Reply(_reply(reply), answered_by(target))
+        return Reply(_reply(reply), answered_by(target, estimated=reply.usage.estimated))
 
     return [Route(COMPLETIONS, answer)]
 
@@ -86,6 +86,7 @@ def to_engine(wire: CompletionRequest, target: Target) -> base.CompletionRequest
             seed=wire.seed,
             stop=tuple(wire.stop or ()),
         ),
+        passed={"user": wire.user_id} if wire.user_id else {},
     )
 
 
@@ -127,4 +128,9 @@ async def _events(
 
 
 def _usage(usage: base.Usage) -> Usage:
-    return Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
+    return Usage(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        usage.estimated or UNSET,
+    )

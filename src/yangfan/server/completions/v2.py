@@ -52,7 +52,8 @@ def routes(completions: Completions) -> list[Route]:
             chunks = _chunks(completions, target, requests, options, call.meter)
             return Stream(chunks, answered_by(target))
         reply = await completions.answer(target, requests, call.meter)
-        return Reply(_reply(target.asked, reply), answered_by(target))
+        headers = answered_by(target, estimated=reply.usage.estimated)
+        return Reply(_reply(target.asked, reply), headers)
 
     return [Route(COMPLETIONS, answer)]
 
@@ -89,7 +90,12 @@ def to_engine(wire: CompletionRequest) -> list[base.CompletionRequest]:
     )
     return [
         base.CompletionRequest(
-            prompt, sampling, n=wire.n or 1, logprobs=wire.logprobs, echo=bool(wire.echo)
+            prompt,
+            sampling,
+            n=wire.n or 1,
+            logprobs=wire.logprobs,
+            echo=bool(wire.echo),
+            passed={"user": wire.user} if wire.user else {},
         )
         for prompt in prompts
     ]
@@ -193,4 +199,5 @@ def _usage(usage: base.Usage) -> Usage:
         usage.completion_tokens,
         usage.total_tokens,
         PromptTokensDetails(usage.cached_tokens) if usage.cached_tokens else UNSET,
+        usage.estimated or UNSET,
     )

@@ -27,7 +27,7 @@ def routes(embeddings: Embeddings) -> list[Route]:
     async def answer(call: Call[EmbeddingsRequest]) -> Reply:
         target = embeddings.target(call.params["endpoint"])
         reply = await embeddings.answer(target, call.request.input, call.meter)
-        return Reply(_reply(reply), answered_by(target))
+        return Reply(_reply(reply), answered_by(target, estimated=reply.usage.estimated))
 
     return [Route(EMBEDDINGS, answer)]
 

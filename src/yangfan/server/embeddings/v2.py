@@ -33,7 +33,9 @@ def routes(embeddings: Embeddings) -> list[Route]:
         wire = call.request
         target = embeddings.target(named(wire.model))
         reply = await embeddings.answer(target, wire.input, call.meter)
-        return Reply(_reply(wire, target.asked, reply), answered_by(target))
+        return Reply(
+            _reply(wire, target.asked, reply), answered_by(target, estimated=reply.usage.estimated)
+        )
 
     return [Route(EMBEDDINGS, answer)]
 

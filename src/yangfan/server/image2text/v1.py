@@ -48,7 +48,7 @@ def routes(chat: Chat) -> list[Route]:
         if call.request.stream:
             return Stream(_events(chat, target, request, call.meter), answered_by(target))
         reply = await chat.answer(target, request, call.meter)
-        return Reply(_reply(reply), answered_by(target))
+        return Reply(_reply(reply), answered_by(target, estimated=reply.usage.estimated))
 
     return [Route(IMAGE2TEXT, answer)]
 
@@ -86,6 +86,7 @@ def to_engine(wire: ImageToTextRequest, target: Target) -> base.ChatRequest:
             max_output_tokens=wire.max_output_tokens,
             stop=tuple(wire.stop or ()),
         ),
+        passed={"user": wire.user_id} if wire.user_id else {},
     )
 
 
@@ -137,4 +138,9 @@ async def _events(
 
 
 def _usage(usage: base.Usage) -> Usage:
-    return Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
+    return Usage(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        usage.estimated or UNSET,
+    )

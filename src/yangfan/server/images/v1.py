@@ -30,7 +30,7 @@ def routes(images: Images) -> list[Route]:
         wire = call.request
         target = images.target(call.params["endpoint"])
         reply = await images.answer(target, _request(wire), call.meter, style=wire.style or "Base")
-        return Reply(_reply(reply), answered_by(target))
+        return Reply(_reply(reply), answered_by(target, estimated=reply.usage.estimated))
 
     return [Route(TEXT2IMAGE, answer)]
 

@@ -62,7 +62,7 @@ def routes(images: Images, shelf: Shelf) -> list[Route]:
         details = {"text_tokens": tokens, "image_tokens": 0}
         usage = ImagesUsage(tokens, tokens, tokens, 0, details)
         body = ImagesReply(id=new_id(), created=int(time.time()), data=data, usage=usage)
-        return Reply(body, answered_by(target))
+        return Reply(body, answered_by(target, estimated=reply.usage.estimated))
 
     return [Route(GENERATIONS, answer)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 MAX_QUERY_CHARS = 1600
 MAX_DOCUMENT_CHARS = 4096
 MAX_DOCUMENTS = 64
-MAX_DOCUMENT_TOKENS = 1024
-"""What a document has beyond is left out."""
+MAX_QUERY_TOKENS, MAX_DOCUMENT_TOKENS = 400, 1024
+"""What a query or a document has beyond is left out."""
 
 SPECIAL_TOKENS = 4
 """Begin, end and what stands between a query and a document."""
@@ -84,10 +85,11 @@ class Rerank:
         limits = target.service.limits
         query, documents = _checked_query(query), _checked_documents(documents, limits)
         meter.reserve(target, _most_tokens(target, query, documents))
+        cut_query, cut_documents = await _cut(target, query, documents)
         if "rerank" in target.service.kinds:
-            reply = await target.service.rerank(query, documents, key=meter.key_id)
+            reply = await target.service.rerank(cut_query, cut_documents, key=meter.key_id)
         else:
-            reply = await _by_similarity(target, query, documents, meter.key_id)
+            reply = await _by_similarity(target, cut_query, cut_documents, meter.key_id)
         meter.settle(reply.usage.prompt_tokens, 0)
         ranked = [
             Ranked(document, score, index)
@@ -97,10 +99,45 @@ class Rerank:
         return Ranking(tuple(ranked[:top_n]), reply.usage)
 
 
-def ranked_by(target: Target) -> tuple[Header, ...]:
+def ranked_by(target: Target, ranking: Ranking) -> tuple[Header, ...]:
     """The headers that name the model that really answers, and say if it is no reranker."""
-    named = answered_by(target)
+    named = answered_by(target, estimated=ranking.usage.estimated)
     return named if "rerank" in target.service.kinds else (*named, BY_SIMILARITY)
+
+
+async def _cut(target: Target, query: str, documents: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The texts without what Qianfan leaves out of them, nor what the model that answers cannot read.
+
+    Somebody else's server has the tokenizer of its models, and cuts for itself.
+    """
+    service = target.service
+    if service.remote:
+        return query, documents
+    query = await _shortened(target, query, min(MAX_QUERY_TOKENS, service.context_tokens))
+    most = min(MAX_DOCUMENT_TOKENS, service.context_tokens)
+    if "rerank" in service.kinds:  # it reads the query beside each document
+        taken = await service.count_text_tokens(query) + SPECIAL_TOKENS
+        most = max(min(most, service.context_tokens - taken), SPECIAL_TOKENS)
+    cut = [_shortened(target, document, most) for document in documents]
+    return query, await asyncio.gather(*cut)
+
+
+async def _shortened(target: Target, text: str, most_tokens: int) -> str:
+    """The longest beginning of `text` with at most so many tokens."""
+    # A token holds at least one byte, so most texts need no count.
+    if len(text.encode("utf-8", "surrogatepass")) + SPECIAL_TOKENS <= most_tokens:
+        return text
+    count = target.service.count_text_tokens
+    if await count(text) <= most_tokens:
+        return text
+    fits, too_long = 1, len(text)
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        if await count(text[:middle]) <= most_tokens:
+            fits = middle
+        else:
+            too_long = middle
+    return text[:fits]
 
 
 async def _by_similarity(

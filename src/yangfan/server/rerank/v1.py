@@ -26,7 +26,7 @@ def routes(rerank: Rerank) -> list[Route]:
     async def answer(call: Call[RerankRequest]) -> Reply:
         wire, target = call.request, rerank.target(call.params["endpoint"])
         ranking = await rerank.answer(target, wire.query, wire.documents, wire.top_n, call.meter)
-        return Reply(_reply(ranking), ranked_by(target))
+        return Reply(_reply(ranking), ranked_by(target, ranking))
 
     return [Route(RERANK, answer)]
 

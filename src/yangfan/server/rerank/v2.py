@@ -28,7 +28,7 @@ def routes(rerank: Rerank) -> list[Route]:
         wire = call.request
         target = rerank.target(named(wire.model))
         ranking = await rerank.answer(target, wire.query, wire.documents, wire.top_n, call.meter)
-        return Reply(_reply(target.asked, ranking), ranked_by(target))
+        return Reply(_reply(target.asked, ranking), ranked_by(target, ranking))
 
     return [Route(RERANK, answer)]
 

@@ -13,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from yangfan.errors import Overloaded
+from yangfan.errors import Overloaded, PreemptibleLimited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,6 +167,7 @@ class Gate:
 
         Raises:
             Overloaded: The queue is full, or the wait would be too long; `retry_after_seconds` says when to come back.
+            PreemptibleLimited: The same of a call that is `low`.
         """
         ticket = Ticket(key, min(slots, self.slots), self._clock())
         if not self._calls.waiting and not self._low.waiting and self._fits(ticket):
@@ -188,7 +189,7 @@ class Gate:
             elif not granted.cancelled() and granted.exception() is None:
                 self._give_back(ticket)  # let in and cancelled in the same turn of the loop
             if isinstance(error, TimeoutError):
-                raise self._refusal("too_long_a_wait", key) from None
+                raise self._refusal("too_long_a_wait", key, low=low) from None
             raise
         return ticket
 
@@ -237,9 +238,9 @@ class Gate:
         """Refuse the call if it cannot wait; where the queue is full, the key with the most calls in it gives way."""
         policy, own = self._policy, lane.length(key)
         if own >= policy.max_waiting_per_key:
-            raise self._refusal("key_queue_full", key)
+            raise self._refusal("key_queue_full", key, low=low)
         if self.expected_wait_seconds(key, low=low) > policy.max_wait_seconds:
-            raise self._refusal("too_long_a_wait", key)
+            raise self._refusal("too_long_a_wait", key, low=low)
         if self.waiting < policy.max_waiting:
             return
         crowded = self._low if self._low.waiting and not low else lane
@@ -250,21 +251,26 @@ class Gate:
                 crowded.remove(last)
                 assert last.granted is not None
                 if not last.granted.cancelled():
-                    last.granted.set_exception(self._refusal("pushed_out", longest))
+                    refusal = self._refusal("pushed_out", longest, low=crowded is self._low)
+                    last.granted.set_exception(refusal)
                 return
-        raise self._refusal("queue_full", key)
+        raise self._refusal("queue_full", key, low=low)
 
-    def _refusal(self, reason: Reason, key: str) -> Overloaded:
+    def _refusal(self, reason: Reason, key: str, *, low: bool) -> Overloaded | PreemptibleLimited:
         self.refused[reason] += 1
         if reason == "key_queue_full":
-            what = f"this key already has {self._calls.length(key)} calls waiting for {self._name}"
+            waiting = (self._low if low else self._calls).length(key)
+            what = f"this key already has {waiting} calls waiting for {self._name}"
         elif reason == "too_long_a_wait":
             what = (
                 f"a call to {self._name} would wait longer than {self._policy.max_wait_seconds:g} s"
             )
         else:
             what = f"{self._name} already has {self.busy + self.waiting} calls running or waiting"
-        return Overloaded(
-            f"{what}; try again in a moment",
-            retry_after_seconds=max(self.expected_wait_seconds(key), 1.0),
-        )
+        wait_seconds = max(self.expected_wait_seconds(key, low=low), 1.0)
+        if low:
+            return PreemptibleLimited(
+                f"{what}, and a preemptible call has its turn when no other call waits; try again later, or without preemptible",
+                retry_after_seconds=wait_seconds,
+            )
+        return Overloaded(f"{what}; try again in a moment", retry_after_seconds=wait_seconds)

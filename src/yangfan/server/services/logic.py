@@ -227,7 +227,7 @@ class Services:
         for preset in self._presets.all:
             service = self._serving(preset)
             if service is not None:
-                name = preset.name.lower().replace(" ", "-")
+                name = preset.v2_name
                 listed.setdefault(name, Listed(name, service, preset.type))
         return list(listed.values())
 

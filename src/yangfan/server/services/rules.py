@@ -30,9 +30,14 @@ def named(model: str | None) -> str:
     return model
 
 
-def answered_by(target: Target) -> tuple[Header, ...]:
-    """The header that names the model that really answers."""
-    return ((b"X-Yangfan-Model", target.service.name.encode("ascii", "replace")),)
+ESTIMATED: Header = (b"X-Yangfan-Tokens", b"estimated")
+"""Beside counts of a model on somebody else's server: its tokenizer is not here, so Qianfan's documented rough rule stands in."""
+
+
+def answered_by(target: Target, *, estimated: bool = False) -> tuple[Header, ...]:
+    """The header that names the model that really answers, and the one that says that tokens are `estimated`."""
+    named_model = (b"X-Yangfan-Model", target.service.name.encode("ascii", "replace"))
+    return (named_model, ESTIMATED) if estimated else (named_model,)
 
 
 def with_defaults(target: Target, sampling: Sampling, *, output_tokens: int) -> Sampling:
@@ -56,6 +61,8 @@ def with_defaults(target: Target, sampling: Sampling, *, output_tokens: int) -> 
             changes["temperature"] = preset.default_temperature
         if sampling.top_p is None:
             changes["top_p"] = preset.default_top_p
+        if sampling.frequency_penalty is None and preset.default_frequency_penalty is not None:
+            changes["frequency_penalty"] = preset.default_frequency_penalty
     return msgspec.structs.replace(sampling, **changes)
 
 

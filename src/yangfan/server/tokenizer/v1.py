@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from yangfan.server.services import Services
 
 
-ESTIMATED = ((b"X-Yangfan-Tokens", b"estimated"),)
-"""Beside a count for a model on somebody else's server: its tokenizer is not here, so Qianfan's documented rough rule stands in."""
-
-
 def routes(services: Services) -> list[Route]:
     """What this file answers."""
 
@@ -42,7 +38,7 @@ def routes(services: Services) -> list[Route]:
             TokenizerReply(
                 id=new_id(), created=int(time.time()), usage=TokenizerUsage(tokens, tokens)
             ),
-            answered_by(target) + (ESTIMATED if target.service.remote else ()),
+            answered_by(target, estimated=target.service.remote),
         )
 
     return [Route(TOKENIZER, count)]

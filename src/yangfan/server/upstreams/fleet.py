@@ -115,7 +115,7 @@ class UpstreamFleet:
         """The preset's own model: under a new name, under one of its names, or as v2 spells it."""
         if not self._upstream.presets:
             return None
-        spelled = preset.name.lower().replace(" ", "-")
+        spelled = preset.v2_name
         spellings = list(dict.fromkeys([spelled, *map(str.casefold, preset.spellings)]))
         for spelling in spellings:
             if spelling in self._rename:
