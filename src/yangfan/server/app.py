@@ -124,7 +124,7 @@ async def build(
         EngineFailed: An engine does not start.
     """
     async with AsyncExitStack() as stack:
-        database = Database(home.database)
+        database = Database(settings.database or home.database)
         stack.push_async_callback(database.close)
         await database.migrate()
         vault = Vault(load_or_create_master_key(home.master_key))
@@ -132,7 +132,9 @@ async def build(
         credentials = await access.load()
         jobs = Jobs(database)
         usage = Usage(
-            Ledger(UsageStore(database), Spool(home.usage)), access.limits_of, _limits(settings)
+            Ledger(UsageStore(database, home.instance()), Spool(home.usage)),
+            access.limits_of,
+            _limits(settings),
         )
         stack.push_async_callback(usage.stop)
         await usage.start()

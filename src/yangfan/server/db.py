@@ -1,11 +1,14 @@
 """The database: opening it safely, transactions, migrations.
 
-SQLite, one process, one writer (architecture, section 6): writes begin IMMEDIATE so that a reader never turns writer halfway,
-and WAL is used only where SQLite is free of the WAL-reset bug, which can lose commits.
+A file of SQLite's, one process, one writer (architecture, section 6): writes begin IMMEDIATE so that a reader never turns writer
+halfway, and WAL is used only where SQLite is free of the WAL-reset bug, which can lose commits. Or a database of PostgreSQL's, for
+several processes: there an advisory lock makes writes follow one another just so (docs/decisions/0016), so everybody may read and
+then write within one transaction, and nobody else needs to know which of the two it is.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sqlite3
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.event import listens_for
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -59,6 +62,16 @@ def _now_ms_postgresql(_element: object, _compiler: object, **_: object) -> str:
     return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
 
 
+@compiles(sa.Integer, "postgresql")
+def _integer_postgresql(_element: object, _compiler: object, **_: object) -> str:  # pyright: ignore[reportUnusedFunction] - registered by the decorator
+    return "BIGINT"  # SQLite's INTEGER has 64 bits, and milliseconds since the epoch need them
+
+
+@compiles(sa.REAL, "postgresql")
+def _real_postgresql(_element: object, _compiler: object, **_: object) -> str:  # pyright: ignore[reportUnusedFunction] - registered by the decorator
+    return "DOUBLE PRECISION"  # SQLite's REAL
+
+
 def insert_into(connection: AsyncConnection, table: sa.Table) -> sqlite.Insert:
     """An INSERT that knows ON CONFLICT, which both databases write alike and SQLAlchemy keeps in their dialects."""
     if connection.dialect.name == "postgresql":
@@ -66,33 +79,60 @@ def insert_into(connection: AsyncConnection, table: sa.Table) -> sqlite.Insert:
     return sqlite.insert(table)
 
 
+_WRITE_LOCK = 0x59616E67
+"""Key of PostgreSQL's advisory lock that a writer holds until its transaction ends: "Yang" in ASCII."""
+
+_POSTGRESQL_CONNECTIONS = 4
+_POSTGRESQL_NAMES = frozenset({"postgresql", "postgres", "postgresql+asyncpg"})
+
+
 class Database:
-    """One SQLite file.
+    """One file of SQLite's, or one database of PostgreSQL's.
 
     Args:
-        path: The file; its folder must exist.
+        target: The file, whose folder must exist; or a URL such as ``postgresql://USER:PASSWORD@HOST/NAME``.
+
+    Raises:
+        ConfigurationError: The URL is not one of PostgreSQL's, or its driver is not installed.
+
+    Attributes:
+        name: What messages call it; never a password.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, target: Path | str) -> None:
         """Prepare the writer and the readers; nothing is opened before `migrate`."""
-        self.path = path
-        self._writer = _engine(path, writer=True)
-        self._readers = _engine(path, writer=False)
+        if isinstance(target, str):
+            url = _postgresql_url(target)
+            self.path = None
+            self.name = url.set(drivername="postgresql").render_as_string(hide_password=True)
+            self._writer = _postgresql_engine(url, writer=True)
+            self._readers = _postgresql_engine(url, writer=False)
+        else:
+            self.path = target
+            self.name = str(target)
+            self._writer = _sqlite_engine(target, writer=True)
+            self._readers = _sqlite_engine(target, writer=False)
 
     async def migrate(self) -> None:
-        """Create or upgrade the schema to this release's.
+        """Create or upgrade the schema to this release's; of several processes, one does it and the others wait.
 
         Raises:
-            ConfigurationError: The file is no database, is newer than this release, or cannot be written.
+            ConfigurationError: It is no database, cannot be reached or written, or is newer than this release.
         """
         try:
-            _probe(self.path)
+            if self.path is not None:
+                _probe(self.path)
             async with self._writer.connect() as connection:
+                await self._take_turn(connection)
                 await connection.run_sync(_upgrade)
                 await connection.commit()
-        except (DBAPIError, sqlite3.Error, OSError) as error:
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            if not isinstance(error, DBAPIError | sqlite3.Error | OSError | _driver_errors()):
+                raise
             reason = error.orig if isinstance(error, DBAPIError) else error
-            raise ConfigurationError(f"cannot use the database {self.path}: {reason}") from None
+            raise ConfigurationError(f"cannot use the database {self.name}: {reason}") from None
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
@@ -103,11 +143,13 @@ class Database:
         """
         try:
             async with self._writer.begin() as connection:
+                await self._take_turn(connection)
                 yield connection
-        except OperationalError as error:
-            if "full" in str(error.orig):
+        except DBAPIError as error:
+            if any(sign in str(error.orig) for sign in _DISK_FULL):
+                name = self.name if self.path is None else self.path.name
                 raise Overloaded(
-                    f"the disk that holds {self.path.name} is full, so nothing was changed; free some space"
+                    f"the disk that holds {name} is full, so nothing was changed; free some space"
                 ) from None
             raise
 
@@ -127,6 +169,63 @@ class Database:
         await self._writer.dispose()
         await self._readers.dispose()
 
+    async def _take_turn(self, connection: AsyncConnection) -> None:
+        """Wait until no other writer is left; SQLite's BEGIN IMMEDIATE has done it already."""
+        if self.path is None:
+            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK)))
+
+
+_DISK_FULL = ("disk is full", "No space left on device")
+
+
+def _postgresql_url(text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except (ArgumentError, ValueError):  # its text quotes the URL, password included
+        raise ConfigurationError(_WRONG_URL) from None
+    if url.drivername not in _POSTGRESQL_NAMES or not url.database:
+        raise ConfigurationError(_WRONG_URL)
+    if importlib.util.find_spec("asyncpg") is None:
+        raise ConfigurationError(
+            'PostgreSQL\'s driver is not installed here; type: pip install "yangfan[server,postgresql]"'
+        )
+    query = dict(url.query)
+    if "sslmode" in query:
+        query["ssl"] = query.pop("sslmode")  # libpq's word and the driver's
+    return url.set(drivername="postgresql+asyncpg", query=query)
+
+
+_WRONG_URL = (
+    "settings: `database` must be a URL of PostgreSQL's, postgresql://USER:PASSWORD@HOST:PORT/NAME;"
+    " leave it out to use a file in the home folder"
+)
+
+
+def _postgresql_engine(url: sa.URL, *, writer: bool) -> AsyncEngine:
+    settings = {"application_name": "yangfan"}
+    if not writer:
+        settings |= {
+            "default_transaction_read_only": "on",
+            "default_transaction_isolation": "repeatable read",
+        }
+    return create_async_engine(
+        url,
+        pool_size=_POSTGRESQL_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_MS / 1000,
+        pool_pre_ping=True,  # a server that was restarted costs no call
+        connect_args={"server_settings": settings, "timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+
+
+def _driver_errors() -> type[Exception]:
+    """What the driver raises while it connects, before SQLAlchemy can wrap it."""
+    try:
+        import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it has none
+    except ImportError:
+        return OSError
+    return asyncpg.PostgresError
+
 
 def _probe(path: Path) -> None:
     """Open the file and read it: aiosqlite's thread outlives a connection that fails, and complains when the loop is closed."""
@@ -134,7 +233,7 @@ def _probe(path: Path) -> None:
         connection.execute("PRAGMA schema_version").fetchone()
 
 
-def _engine(path: Path, *, writer: bool) -> AsyncEngine:
+def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}",
         pool_size=1 if writer else 4,

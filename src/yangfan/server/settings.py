@@ -22,6 +22,9 @@ _PREFIX = "YANGFAN_"
 _COMMON_NAMES = {"hf_endpoint": "HF_ENDPOINT", "hf_token": "HF_TOKEN"}
 """Variables that other tools use for the same thing; ours wins."""
 
+_SECRET = frozenset({"database", "hf_token"})
+"""Settings that are not shown."""
+
 _LISTS = frozenset({"models", "egress_allow"})
 _TABLES = frozenset({"options", "upstreams"})
 """What only a settings file can say."""
@@ -75,6 +78,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     )
     model_store: Annotated[
         str | None, Meta(description="Folder of the models, to share it; the home folder if unset.")
+    ] = None
+    database: Annotated[
+        str | None,
+        Meta(
+            description="PostgreSQL to use instead of a file in the home folder: `postgresql://USER:PASSWORD@HOST/NAME`."
+        ),
     ] = None
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
@@ -240,8 +249,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = "info"
 
     def __repr__(self) -> str:
-        """Everything but the token."""
-        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "hf_token"}
+        """Everything but secrets."""
+        shown = {
+            name: getattr(self, name) for name in self.__struct_fields__ if name not in _SECRET
+        }
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     @property

@@ -38,8 +38,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
-    database = Database(tmp_path / "yangfan.db")
+async def database(database_target: Path | str) -> AsyncGenerator[Database]:
+    database = Database(database_target)
     await database.migrate()
     yield database
     await database.close()

@@ -303,8 +303,8 @@ def test_an_unknown_action_is_told_which_there_are(caller: Caller):
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncGenerator[UnitStore]:
-    database = Database(tmp_path / "yangfan.db")
+async def store(database_target: Path | str) -> AsyncGenerator[UnitStore]:
+    database = Database(database_target)
     await database.migrate()
     yield UnitStore(database)
     await database.close()

@@ -81,9 +81,9 @@ def workers(id: str) -> list[int]:
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncGenerator[Database]:
+async def database(database_target: Path | str) -> AsyncGenerator[Database]:
     """A database of this release."""
-    database = Database(tmp_path / "yangfan.db")
+    database = Database(database_target)
     await database.migrate()
     yield database
     await database.close()

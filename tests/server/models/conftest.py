@@ -90,9 +90,9 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncGenerator[Shop]:
+async def shop(database_target: Path | str, tmp_path: Path) -> AsyncGenerator[Shop]:
     """An empty registry that knows the catalogue."""
-    database = Database(tmp_path / "yangfan.db")
+    database = Database(database_target)
     await database.migrate()
     files = ModelStore(tmp_path / "store")
     used: dict[str, str] = {}

@@ -21,8 +21,8 @@ Open = Callable[[], Ledger]
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncGenerator[UsageStore]:
-    database = Database(tmp_path / "yangfan.db")
+async def store(database_target: Path | str) -> AsyncGenerator[UsageStore]:
+    database = Database(database_target)
     await database.migrate()
     yield UsageStore(database)
     await database.close()
@@ -160,3 +160,24 @@ async def test_full_disk_costs_no_count_while_the_server_lives(
     (tmp_path / "usage" / "usage-0000000002.log").rmdir()
     assert await total(ledger) == Count(200, 200, 400)
     await ledger.stop()
+
+
+async def test_servers_that_share_a_database_fold_their_own_spools(
+    database_target: Path | str, tmp_path: Path
+):
+    database = Database(database_target)
+    await database.migrate()
+    for name, times in (("one", 3), ("other", 1), ("one", 2)):
+        store = UsageStore(database, name)
+        ledger = Ledger(store, Spool(tmp_path / name), clock=lambda: DAY * 86_400.0)
+        await ledger.start()
+        for _ in range(times):
+            ledger.record("k", "echo", 1, 2, 3)
+            await ledger.fold()
+        ledger.record("k", "echo", 1, 2, 3)
+        await ledger.stop()
+    assert await UsageStore(database).counts(DAY, DAY, None, None) == {
+        UsageKey(DAY, "k", "echo"): Count(9, 18, 27)
+    }
+    assert await UsageStore(database).tokens_by_key(DAY) == {"k": 45}
+    await database.close()

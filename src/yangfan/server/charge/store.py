@@ -6,10 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from yangfan.server.charge.tables import COMPUTE_UNITS, TPM_RESOURCES
 from yangfan.server.charge.types import Capacity, ComputeUnits
+from yangfan.server.db import insert_into
 
 if TYPE_CHECKING:
     from yangfan.server.db import Database
@@ -30,9 +30,9 @@ class ChargeStore:
     async def put(self, capacity: Capacity) -> None:
         """Insert it, or replace what has its id."""
         values = asdict(capacity)
-        statement = insert(TPM_RESOURCES).values(values)
-        statement = statement.on_conflict_do_update(index_elements=["id"], set_=values)
         async with self._database.write() as connection:
+            statement = insert_into(connection, TPM_RESOURCES).values(values)
+            statement = statement.on_conflict_do_update(index_elements=["id"], set_=values)
             await connection.execute(statement)
 
     async def remove(self, ids: list[str]) -> None:
@@ -56,9 +56,9 @@ class UnitStore:
     async def put(self, units: ComputeUnits) -> None:
         """Insert them, or replace what has their id."""
         values = asdict(units)
-        statement = insert(COMPUTE_UNITS).values(values)
-        statement = statement.on_conflict_do_update(index_elements=["id"], set_=values)
         async with self._database.write() as connection:
+            statement = insert_into(connection, COMPUTE_UNITS).values(values)
+            statement = statement.on_conflict_do_update(index_elements=["id"], set_=values)
             await connection.execute(statement)
 
     async def forget(self, before_ms: int) -> None:

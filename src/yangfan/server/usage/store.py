@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
+from yangfan.server.db import insert_into
 from yangfan.server.usage.tables import FOLDED, USAGE
 from yangfan.server.usage.types import Count, Counts, UsageKey
 
@@ -18,27 +18,37 @@ _COUNTS = ("requests", "prompt_tokens", "completion_tokens")
 
 
 class UsageStore:
-    """The rows of `usage`."""
+    """The rows of `usage`.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        database: Where they are.
+        spool: Name of the spool that is folded into them, among those of other servers with the same database.
+    """
+
+    def __init__(self, database: Database, spool: str = "") -> None:
         self._database = database
+        self._spool = spool
 
     async def folded(self) -> int:
         """Number of the last spool segment whose records are in the table; 0 for none."""
+        # Before there were names, there was one spool without.
+        query = sa.select(sa.func.max(FOLDED.c.segment)).where(
+            FOLDED.c.spool.in_((self._spool, ""))
+        )
         async with self._database.read() as connection:
-            return await connection.scalar(sa.select(FOLDED.c.segment)) or 0
+            return await connection.scalar(query) or 0
 
     async def fold(self, counts: Counts, segment: int) -> None:
         """Add `counts` and note that they are all up to spool segment `segment`, in one transaction."""
         rows = [{**key._asdict(), **asdict(count)} for key, count in counts.items()]
-        add = insert(USAGE)
-        add = add.on_conflict_do_update(
-            index_elements=["day", "key_id", "model"],
-            set_={name: USAGE.c[name] + add.excluded[name] for name in _COUNTS},
-        )
-        note = insert(FOLDED).values(only=1, segment=segment)
-        note = note.on_conflict_do_update(index_elements=["only"], set_={"segment": segment})
         async with self._database.write() as connection:
+            add = insert_into(connection, USAGE)
+            add = add.on_conflict_do_update(
+                index_elements=["day", "key_id", "model"],
+                set_={name: USAGE.c[name] + add.excluded[name] for name in _COUNTS},
+            )
+            note = insert_into(connection, FOLDED).values(spool=self._spool, segment=segment)
+            note = note.on_conflict_do_update(index_elements=["spool"], set_={"segment": segment})
             if rows:
                 await connection.execute(add, rows)
             await connection.execute(note)
@@ -70,4 +80,4 @@ class UsageStore:
             .group_by(USAGE.c.key_id)
         )
         async with self._database.read() as connection:
-            return {row[0]: row[1] for row in await connection.execute(query)}
+            return {row[0]: int(row[1]) for row in await connection.execute(query)}

@@ -1,4 +1,4 @@
-"""The table of usage, and how far the spool was folded into it."""
+"""The table of usage, and how far each server's spool was folded into it."""
 
 import sqlalchemy as sa
 
@@ -17,9 +17,9 @@ USAGE = sa.Table(
 )
 
 FOLDED = sa.Table(
-    "usage_folded",
+    "usage_spools",
     METADATA,
-    sa.Column("only", sa.Integer, sa.CheckConstraint("only = 1"), primary_key=True),
+    sa.Column("spool", sa.Text, primary_key=True),
     sa.Column("segment", sa.Integer, nullable=False),
     sqlite_strict=True,
 )

@@ -27,7 +27,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "usage_folded",
-        sa.Column("only", sa.Integer, sa.CheckConstraint("only = 1"), primary_key=True),
+        sa.Column("only", sa.Integer, sa.CheckConstraint('"only" = 1'), primary_key=True),
         sa.Column("segment", sa.Integer, nullable=False),
         sqlite_strict=True,
     )

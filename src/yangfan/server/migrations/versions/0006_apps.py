@@ -18,8 +18,10 @@ def upgrade() -> None:
         sa.Column("deleted_ms", sa.Integer, nullable=True),
         sqlite_strict=True,
     )
-    # Beside min(), SQLite takes the other columns from the row that has it: an application is called as its first key.
+    # An application is called as its first key.
     op.execute(
         "INSERT INTO apps (id, name, builtin, created_ms)"
-        " SELECT app_id, name, builtin, min(created_ms) FROM keys GROUP BY app_id"
+        " SELECT app_id, name, builtin, created_ms FROM keys WHERE number IN"
+        " (SELECT (SELECT number FROM keys AS each WHERE each.app_id = app.app_id"
+        " ORDER BY created_ms, number LIMIT 1) FROM keys AS app)"
     )
