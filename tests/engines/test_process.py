@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from yangfan.engines.process import LOG_LIMIT_BYTES, ChildProcess
+from yangfan.engines.process import OPENMP_SPINS, LOG_LIMIT_BYTES, ChildProcess
 from yangfan.errors import EngineFailed
 
 ANSWERS = """
@@ -62,6 +62,18 @@ async def test_the_configuration_is_not_visible_in_the_process_list(child: Start
     process = child(ANSWERS)
     await process.start(b"s3cret")
     assert b"s3cret" not in public_facts(process)
+
+
+@pytest.mark.parametrize(("given", "spins"), [(None, str(OPENMP_SPINS)), ("7", "7")])
+async def test_threads_of_openmp_sleep_soon_unless_the_environment_says_otherwise(
+    child: Start, monkeypatch: pytest.MonkeyPatch, given: str | None, spins: str
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    if given is not None:
+        monkeypatch.setenv("GOMP_SPINCOUNT", given)
+    process = child(ANSWERS)
+    await process.start(b"")
+    assert f"GOMP_SPINCOUNT={spins}\0".encode() in public_facts(process)
 
 
 async def test_a_child_leads_a_session_of_its_own(child: Start) -> None:
