@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from yangfan.engines.process import OPENMP_SPINS, LOG_LIMIT_BYTES, ChildProcess
+from yangfan.engines.process import LOG_LIMIT_BYTES, OPENMP_SPINS, ChildProcess
 from yangfan.errors import EngineFailed
 
 ANSWERS = """
