@@ -452,6 +452,186 @@ class RerankResult:
         return iter(self.results)
 
 
+def _no_labels() -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkProgress:
+    """How far some work is.
+
+    Attributes:
+        done: What is done, in `unit`.
+        total: What there is to do; None where nobody knows.
+        unit: Such as ``bytes``.
+        note: What happens now.
+    """
+
+    done: float
+    total: float | None
+    unit: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSet:
+    """A name with model versions.
+
+    Attributes:
+        id: ``am-…``.
+        name: Its name.
+        type: Text2Text, Text2Image, TextRepresentation, ImageUnderstanding or Industry.
+        source: UserCreate or PlatformPreset.
+        version_ids: Ids of its versions, newest first, at most 100.
+        tags: Words to find it by.
+        description: For people.
+        version_labels: The version that each label points to; empty in lists.
+    """
+
+    id: str
+    name: str
+    type: str
+    source: str
+    version_ids: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    description: str = ""
+    version_labels: Mapping[str, str] = field(default_factory=_no_labels)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file of a model version."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A model version; lists leave out what comes after `error`.
+
+    Attributes:
+        id: ``amv-…``.
+        name: ``SET:VERSION``.
+        version: Counts from 1 within its set.
+        status: Ready, Creating or Fail.
+        source_type: Import, Train, Acceleration (compressed) or PlatformPreset.
+        application: chat, completion, embedding, reranker, Text-to-Image or Image-to-Text.
+        format: gguf or safetensors; "" while it is not known.
+        size_bytes: All its files together.
+        labels: Names that point to it, such as ``production``.
+        error: Why it failed.
+        set_id: The set that it belongs to.
+        description: For people.
+        source: Address that it came from.
+        revision: Commit or version there.
+        parent_id: The version that it was made from.
+        derived_ids: Versions that were made from it.
+        memory_bytes: Estimate of what one replica needs.
+        architecture: Such as ``LlamaForCausalLM`` or ``llama``.
+        context_tokens: Longest input, prompt and answer together; 0 where unknown.
+        parameters: Number of weights; 0 where unknown.
+        quantization: How its weights are kept, such as ``Q4_K_M``.
+        licence: SPDX identifier; "" where unknown.
+        chat_template: The Jinja text in its files.
+        files: Every file with its checksum.
+        job_id: The job that makes it, or made it.
+        progress: How far that is.
+    """
+
+    id: str
+    name: str
+    version: int
+    status: str
+    source_type: str
+    application: str
+    format: str
+    size_bytes: int
+    labels: tuple[str, ...] = ()
+    error: str = ""
+    set_id: str = ""
+    description: str = ""
+    source: str = ""
+    revision: str = ""
+    parent_id: str = ""
+    derived_ids: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    architecture: str = ""
+    context_tokens: int = 0
+    parameters: int = 0
+    quantization: str = ""
+    licence: str = ""
+    chat_template: str = ""
+    files: tuple[ModelFile, ...] = ()
+    job_id: str = ""
+    progress: WorkProgress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """The making of a smaller model version.
+
+    Attributes:
+        id: ``amva-…``.
+        name: Its name.
+        status: creating, running, succeeded, failed, stopping or stopped.
+        source_id: The version to compress.
+        version_id: The version that is made.
+        error: Why it failed.
+        job_id: The job that does it.
+        progress: How far it is; None once it has ended.
+        size_before_bytes: Of the version before; None until it has succeeded. `size_after_bytes` likewise.
+        perplexity_before: Of the version before, on `perplexity_text`; None where it was not measured. `perplexity_after` likewise.
+        perplexity_text: What it was measured on.
+    """
+
+    id: str
+    name: str
+    status: str
+    source_id: str
+    version_id: str
+    error: str = ""
+    job_id: str = ""
+    progress: WorkProgress | None = None
+    size_before_bytes: int | None = None
+    size_after_bytes: int | None = None
+    perplexity_before: float | None = None
+    perplexity_after: float | None = None
+    perplexity_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelExport:
+    """The writing of a model version's files to somewhere else.
+
+    Attributes:
+        id: ``amve-…``.
+        version_id: The version.
+        status: creating, running, succeeded, failed, stopping or stopped.
+        form: zip, folder or s3.
+        error: Why it failed.
+        job_id: The job that does it.
+        progress: How far it is; None once it has ended.
+        location: Where it is, as the server sees it; "" until it has succeeded.
+        size_bytes: Of what is there.
+        sha256: Of the zip file, or of the list of checksums beside the files.
+        can_download: Whether `models.download` fetches it.
+    """
+
+    id: str
+    version_id: str
+    status: str
+    form: str
+    error: str = ""
+    job_id: str = ""
+    progress: WorkProgress | None = None
+    location: str = ""
+    size_bytes: int = 0
+    sha256: str = ""
+    can_download: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A name that calls may use as `model`.

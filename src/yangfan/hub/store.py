@@ -206,6 +206,7 @@ class ModelStore:
             if folder.is_dir():
                 sync(folder)
             shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(self.root / "partial" / name, ignore_errors=True)
 
     def discard(self, sha256s: Collection[str]) -> set[str]:
         """Remove content that no version uses any more, unless something is being fetched; what is gone.

@@ -59,7 +59,11 @@ from yangfan.server.metrics.collector import registry_of
 from yangfan.server.metrics.page import MetricsPage
 from yangfan.server.metrics.request_log import RequestLog
 from yangfan.server.models import Models, Registry
+from yangfan.server.models import v1 as models_v1
+from yangfan.server.models import v2 as models_v2
 from yangfan.server.models.store import RegistryStore
+from yangfan.server.models.uploads import Uploads
+from yangfan.server.models.work import Work
 from yangfan.server.reference import Reference
 from yangfan.server.rerank import Rerank
 from yangfan.server.rerank import v1 as rerank_v1
@@ -144,6 +148,13 @@ async def build(
         deployed = DeploymentStore(database)
         registry = Registry(RegistryStore(database), files, models, users_of=deployed.user_of)
         await registry.start()
+        work = Work(
+            registry,
+            jobs,
+            Uploads(home.uploads, max_bytes=settings.max_upload_bytes),
+            home.exports,
+        )
+        await work.uploads.start()
         store = UpstreamStore(database, vault)
         served, expecting = dict[str, str](), bool(settings.upstreams) or bool(await store.all())
         services = await _services(settings, models, home, progress, served, expecting=expecting)
@@ -194,6 +205,8 @@ async def build(
             *usage_v2.routes(usage),
             *jobs_v2.routes(jobs),
             *memory_v2.routes(memory),
+            *models_v1.routes(registry, work),
+            *models_v2.routes(registry, work),
             *charge_v2.routes(
                 charge,
                 lambda name: _served(services, name),

@@ -67,6 +67,16 @@ class Home:
         return self.path / "pictures"
 
     @property
+    def uploads(self) -> Path:
+        """Files of models on their way into the store."""
+        return self.path / "uploads"
+
+    @property
+    def exports(self) -> Path:
+        """What was exported without saying where to."""
+        return self.path / "exports"
+
+    @property
     def jobs(self) -> Path:
         """Scratch folders of the jobs that workers on this machine have at hand."""
         return self.path / "jobs"

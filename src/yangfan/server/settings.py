@@ -174,6 +174,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_body_bytes: Annotated[int, Meta(ge=1024, description="Largest request body.")] = (
         16 * 1024 * 1024
     )
+    max_upload_bytes: Annotated[
+        int,
+        Meta(ge=1024, description="Largest model that can be sent here, all its files together."),
+    ] = 256 * 1024**3
     max_header_bytes: Annotated[int, Meta(ge=1024, description="Largest request head.")] = 64 * 1024
     read_timeout_seconds: Annotated[
         float, Meta(gt=0, description="How long a client may take to send a request.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yangfan import errors
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from yangfan.client.exchange import Request
     from yangfan.client.settings import Settings
-    from yangfan.client.transport import AsyncTransport
+    from yangfan.client.transport import AsyncIncoming, AsyncTransport
     from yangfan.client.types import JSON
     from yangfan.protocol.endpoint import Endpoint
 
@@ -77,6 +78,22 @@ class AsyncSession:
         signature = auth.for_management(self.settings)
         return Call(request, signature, Retry(0), self.settings.timeout_seconds)
 
+    def file_call(
+        self, endpoint: Endpoint[Any, Any], address: str, content: bytes = b"", /, **query: str
+    ) -> Call:
+        """A signed call that sends bytes, or fetches them."""
+        request = request_of(
+            endpoint, self.settings.v2_url, path=address, headers=dict(self.settings.headers)
+        )
+        if endpoint.method == "POST":
+            request = replace(request, body=content).with_headers(
+                ("Content-Type", "application/octet-stream")
+            )
+        for name, value in query.items():
+            request = request.with_query(name, value)
+        signature = auth.for_management(self.settings)
+        return Call(request, signature, Retry(0), self.settings.timeout_seconds)
+
     async def fetch(self, call: Call, reply_type: type[T]) -> T:
         """Send `call`; return its answer as `reply_type`."""
         answer = await self.send(call)
@@ -95,6 +112,11 @@ class AsyncSession:
             return Answer(replies.checked(reply), reply.headers)
 
         return await self.persist(call, once)
+
+    async def open(self, call: Call) -> AsyncIncoming:
+        """Send `call` once; return its reply as soon as its head is there."""
+        request = await self._authorize(call)
+        return await self.transport.open(request, timeout_seconds=call.timeout_seconds)
 
     async def persist(self, call: Call, once: Callable[[Request], Awaitable[T]]) -> T:
         """Try `once` with the authorized request, again after a wait while the failure may pass.

@@ -1,6 +1,6 @@
 """ASGI plumbing that knows no capability: routing, credentials hook, decoding, errors, streaming, limits."""
 
-from yangfan.server.http.call import Call, Principal, Reply, Stream
+from yangfan.server.http.call import Call, Download, Principal, Reply, Stream
 from yangfan.server.http.gateway import Gateway
 from yangfan.server.http.metering import Meter, Metered, Unmetered
 from yangfan.server.http.observing import CLIENT_GONE, OK, Observed, Observer
@@ -10,6 +10,7 @@ __all__ = [
     "CLIENT_GONE",
     "OK",
     "Call",
+    "Download",
     "Gateway",
     "Handler",
     "Meter",

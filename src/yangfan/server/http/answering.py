@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from yangfan import errors
 from yangfan.protocol import sse
-from yangfan.server.http.call import Reply, Stream, new_id
+from yangfan.server.http.call import Download, Reply, Stream, new_id
 from yangfan.server.http.dialects import ENCODERS, Header
 from yangfan.server.http.metering import Meter, Unmetered
 from yangfan.server.http.routing import dialect_of
@@ -39,6 +40,7 @@ _REQUEST_ID_NAMES = frozenset({b"request_id", b"request-id", b"x-request-id"})
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _V1_EVENT_WORD, _V1_EVENT_ESCAPED = b"event", b"\\u0065vent"
 _NO_METER = Unmetered()
+_PIECE_BYTES = 1024 * 1024
 
 
 class ClientGone(Exception):
@@ -103,13 +105,29 @@ class Answering:
             parts.append(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def run(self, handling: Awaitable[Reply | Stream]) -> None:
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes; the client is held back while nobody takes the next piece.
+
+        Raises:
+            ClientGone: The rest never came.
+        """
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            more = message.get("more_body", False)
+            yield message.get("body", b"")
+
+    async def run(self, handling: Awaitable[Reply | Stream | Download]) -> None:
         """Await the handler and send what it gives; stop working as soon as the client is gone."""
         unwatch = self._watch()
         try:
             answer = await handling
             if isinstance(answer, Stream):
                 await self._stream(answer)
+            elif isinstance(answer, Download):
+                await self._file(answer)
             else:
                 self._check_reserved()
                 await self.send(200, answer.body, answer.headers)
@@ -159,6 +177,25 @@ class Answering:
             close = getattr(events, "aclose", None)
             if close is not None:
                 await close()
+        await self._part(b"", more=False)
+
+    async def _file(self, answer: Download) -> None:
+        try:
+            file = await asyncio.to_thread(answer.path.open, "rb")
+        except OSError as error:
+            raise errors.NotFound(f"{answer.name} is gone: {error.strerror}") from None
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            disposition = f'attachment; filename="{answer.name}"'
+            headers = (
+                (b"Content-Type", answer.media_type.encode()),
+                (b"Content-Length", str(size).encode()),
+                (b"Content-Disposition", disposition.encode("ascii", "replace")),
+                (b"X-Content-Type-Options", b"nosniff"),
+            )
+            await self._begin(200, (*headers, *self.headers))
+            while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+                await self._part(piece)
         await self._part(b"", more=False)
 
     def _check_reserved(self) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from yangfan.server.http.metering import Meter
 
@@ -43,9 +44,10 @@ class Call(Generic[RequestT]):
         request_id: Echoed as X-Baidu-Request-Id, the caller's own or one of ours.
         meter: Limits and usage of the call; a handler of an inference call reserves on it before a model works.
         scope: The ASGI scope, for the rare handler that needs more.
+        pieces: The body as it comes, for routes that are `raw`; empty for others.
     """
 
-    __slots__ = ("meter", "params", "principal", "request", "request_id", "scope")
+    __slots__ = ("meter", "params", "pieces", "principal", "request", "request_id", "scope")
 
     def __init__(
         self,
@@ -55,7 +57,9 @@ class Call(Generic[RequestT]):
         params: Mapping[str, str],
         request_id: str,
         meter: Meter,
+        pieces: AsyncIterator[bytes] | None = None,
     ) -> None:
+        self.pieces = _nothing() if pieces is None else pieces
         self.scope = scope
         self.request = request
         self.principal = principal
@@ -67,6 +71,11 @@ class Call(Generic[RequestT]):
     def query(self) -> dict[str, str]:
         """Query parameters, decoded; the last of several wins."""
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for piece in ():
+        yield piece
 
 
 class Reply:
@@ -89,3 +98,14 @@ class Stream:
     ) -> None:
         self.events = events
         self.headers = headers
+
+
+class Download:
+    """A file as the answer, under a name to save it by."""
+
+    __slots__ = ("media_type", "name", "path")
+
+    def __init__(self, path: Path, name: str, media_type: str) -> None:
+        self.path = path
+        self.name = name
+        self.media_type = media_type

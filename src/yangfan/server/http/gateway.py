@@ -125,7 +125,13 @@ class Gateway:
                     body = match.route.body(body, answering.scope)
                 request = self._decoders[endpoint.name].decode(body)
             call: Call[Any] = Call(
-                answering.scope, request, principal, match.params, answering.request_id, meter
+                answering.scope,
+                request,
+                principal,
+                match.params,
+                answering.request_id,
+                meter,
+                answering.pieces() if match.route.raw else None,
             )
             await answering.run(match.route.handler(call))
         except errors.RefusedError as error:

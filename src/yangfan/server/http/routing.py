@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from yangfan.errors import EndpointNotFound, Invalid, MethodNotAllowed
-from yangfan.server.http.call import Call, Reply, Stream
+from yangfan.server.http.call import Call, Download, Reply, Stream
 
 if TYPE_CHECKING:
     from yangfan.protocol.endpoint import Dialect, Endpoint
 
-Handler = Callable[[Call[Any]], Awaitable[Reply | Stream]]
+Handler = Callable[[Call[Any]], Awaitable[Reply | Stream | Download]]
 
 
 BodyReader = Callable[[bytes, Mapping[str, Any]], bytes]
@@ -32,13 +32,14 @@ class Route:
     """An Endpoint and the function that answers it.
 
     `body` makes the JSON body where a dialect also takes its parameters in other places; `tolerated` are methods that the real
-    service takes besides the documented one.
+    service takes besides the documented one. The handler of a `raw` route reads the body itself, piece by piece, whatever its length.
     """
 
     endpoint: Endpoint[Any, Any]
     handler: Handler
     body: BodyReader | None = None
     tolerated: tuple[str, ...] = ()
+    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ _ACTION_PATHS = frozenset(
         "/v2/computeunit",
         "/v2/jobs",
         "/v2/memory",
+        "/v2/model",
         "/v2/service",
         "/v2/serviceresources",
         "/v2/usage",
