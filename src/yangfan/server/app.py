@@ -147,14 +147,7 @@ async def build(
         models = Models(files, egress, settings)
         deployed = DeploymentStore(database)
         registry = Registry(RegistryStore(database), files, models, users_of=deployed.user_of)
-        await registry.start()
-        work = Work(
-            registry,
-            jobs,
-            Uploads(home.uploads, max_bytes=settings.max_upload_bytes),
-            home.exports,
-        )
-        await work.uploads.start()
+        work = await _registered(settings, home, registry, jobs)
         store = UpstreamStore(database, vault)
         served, expecting = dict[str, str](), bool(settings.upstreams) or bool(await store.all())
         services = await _services(settings, models, home, progress, served, expecting=expecting)
@@ -222,6 +215,14 @@ async def build(
         internal = await _working(settings, home, stack, jobs, database, vault, base_url)
         gateway = _mount(settings, access, usage, listed, metrics, pages, internal)
         yield Platform(gateway, credentials, services, _endpoints(listed))
+
+
+async def _registered(settings: Settings, home: Home, registry: Registry, jobs: Jobs) -> Work:
+    """The registry knows the catalogue, and what takes long there is a job."""
+    await registry.start()
+    uploads = Uploads(home.uploads, max_bytes=settings.max_upload_bytes)
+    await uploads.start()
+    return Work(registry, jobs, uploads, home.exports)
 
 
 async def _working(
