@@ -65,15 +65,13 @@ def _nearest(colours: Any) -> list[str]:
 def _shape(figure: Any) -> tuple[str, float]:
     rows, columns = np.nonzero(figure)
     area = len(rows)
-    y = np.arange(figure.shape[0])[:, None] - rows.mean()
-    x = np.arange(figure.shape[1])[None] - columns.mean()
+    y: Any = np.arange(figure.shape[0])[:, None] - rows.mean()
+    x: Any = np.arange(figure.shape[1])[None] - columns.mean()
     found: dict[str, float] = {}
     for turn in TURNS:
-        turned_y, turned_x = (
-            y * np.cos(turn) - x * np.sin(turn),
-            x * np.cos(turn) + y * np.sin(turn),
-        )
-        for shape, inside in _ideals(turned_y, turned_x, area).items():
+        cosine, sine = np.cos(turn), np.sin(turn)
+        ideals = _ideals(y * cosine - x * sine, x * cosine + y * sine, area)
+        for shape, inside in ideals.items():
             overlap = (figure & inside).sum() / (figure | inside).sum()
             found[shape] = max(found.get(shape, 0.0), float(overlap))
     best = max(found, key=lambda shape: found[shape])

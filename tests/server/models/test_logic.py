@@ -18,12 +18,13 @@ import pytest
 from yangfan.egress import Egress
 from yangfan.engines import _native, llama_cpp, transformers, vllm
 from yangfan.errors import ConfigurationError
-from yangfan.hub import catalogue, gguf
+from yangfan.hub import catalogue
 from yangfan.hub.progress import Progress
 from yangfan.hub.pull import pull
 from yangfan.hub.store import Manifest, ModelStore, StoredFile
 from yangfan.server.models import InputLimits, Models, Plan
 from yangfan.server.settings import Settings
+from yangfan.weights import gguf
 
 
 def models_of(store: Path, settings: Settings | None = None) -> Models:
