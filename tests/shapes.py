@@ -63,10 +63,11 @@ def _nearest(colours: Any) -> list[str]:
 
 
 def _shape(figure: Any) -> tuple[str, float]:
-    rows, columns = np.nonzero(figure)
-    area = len(rows)
-    y: Any = np.arange(figure.shape[0])[:, None] - rows.mean()
-    x: Any = np.arange(figure.shape[1])[None] - columns.mean()
+    places: Any = np.argwhere(figure)
+    area = len(places)
+    row, column = places.mean(0)
+    y: Any = np.arange(figure.shape[0])[:, None] - row
+    x: Any = np.arange(figure.shape[1])[None] - column
     found: dict[str, float] = {}
     for turn in TURNS:
         cosine, sine = np.cos(turn), np.sin(turn)
