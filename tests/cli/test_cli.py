@@ -36,9 +36,11 @@ def test_table_has_every_command():
         "keys",
         "apps",
         "memory",
+        "jobs",
         "upstreams",
         "usage",
         "sign",
+        "worker",
         "doctor",
         "version",
     ]

@@ -220,6 +220,20 @@ def test_action_refuses_body(
     check(caller.action(action, body), status, code, says)
 
 
+@pytest.mark.parametrize(("action", "body", "status", "code", "says"), rows("services", "actions"))
+def test_action_on_services_refuses_body(
+    caller: Caller, action: str, body: str, status: int, code: str, says: str
+):
+    path = f"/v2/service?Action={action}"
+    check(caller.ask("POST", path, body, caller.signed("POST", path)), status, code, says)
+
+
+@pytest.mark.parametrize(("path", "body", "code", "says"), rows("services", "paths"))
+def test_v1_services_refuse_body(caller: Caller, path: str, body: str, code: int, says: str):
+    path = f"/wenxinworkshop/service/{path}"
+    check(caller.ask("POST", path, body, caller.signed("POST", path)), 200, code, says)
+
+
 # Bodies that are too much, or not text
 
 LONG = "字" * 30_000

@@ -30,6 +30,7 @@ MERGED: dict[type[errors.RefusedError], type[errors.RefusedError]] = {
     errors.NotFound: errors.ModelNotFound,
     errors.AppForbidden: errors.Forbidden,
     errors.ModelForbidden: errors.Forbidden,
+    errors.ModelOffline: errors.Forbidden,
     errors.BearerInvalid: errors.SignatureInvalid,
     errors.HeadersTooLarge: errors.BodyTooLarge,
     errors.Conflict: errors.Invalid,

@@ -19,3 +19,14 @@ def test_a_service_is_new_then_deploying_then_serving(console: Console):
     assert console.v1("detail", serviceId="state-2")["result"]["serviceStatus"] == "Serving"
     for number in range(3):
         console.act("DeleteService", serviceId=f"state-{number}")
+
+
+def test_services_that_are_deleted_while_they_load_hold_up_no_others(console: Console):
+    for number in range(3):
+        console.create(f"gone-{number}", wait=False, engineOptions={"start_seconds": 50})
+    console.wait("gone-1", "Deploying")
+    for number in range(3):
+        console.act("DeleteService", serviceId=f"gone-{number}")
+    console.create("after")
+    assert console.says("after") == "hi"
+    console.act("DeleteService", serviceId="after")

@@ -167,12 +167,12 @@ class Deployments:
         self._offline: dict[str, str] = {}
         self._lines: dict[bytes, _Line] = {}
         self._pools: dict[str, tuple[Pool, _Running]] = {}
+        self._ending: list[Pool] = []
         self._starts: asyncio.PriorityQueue[tuple[int, int, str]] = asyncio.PriorityQueue()
         self._tasks: list[asyncio.Task[None]] = []
         self._background: set[asyncio.Task[Any]] = set()
         self._creating = asyncio.Lock()
         self._failures: dict[tuple[int, str, str], int] = {}
-        self._stopping = False
 
     # yangfan.server.services.Fleet
 
@@ -221,7 +221,6 @@ class Deployments:
 
     async def stop(self) -> None:
         """Stop every engine at once."""
-        self._stopping = True
         for task in (*self._tasks, *self._background):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._background, return_exceptions=True)
@@ -230,6 +229,7 @@ class Deployments:
             if running.retry is not None:
                 running.retry.cancel()
         pools = {id(pool): pool for pool, _ in self._pools.values()}
+        pools |= {id(pool): pool for pool in self._ending}
         await asyncio.gather(*(pool.stop(at_once=True) for pool in pools.values()))
         await self._flush()
 
@@ -294,18 +294,22 @@ class Deployments:
                 _log.exception("service does not start", service=running.row.suffix)
 
     async def _bring_up(self, running: _Running) -> None:
+        stable = running.stable
         try:
-            await self._prepare(running, running.stable)
+            await self._prepare(running, stable)
         except errors.YangfanError as error:
-            running.stable.error = running.service.reason = error.message
+            if not self._is_current(running, stable):
+                return
+            stable.error = running.service.reason = error.message
             running.service.tell()
             await self._failed_to_load(running, error.message)
             return
         if running.row.warm:
-            pool = running.stable.pool
+            pool = stable.pool
             assert pool is not None
-            if not await pool.load():
-                await self._failed_to_load(running, pool.error)
+            if not await pool.bring_up():
+                if self._is_current(running, stable):
+                    await self._failed_to_load(running, pool.error)
                 return
             await self._loaded(running)
         running.failures = 0
@@ -356,6 +360,8 @@ class Deployments:
         if deployed.planned is None:
             deployed.planned = await self._planner.plan(row.reference, row.options)
         planned = deployed.planned
+        if not self._is_current(running, deployed):
+            raise errors.Conflict("it was replaced meanwhile")
         if planned.adapter is None:
             deployed.pool = self._pool(running, row, planned)
         else:
@@ -373,6 +379,11 @@ class Deployments:
             running.service.routes.append(route)
         running.service.resize()
         running.service.tell()
+
+    def _is_current(self, running: _Running, deployed: _Deployed) -> bool:
+        """Whether a deployment is still meant to run."""
+        known = self._running.get(running.row.id) is running
+        return known and (deployed is running.stable or deployed is running.candidate)
 
     def _pool(self, running: _Running, row: Deployment, planned: Planned) -> Pool:
         need = _need(row, planned)
@@ -919,7 +930,7 @@ class Deployments:
             await self._prepare(running, candidate)
             assert candidate.pool is not None
             assert candidate.route is not None
-            if not await candidate.pool.load():
+            if not await candidate.pool.bring_up():
                 return candidate.pool.error
             for member in list(candidate.pool.members):
                 await _ask(candidate.route.engine(member))
@@ -1015,7 +1026,12 @@ class Deployments:
             if line.users:
                 return
             del self._lines[deployed.line]
-        self._spawn(pool.stop())
+        self._ending.append(pool)
+        self._spawn(self._end(pool))
+
+    async def _end(self, pool: Pool) -> None:
+        await pool.stop()
+        self._ending.remove(pool)
 
     async def _take_down(self, service_id: str) -> None:
         running = self._running.pop(service_id, None)

@@ -216,6 +216,12 @@ class Pool:
             self._loading = asyncio.create_task(self._load(), name=f"load of {self.name}")
         return self._loading
 
+    async def bring_up(self) -> bool:
+        """`load`, and wait for it: whether all replicas are there; False if the pool was stopped meanwhile."""
+        loading = self.load()
+        await asyncio.wait([loading])
+        return not loading.cancelled() and loading.result()
+
     async def _load(self) -> bool:
         clock = asyncio.get_running_loop().time
         async with self._changing:
@@ -272,7 +278,7 @@ class Pool:
         for member in self.members[wanted:]:
             self._retire(member)
         if self.members and len(self.members) < wanted:
-            return await self.load()
+            return await self.bring_up()
         return True
 
     async def renew(self) -> None:

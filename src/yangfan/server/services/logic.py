@@ -6,7 +6,7 @@ import asyncio
 import difflib
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from yangfan.errors import ConfigurationError, ModelNotFound
+from yangfan.errors import ConfigurationError, ModelNotFound, ModelOffline
 from yangfan.server.services.service import AdaptedService, Service, Target
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class Services:
         for service in self.everywhere:
             listed.setdefault(service.name, Listed(service.name, service, type_of(service)))
         for preset in self._presets.all:
-            service = self._serving(preset)
+            service = self._serving_now(preset)
             if service is not None:
                 name = preset.v2_name
                 listed.setdefault(name, Listed(name, service, preset.type))
@@ -240,7 +240,7 @@ class Services:
         fleets = [fleet for name, fleet in self._fleets.items() if name != apart_from]
         found: dict[str, Offered] = {}
         for preset in self._presets.all:
-            service = self._serving(preset)
+            service = self._serving_now(preset)
             if service is not None:
                 found[preset.name] = Offered(preset.name, preset.suffix, preset.type, service)
         for service in (*self.all, *(each for fleet in fleets for each in fleet.services)):
@@ -281,6 +281,13 @@ class Services:
     def _of_fleet(self, name: str) -> Service | None:
         found = (fleet.find(name) for fleet in self._fleets.values())
         return next((service for service in found if service is not None), None)
+
+    def _serving_now(self, preset: Preset) -> Service | None:
+        """`_serving`; None where that is stopped."""
+        try:
+            return self._serving(preset)
+        except ModelOffline:
+            return None
 
     def _serving(self, preset: Preset) -> Service | None:
         """Who answers to a preset name: the one that the settings name, the model itself, else the first that can."""
