@@ -74,12 +74,13 @@ def model_store() -> Path:
 
 @contextmanager
 def platform(
-    model: str, *, slots: int, environ: Mapping[str, str] | None = None
+    model: str, *, slots: int, environ: Mapping[str, str] | None = None, home: Path | None = None
 ) -> Generator[Running]:
-    """`yangfan serve` with one model, with authentication, in a new home folder."""
-    with tempfile.TemporaryDirectory(prefix="yangfan-bench-") as home:
-        ready = Path(home) / "ready.json"
-        command = [sys.executable, "-m", "yangfan", "serve", "--home", home, "--port", "0"]
+    """`yangfan serve` with one model, with authentication, in a new home folder unless one is given."""
+    with tempfile.TemporaryDirectory(prefix="yangfan-bench-") as folder:
+        ready = Path(folder) / "ready.json"
+        where = folder if home is None else str(home)
+        command = [sys.executable, "-m", "yangfan", "serve", "--home", where, "--port", "0"]
         command += ["--model", model, "--slots", str(slots), "--ready-file", str(ready)]
         store = {"YANGFAN_MODEL_STORE": str(model_store()), "YANGFAN_MAX_WAITING": "4096"}
         started = time.perf_counter()

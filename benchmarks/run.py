@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -17,6 +17,7 @@ import overhead
 import overload
 import programs
 import report
+import services
 import start
 import tokens
 from load import LoadError
@@ -37,6 +38,7 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "images": lambda size: images.measure(images.SIZES[size]),
     "tokens": lambda size: tokens.measure(tokens.SIZES[size]),
     "start": lambda size: start.measure(start.SIZES[size]),
+    "services": lambda size: services.measure(services.SIZES[size]),
 }
 
 

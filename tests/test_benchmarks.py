@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = (
     *("overhead", "programs", "engines", "gateway", "bridge", "overload"),
-    *("embeddings", "images", "tokens", "start"),
+    *("embeddings", "images", "tokens", "start", "services"),
 )
 TIMEOUT_SECONDS = 120
 
