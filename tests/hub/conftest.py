@@ -10,6 +10,8 @@ import ipaddress
 import json
 import random
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -299,6 +301,15 @@ def _certificate(pem: Path) -> Path:
     )
     pem.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
     return pem
+
+
+@pytest.fixture(scope="session")
+def random_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of small random models that Transformers wrote (`random_models`)."""
+    folder = tmp_path_factory.mktemp("random")
+    program = Path(__file__).with_name("random_models.py")
+    subprocess.run([sys.executable, str(program), str(folder)], check=True)
+    return folder
 
 
 @pytest.fixture
