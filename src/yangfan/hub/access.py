@@ -6,6 +6,7 @@ alone, and a worker on the same machine reads it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -61,7 +62,8 @@ def save(root: Path, access: HubAccess) -> None:
     except OSError as error:
         raise ConfigurationError(f"cannot write {root / FILE}: {error.strerror}") from error
     finally:
-        new.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            new.unlink()
 
 
 def load(root: Path) -> HubAccess:

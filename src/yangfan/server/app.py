@@ -145,6 +145,7 @@ async def build(
         egress = Egress(allow=settings.egress_allow, proxy=settings.egress_proxy)
         files = ModelStore(settings.model_store_path)
         models = Models(files, egress, settings)
+        models.admit_workers()
         deployed = DeploymentStore(database)
         registry = Registry(RegistryStore(database), files, models, users_of=deployed.user_of)
         work = await _registered(settings, home, registry, jobs)

@@ -22,7 +22,7 @@ _PREFIX = "YANGFAN_"
 _COMMON_NAMES = {"hf_endpoint": "HF_ENDPOINT", "hf_token": "HF_TOKEN"}
 """Variables that other tools use for the same thing; ours wins."""
 
-_SECRET = frozenset({"database", "hf_token"})
+_SECRET = frozenset({"database", "hf_token", "s3_secret_access_key"})
 """Settings that are not shown."""
 
 _LISTS = frozenset({"models", "egress_allow"})
@@ -230,6 +230,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     modelscope_endpoint: Annotated[str, Meta(description="ModelScope or a mirror of it.")] = (
         "https://www.modelscope.cn"
     )
+    s3_endpoint: Annotated[
+        str,
+        Meta(
+            description="S3-compatible store for models, such as https://s3.bj.bcebos.com (Baidu's BOS)."
+        ),
+    ] = "https://s3.amazonaws.com"
+    s3_region: Annotated[
+        str, Meta(description="Region that requests to the S3 store are signed for.")
+    ] = "us-east-1"
+    s3_access_key_id: Annotated[
+        str | None, Meta(description="Whose requests the S3 store gets; unset for open buckets.")
+    ] = None
+    s3_secret_access_key: Annotated[
+        str | None, Meta(description="Signs requests to the S3 store.")
+    ] = None
     echo_delay_seconds: Annotated[
         float,
         Meta(ge=0, description="Pause of the echo model before each token, for demonstrations."),

@@ -11,10 +11,11 @@ import msgspec
 from yangfan import errors, extensions
 from yangfan.engines.base import Engine, EngineSpec, ModelFacts
 from yangfan.engines.choice import choose
-from yangfan.hub import catalogue, convert_bert, folder, pull
+from yangfan.hub import access, catalogue, convert_bert, folder, pull
 from yangfan.hub.disk import require_free
 from yangfan.hub.lock import lock
 from yangfan.hub.progress import ignore
+from yangfan.hub.s3 import S3Settings
 from yangfan.hub.sources.base import HubSettings
 from yangfan.server.models.types import InputLimits, Plan
 
@@ -53,6 +54,27 @@ class Models:
             hf_endpoint=settings.hf_endpoint,
             hf_token=settings.hf_token,
             modelscope_endpoint=settings.modelscope_endpoint,
+            s3=S3Settings(
+                endpoint=settings.s3_endpoint,
+                region=settings.s3_region,
+                access_key_id=settings.s3_access_key_id,
+                secret_access_key=settings.s3_secret_access_key,
+            ),
+        )
+
+    def admit_workers(self) -> None:
+        """Let the workers of jobs fetch as this process does: write down hubs, keys and rules beside the models.
+
+        Raises:
+            ConfigurationError: The folder of the models cannot be written.
+        """
+        access.save(
+            self._store.root,
+            access.HubAccess(
+                hubs=self._hubs,
+                egress_allow=self._settings.egress_allow,
+                egress_proxy=self._settings.egress_proxy,
+            ),
         )
 
     def here(self, name: str) -> bool:
