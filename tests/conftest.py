@@ -204,6 +204,12 @@ def tiny_chat_folder(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_chat_gguf(tiny_chat_folder: Path) -> Path:
+    """The same model as a GGUF file."""
+    return tiny_chat_folder / "tiny-chat.gguf"
+
+
+@pytest.fixture(scope="session")
 def folder_server(
     tmp_path_factory: pytest.TempPathFactory, tiny_chat_folder: Path
 ) -> Generator[Server]:

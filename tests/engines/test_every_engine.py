@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import random
+import shutil
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -25,6 +27,7 @@ from yangfan.engines.base import (
     Finish,
     Message,
     Sampling,
+    Tool,
     Usage,
 )
 from yangfan.errors import ConfigurationError, ContextTooLong, EngineFailed, Invalid
@@ -44,12 +47,24 @@ CHOSEN_TOKEN_ONLY = frozenset({"openvino"})
 
 MODELS = {
     "llama_cpp": "smollm2_path",
-    "openvino": "smollm2_path",
+    "openvino": "tiny_chat_gguf",
     "transformers": "tiny_chat_folder",
 }
 """The fixture with the model of each engine that needs one."""
 
+NO_GRAMMAR = frozenset({"echo"})
+"""Engines without a model, which keep to no schema."""
+
 WaitUntil = Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]
+
+needs_grammar = pytest.mark.usefixtures("grammar")
+
+
+@pytest.fixture
+def grammar(name: str) -> None:
+    if name in NO_GRAMMAR:
+        pytest.skip(f"{name} has no grammar")
+
 
 LONG_STORY = (Message("user", "Tell me a long story about the sea. " * 40),)
 STORY = (Message("user", "Tell me a long story about the sea. " * 10),)
@@ -345,6 +360,85 @@ async def test_json_is_json_when_asked_for(engine: Engine) -> None:
     assert answer.text.lstrip().startswith("{")
 
 
+SCHEMA = {
+    "type": "object",
+    "properties": {"sky": {"enum": ["sunny", "grey"]}, "windy": {"type": "boolean"}},
+    "required": ["sky", "windy"],
+    "additionalProperties": False,
+}
+
+
+def in_schema(schema: object) -> ChatRequest:
+    return ChatRequest(
+        (Message("user", "What is the weather in Paris, in degrees Celsius?"),),
+        Sampling(max_output_tokens=120, temperature=0.0),
+        response_format={"type": "json_schema", "json_schema": {"name": "s", "schema": schema}},
+    )
+
+
+@needs_grammar
+async def test_a_schema_is_kept_to_in_every_answer(engine: Engine) -> None:
+    request = msgspec.structs.replace(in_schema(SCHEMA), n=2)
+    for answer in (await engine.chat(request)).answers:
+        assert answer.finish is Finish.NATURAL
+        found = json.loads(answer.text)
+        assert found.keys() == {"sky", "windy"}
+        assert found["sky"] in {"sunny", "grey"}
+        assert isinstance(found["windy"], bool)
+    assert json.loads(text_of(await collect(engine, in_schema(SCHEMA)))).keys() == {"sky", "windy"}
+
+
+@needs_grammar
+async def test_a_schema_that_cannot_be_is_refused_and_harms_nobody(engine: Engine) -> None:
+    neighbour = asyncio.create_task(engine.chat(ask(max_output_tokens=60, temperature=0.0)))
+    for schema in ({"type": "wrong"}, {"$ref": "#/nowhere"}):
+        with pytest.raises(Invalid):
+            await engine.chat(in_schema(schema))
+    assert (await neighbour).answers[0].text
+    pid = engine.pid
+    await assert_works(engine)
+    assert engine.pid == pid
+
+
+PLACE = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Paris"]}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+WEATHER = Tool("get_weather", "Tells the weather", PLACE)
+TIME = Tool("get_time", "Tells the time", PLACE)
+
+
+@needs_grammar
+@pytest.mark.parametrize("choice", ["required", "function:get_weather"])
+async def test_a_call_that_must_be_made_is_made_and_fits_its_schema(
+    engine: Engine, choice: str
+) -> None:
+    request = ChatRequest(
+        (Message("user", "What is the weather in Paris, in degrees Celsius?"),),
+        Sampling(max_output_tokens=200, temperature=0.0),
+        tools=(WEATHER, TIME),
+        tool_choice=choice,
+        parallel_tool_calls=False,
+    )
+    (answer,) = (await engine.chat(request)).answers
+    deltas = await collect(engine, request)
+    streamed = [call for delta in deltas for call in delta.function_calls]
+    assert answer.finish is deltas[-1].finish is Finish.FUNCTION_CALL
+    for (call,) in (answer.function_calls, streamed):
+        assert call.name in {"get_weather", "get_time"}
+        assert call.name == "get_weather" or choice == "required"
+        assert json.loads(call.arguments)["city"] == "Paris"
+
+
+async def test_tools_that_must_not_be_called_are_not(engine: Engine) -> None:
+    request = msgspec.structs.replace(ask(), tools=(WEATHER,), tool_choice="none")
+    answer = (await engine.chat(request)).answers[0]
+    assert not answer.function_calls
+    assert answer.text
+
+
 # Completions --------------------------------------------------------------------------------------
 
 PROMPT = "Once upon a time there was a lighthouse by the sea, and in it"
@@ -535,6 +629,58 @@ async def test_an_answer_ends_where_the_context_does(engine: Engine) -> None:
     messages = (Message("user", "word " * (CONTEXT_TOKENS - 80)),)
     reply = await engine.chat(ask(messages, max_output_tokens=4 * CONTEXT_TOKENS))
     assert reply.usage.total_tokens <= CONTEXT_TOKENS
+
+
+@pytest.mark.parametrize("adapter", ["absent", "no adapter"])
+async def test_an_adapter_is_looked_at_or_refused_before_the_start(
+    name: str, spec: EngineSpec, tmp_path: Path, adapter: str
+) -> None:
+    """An adapter that has no effect, without a word, would be the worst of answers."""
+    if name == "echo":
+        pytest.skip("echo has no weights to adapt")
+    path = tmp_path / "adapter.gguf"
+    if adapter != "absent":
+        path.write_bytes(b"GGUF and so on")
+    wrong = msgspec.structs.replace(spec, adapters={"sea": str(path)})
+    with pytest.raises(ConfigurationError, match="adapter"):
+        extensions.load(PACKAGE, name).create(wrong, tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["half", "nothing", "a pickle", "noise"])
+async def test_files_that_are_no_model_are_refused_with_a_reason_and_no_process_dies(
+    name: str, spec: EngineSpec, tmp_path: Path, damage: str
+) -> None:
+    if spec.path is None:
+        pytest.skip(f"{name} opens no files")
+    if name == "transformers" and damage != "half":
+        pytest.skip("transformers takes seconds for each; tests/hub/test_folder.py has the others")
+    wrong = msgspec.structs.replace(spec, path=str(damaged(Path(spec.path), tmp_path, damage)))
+    with pytest.raises((ConfigurationError, EngineFailed)) as refused:
+        await extensions.load(PACKAGE, name).create(wrong, tmp_path).start()
+    assert "killed by" not in refused.value.message
+    assert "was not ready" not in refused.value.message
+    assert len(refused.value.message) > 40
+
+
+def damaged(model: Path, folder: Path, damage: str) -> Path:
+    """A copy of the model whose weights are not what they say."""
+    copy = folder / "damaged" / model.name
+    if model.is_dir():
+        shutil.copytree(model, copy)
+    else:
+        copy.parent.mkdir()
+        shutil.copyfile(model, copy)
+    weights = copy / "model.safetensors" if model.is_dir() else copy
+    whole = weights.read_bytes()
+    content = {
+        "half": whole[: len(whole) // 2],
+        "nothing": b"",
+        "a pickle": b"\x80\x04\x95\x1d\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94.",
+        "noise": random.Random(7).randbytes(4096) + whole[4096:],
+    }
+    weights.unlink()
+    weights.write_bytes(content[damage])
+    return copy
 
 
 async def test_options_that_do_not_exist_are_refused(

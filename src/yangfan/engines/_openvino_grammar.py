@@ -24,7 +24,7 @@ from yangfan.engines._gguf import copy_header
 from yangfan.engines.process import die_with_parent
 
 START_SECONDS = 120.0
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 3.0
 """A schema that takes longer is refused: it would hold up all other answers for as long."""
 
 IDLE_SECONDS = 300.0

@@ -112,6 +112,10 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
         raise ConfigurationError(f"options of the diffusers engine: {error}") from error
     if spec.path is None:
         raise ConfigurationError("the diffusers engine needs the folder of a model")
+    if spec.adapters:
+        raise ConfigurationError(
+            f"the diffusers engine takes no adapters, and {spec.model!r} has some; merge them into the model"
+        )
     check_folder(Path(spec.path))
     config = DiffusersConfig("", spec.path, options.device, options.dtype, spec.threads)
     process = ChildProcess(

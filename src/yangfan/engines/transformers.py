@@ -82,7 +82,7 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
     """Make the (not yet started) engine.
 
     Raises:
-        ConfigurationError: There is no folder, or an option is unknown or has the wrong type.
+        ConfigurationError: There is no folder, there are adapters, or an option is unknown or has the wrong type.
     """
     if spec.path is None or not Path(spec.path).is_dir():
         raise ConfigurationError(
@@ -90,6 +90,11 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
         )
     if spec.kind == "images":
         raise ConfigurationError("the transformers engine draws no pictures; see diffusers")
+    if spec.adapters:
+        raise ConfigurationError(
+            f"the transformers engine takes no adapters, and {spec.model!r} has some; merge them into the model, or take "
+            "llama_cpp or vllm for it"
+        )
     try:
         options = msgspec.convert(dict(spec.options), TransformersOptions)
     except msgspec.ValidationError as error:
