@@ -28,7 +28,10 @@ HEAVY = (
     "yangfan.server",
     "yangfan.engines",
     "yangfan.hub",
+    "yangfan.operators",
     "alembic",
+    "numpy",
+    "pyarrow",
     "rich",
     "sqlalchemy",
     "starlette",
@@ -159,7 +162,7 @@ def test_errors_are_drawn_in_the_tree_at_the_top_of_their_file():
     assert drawn == defined
 
 
-@pytest.mark.parametrize("package", ["yangfan.engines", "yangfan.hub.sources"])
+@pytest.mark.parametrize("package", ["yangfan.engines", "yangfan.hub.sources", "yangfan.operators"])
 def test_an_extension_imports_no_sibling(package: str):
     folder = PACKAGE.joinpath(*package.split(".")[1:])
     own = set(extensions.names(package))

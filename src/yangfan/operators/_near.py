@@ -1,0 +1,235 @@
+"""Which 64-bit fingerprints lie within a few bits of one seen before, for more of them than memory holds.
+
+Fingerprints that differ in at most d bits agree in at least two of d + 2 blocks of bits. So for each pair of blocks there is
+one table: all fingerprints with the two blocks moved to the top, sorted. Those that agree in both lie next to each other,
+and a look-up is two binary searches and a scan (Manku, Jain and Das Sarma, 2007, "Detecting Near-Duplicates for Web
+Crawling"). A table is a few sorted runs of growing size, merged as in a log-structured merge tree; the large ones are files
+mapped into memory. The fingerprints themselves, in order, are one more file: it alone is needed to go on later.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from yangfan.operators._texts import Counts, Hashes
+
+BITS = 64
+FAN_OUT = 4
+"""Runs of one size that become one of the next."""
+IN_MEMORY = 1 << 16
+"""Fingerprints in the largest run that stays in memory."""
+LARGEST = 1 << 24
+"""Fingerprints in the largest run: sorting one table of it takes 256 MB."""
+AT_ONCE = 1 << 20
+"""Candidates compared at once, and fingerprints read from the log at once."""
+
+FAR = 255
+"""The distance where nothing is near."""
+
+
+class _Table:
+    """One order of the bits: two blocks at the top, then the others."""
+
+    def __init__(self, blocks: list[tuple[int, int]], first: int, second: int) -> None:
+        order = [
+            first,
+            second,
+            *(block for block in range(len(blocks)) if block not in (first, second)),
+        ]
+        self._moves: list[tuple[np.uint64, np.uint64, np.uint64]] = []
+        top = BITS
+        for block in order:
+            offset, width = blocks[block]
+            top -= width
+            mask = np.uint64((1 << width) - 1)
+            self._moves.append((np.uint64(offset), mask, np.uint64(top)))
+        key_bits = blocks[first][1] + blocks[second][1]
+        self.rest = np.uint64((1 << (BITS - key_bits)) - 1)
+
+    def moved(self, fingerprints: Hashes) -> Hashes:
+        """The same fingerprints, their bits in this order; distances stay as they were."""
+        out = np.zeros(len(fingerprints), np.uint64)
+        for offset, mask, top in self._moves:
+            out |= ((fingerprints >> offset) & mask) << top
+        return out
+
+
+class _Run:
+    """Fingerprints in every table's order, each sorted."""
+
+    def __init__(self, tables: NDArray[np.uint64], file: Path | None = None) -> None:
+        self.tables = tables
+        self._file = file
+
+    def __len__(self) -> int:
+        return self.tables.shape[1]
+
+    def forget(self) -> None:
+        """Its file is not needed any more."""
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+
+class Near:
+    """Fingerprints seen so far.
+
+    Args:
+        distance: Bits that near fingerprints differ in at most.
+        folder: Where files go; None keeps everything in memory.
+    """
+
+    def __init__(self, distance: int, folder: Path | None = None) -> None:
+        self.distance = distance
+        edges = [round(BITS * block / (distance + 2)) for block in range(distance + 3)]
+        blocks = [(low, high - low) for low, high in itertools.pairwise(edges)]
+        self._tables = [
+            _Table(blocks, *pair) for pair in itertools.combinations(range(len(blocks)), 2)
+        ]
+        self._runs: list[_Run] = []
+        self._count = 0
+        self._folder = folder
+        self._log: BinaryIO
+        if folder is None:
+            self._log = io.BytesIO()
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob("run-*"):
+                left.unlink()
+            file = folder / "fingerprints"
+            file.touch()
+            self._log = file.open("r+b")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def distances(self, fingerprints: Hashes) -> NDArray[np.uint8]:
+        """Of each, the distance to the nearest one seen, or `FAR` where none is near."""
+        nearest = np.full(len(fingerprints), FAR, np.uint8)
+        for number, table in enumerate(self._tables):
+            moved = table.moved(fingerprints)
+            order = np.argsort(moved)
+            # Neighbouring questions look at neighbouring memory.
+            asked = moved[order]
+            for run in self._runs:
+                for questions, _, differing in _close(run.tables[number], asked, table.rest):
+                    np.minimum.at(nearest, order[questions], differing)
+        nearest[nearest > self.distance] = FAR
+        return nearest
+
+    def pairs(self, fingerprints: Hashes) -> tuple[Counts, Counts, NDArray[np.uint8]]:
+        """Pairs among `fingerprints` that are near: the earlier one, the later one, their distance; some come twice."""
+        none = np.zeros(0, np.int64)
+        earlier: list[Counts] = [none]
+        later: list[Counts] = [none]
+        distances: list[NDArray[np.uint8]] = [none.astype(np.uint8)]
+        for table in self._tables:
+            moved = table.moved(fingerprints)
+            order = np.argsort(moved).astype(np.int64)
+            run = moved[order]
+            for questions, answers, differing in _close(run, run, table.rest):
+                first, second = order[questions], order[answers]
+                near = (differing <= self.distance) & (first < second)
+                earlier.append(first[near])
+                later.append(second[near])
+                distances.append(differing[near])
+        return np.concatenate(earlier), np.concatenate(later), np.concatenate(distances)
+
+    def add(self, fingerprints: Hashes) -> None:
+        """Remember more, in their order."""
+        if not len(fingerprints):
+            return
+        self._log.seek(self._count * 8)
+        self._log.write(fingerprints.astype("<u8").tobytes())
+        self._index(fingerprints)
+
+    def save(self) -> int:
+        """Make all durable, and say how many there are."""
+        self._log.flush()
+        if self._folder is not None:
+            os.fsync(self._log.fileno())
+        return self._count
+
+    def restore(self, count: int) -> None:
+        """Go back to the first `count`."""
+        for run in self._runs:
+            run.forget()
+        self._runs, self._count = [], 0
+        self._log.truncate(count * 8)
+        self._log.seek(0)
+        while piece := self._log.read(AT_ONCE * 8):
+            self._index(np.frombuffer(piece, "<u8").astype(np.uint64))
+
+    def close(self) -> None:
+        """Let go of everything but the log."""
+        for run in self._runs:
+            run.forget()
+        self._runs = []
+        self._log.close()
+
+    def _index(self, fingerprints: Hashes) -> None:
+        self._count += len(fingerprints)
+        tables = np.stack([np.sort(table.moved(fingerprints)) for table in self._tables])
+        self._runs.append(_Run(tables))
+        while (last := self._mergeable()) > 1:
+            self._merge(last)
+
+    def _mergeable(self) -> int:
+        """How many of the last runs become one: as many as are not much larger than the last."""
+        size, number, total = len(self._runs[-1]), 0, 0
+        for run in reversed(self._runs):
+            if len(run) > size * FAN_OUT or total + len(run) > LARGEST:
+                break
+            number += 1
+            total += len(run)
+        return number if number >= FAN_OUT else 0
+
+    def _merge(self, number: int) -> None:
+        merged = self._runs[-number:]
+        size = sum(map(len, merged))
+        shape = (len(self._tables), size)
+        file = None
+        if self._folder is None or size <= IN_MEMORY:
+            tables: NDArray[np.uint64] = np.empty(shape, np.uint64)
+        else:
+            file = self._folder / f"run-{self._count}"
+            tables = np.memmap(file, np.uint64, "w+", shape=shape)
+        for table in range(len(self._tables)):
+            tables[table] = np.sort(np.concatenate([run.tables[table] for run in merged]))
+        for run in merged:
+            run.forget()
+        self._runs[-number:] = [_Run(tables, file)]
+
+
+def _close(
+    run: Hashes, questions: Hashes, rest: np.uint64
+) -> list[tuple[Counts, Counts, NDArray[np.uint8]]]:
+    """Positions of questions and of answers with the same top bits, and how many bits they differ in, in pieces."""
+    low = np.searchsorted(run, questions & ~rest)
+    high = np.searchsorted(run, questions | rest, side="right")
+    counts = (high - low).astype(np.int64)
+    found: list[tuple[Counts, Counts, NDArray[np.uint8]]] = []
+    ends = np.cumsum(counts)
+    start = 0
+    while start < len(questions):
+        done = ends[start - 1] if start else 0
+        end = max(int(np.searchsorted(ends, done + AT_ONCE, side="right")), start + 1)
+        of = counts[start:end]
+        total = int(of.sum())
+        if total:
+            asked = np.repeat(np.arange(start, end), of)
+            within = np.arange(total) - np.repeat(np.cumsum(of) - of, of)
+            answers = np.repeat(low[start:end], of) + within
+            differing = np.bitwise_count(run[answers] ^ questions[asked])
+            found.append((asked, answers, differing))
+        start = end
+    return found

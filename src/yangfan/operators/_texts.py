@@ -1,0 +1,285 @@
+"""A batch of texts, and what several operators need of it, each computed once: code points, languages, words.
+
+All texts of a batch lie one after another in one array of code points (UTF-32), so that a rule over characters is a look-up
+in a table and a sum, not a loop. A hash of any run of characters comes from prefix sums: with S[i] the sum of
+f(c[k]) * P**k over k < i, the run i..j has (S[j] - S[i]) * P**-i modulo 2**64 (Rabin and Karp, 1987).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yangfan.operators import _tables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Codes = NDArray[np.uint32]
+Counts = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Hashes = NDArray[np.uint64]
+Values = NDArray[np.float64]
+
+AUTO = "auto"
+HAN_SHARE = 0.3
+"""A text is Chinese when at least this share of its letters is Han; ideographs say more than letters, so less than half."""
+
+_BASE = 0x9E3779B97F4A7C15
+_BASE_INVERSE = pow(_BASE, -1, 1 << 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a batch, without special characters at their ends, empty ones left out.
+
+    Attributes:
+        starts: Where each begins in the batch's code points.
+        ends: Where each ends.
+        offsets: Words of text i are those from ``offsets[i]`` to ``offsets[i + 1]``.
+        hashes: 64 bits for each, the same for the same word everywhere.
+    """
+
+    starts: Counts
+    ends: Counts
+    offsets: Counts
+    hashes: Hashes
+
+    @property
+    def counts(self) -> Counts:
+        """Words of each text."""
+        return np.diff(self.offsets)
+
+
+class Texts:
+    """A batch of texts. Never changes; what is computed from it stays with it.
+
+    Args:
+        strings: The texts. Lone surrogates are taken.
+        language: ISO 639-1 code of all of them, or ``"auto"`` for Chinese and English told apart by their letters.
+    """
+
+    def __init__(self, strings: Sequence[str], language: str = AUTO) -> None:
+        self.strings = strings if isinstance(strings, list) else list(strings)
+        self.language = language
+        self.offsets: Counts = np.zeros(len(self.strings) + 1, np.int64)
+        np.cumsum([len(text) for text in self.strings], out=self.offsets[1:])
+        self._codes: Codes | None = None
+        self._words: Words | None = None
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+    @property
+    def lengths(self) -> Counts:
+        """Characters of each text."""
+        return np.diff(self.offsets)
+
+    @property
+    def codes(self) -> Codes:
+        """The code points of all texts."""
+        if self._codes is None:
+            joined = "".join(self.strings).encode("utf-32-le", "surrogatepass")
+            self._codes = np.frombuffer(joined, np.uint32)
+        return self._codes
+
+    def sums(self, of_characters: Flags | Counts) -> Counts:
+        """The sum over each text of something given for each code point."""
+        total = np.zeros(len(self.codes) + 1, np.int64)
+        np.cumsum(of_characters, out=total[1:])
+        return total[self.offsets[1:]] - total[self.offsets[:-1]]
+
+    def replaced(self, strings: list[str]) -> Texts:
+        """As many other texts in the same language setting."""
+        return Texts(strings, self.language)
+
+    def without(self, characters: Flags) -> Texts:
+        """These texts without the code points that are flagged."""
+        if not characters.any():
+            return self
+        return self._of_codes(self.codes[~characters], self.lengths - self.sums(characters))
+
+    def mapped(self, codes: Codes) -> Texts:
+        """These texts with every code point exchanged for another."""
+        return self._of_codes(codes, self.lengths)
+
+    def _of_codes(self, codes: Codes, lengths: Counts) -> Texts:
+        joined = codes.tobytes().decode("utf-32-le", "surrogatepass")
+        ends = np.cumsum(lengths).tolist()
+        starts = [0, *ends[:-1]]
+        texts = Texts([joined[start:end] for start, end in zip(starts, ends, strict=True)])
+        texts.language = self.language
+        texts._codes = codes
+        return texts
+
+    def kept(self, keep: Flags) -> Texts:
+        """The texts that are flagged, with all that is known of them."""
+        if keep.all():
+            return self
+        texts = Texts([text for text, kept in zip(self.strings, keep, strict=True) if kept])
+        texts.language = self.language
+        if self._codes is not None:
+            texts._codes = self._codes[np.repeat(keep, self.lengths)]
+        if self._words is not None:
+            words = self._words
+            moved = np.repeat((self.offsets[:-1][keep] - texts.offsets[:-1]), words.counts[keep])
+            of_kept = np.repeat(keep, words.counts)
+            offsets = np.zeros(len(texts) + 1, np.int64)
+            np.cumsum(words.counts[keep], out=offsets[1:])
+            texts._words = Words(
+                words.starts[of_kept] - moved,
+                words.ends[of_kept] - moved,
+                offsets,
+                words.hashes[of_kept],
+            )
+        return texts
+
+    @functools.cached_property
+    def is_chinese(self) -> Flags:
+        """Which texts are Chinese."""
+        if self.language != AUTO:
+            return np.full(len(self), self.language == "zh")
+        han = self.sums(_tables.flags("han")[self.codes])
+        letters = self.sums(_tables.flags("letter")[self.codes])
+        return (han > 0) & (han >= HAN_SHARE * letters)
+
+    @property
+    def languages(self) -> list[str]:
+        """The language of each text: ``"zh"`` or ``"en"`` where it was told by the letters."""
+        if self.language != AUTO:
+            return [self.language] * len(self)
+        return ["zh" if chinese else "en" for chinese in self.is_chinese]
+
+    def by_language(self, field: str) -> Values:
+        """What the table of languages says in `field`, for each text."""
+        if self.language != AUTO:
+            value = getattr(_tables.language(self.language), field)
+            return np.full(len(self), value, np.float64)
+        chinese, english = (getattr(_tables.language(code), field) for code in ("zh", "en"))
+        return np.where(self.is_chinese, float(chinese), float(english))
+
+    @functools.cached_property
+    def _prefix_sums(self) -> Hashes:
+        sums = np.zeros(len(self.codes) + 1, np.uint64)
+        np.cumsum(
+            _mixed(self.codes.astype(np.uint64)) * _powers(len(self.codes))[:-1], out=sums[1:]
+        )
+        return sums
+
+    def hashes(self, starts: Counts, ends: Counts) -> Hashes:
+        """64 bits for each run of code points from a start to its end."""
+        sums = self._prefix_sums
+        return _mixed((sums[ends] - sums[starts]) * _inverse_powers(len(self.codes))[starts])
+
+    def hashes_joined(self, first: Counts) -> Hashes:
+        """64 bits for each pair of a word of `first` and the next one, written as one word."""
+        words, sums = self.words, self._prefix_sums
+        raw = (sums[words.ends] - sums[words.starts]) * _inverse_powers(len(self.codes))[
+            words.starts
+        ]
+        lengths = words.ends[first] - words.starts[first]
+        return _mixed(raw[first] + raw[first + 1] * _powers(len(self.codes))[lengths])
+
+    @property
+    def words(self) -> Words:
+        """The words: segments of jieba's in Chinese texts, else what stands between spaces, tabs and line feeds."""
+        if self._words is None:
+            self._words = self._segmented()
+        return self._words
+
+    def _segmented(self) -> Words:
+        codes = self.codes
+        begins = np.zeros(len(codes) + 1, np.bool_)
+        begins[self.offsets] = True
+        separators = (codes == ord(" ")) | (codes == ord("\n")) | (codes == ord("\t"))
+        # A separator is special, so it is taken off the end of the word that it ends.
+        begins[1:] |= separators
+        for row in np.flatnonzero(self.is_chinese).tolist():
+            start, end = int(self.offsets[row]), int(self.offsets[row + 1])
+            begins[start + 1 : end] = False
+            begins[start + _cuts(self.strings[row])] = True
+        starts = np.flatnonzero(begins[:-1]).astype(np.int64)
+        ends = np.append(starts[1:], len(codes))
+        plain = np.flatnonzero(~_tables.special()[codes]).astype(np.int64)
+        first, last = np.searchsorted(plain, starts), np.searchsorted(plain, ends)
+        filled = first < last
+        starts, ends = plain[first[filled]], plain[last[filled] - 1] + 1
+        return Words(starts, ends, np.searchsorted(starts, self.offsets), self.hashes(starts, ends))
+
+
+def runs(hashes: Hashes, offsets: Counts, length: Counts) -> tuple[Counts, Hashes]:
+    """Hashes of the runs of `length[i]` neighbours in each part i of `hashes`.
+
+    Returns:
+        The part of each run, and its hash.
+    """
+    parts = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    lengths = length[parts]
+    starts = np.flatnonzero(np.arange(len(hashes)) + lengths <= offsets[1:][parts])
+    sums = np.zeros(len(hashes) + 1, np.uint64)
+    np.cumsum(hashes * _powers(len(hashes))[:-1], out=sums[1:])
+    found = sums[starts + lengths[starts]] - sums[starts]
+    return parts[starts], _mixed(found * _inverse_powers(len(hashes))[starts])
+
+
+def tallies(parts: Counts, hashes: Hashes, number_of_parts: int) -> tuple[Counts, Counts]:
+    """How often each kind occurs in each part.
+
+    The part's number takes the place of the hash's lowest bits: 53 bits of hash are left with 2,000 parts.
+
+    Returns:
+        Part and count of each kind, in the order of parts.
+    """
+    bits = max(number_of_parts - 1, 1).bit_length()
+    keys = np.sort((parts.astype(np.uint64) << np.uint64(64 - bits)) | (hashes >> np.uint64(bits)))
+    firsts = (
+        np.flatnonzero(np.append(True, keys[1:] != keys[:-1])) if len(keys) else np.zeros(0, int)
+    )
+    counts = np.diff(np.append(firsts, len(keys)))
+    return (keys[firsts] >> np.uint64(64 - bits)).astype(np.int64), counts.astype(np.int64)
+
+
+def ratio(part: Counts | Values, whole: Counts | Values) -> Values:
+    """Part over whole, 0 where there is no whole."""
+    of = part.astype(np.float64)
+    return np.divide(of, whole, out=np.zeros(len(of)), where=whole > 0)
+
+
+def _cuts(text: str) -> Counts:
+    """Where the segments of a Chinese text begin."""
+    import rjieba
+
+    # A lone surrogate has no UTF-8; any special character of the same length keeps its place.
+    segments = rjieba.cut(text.encode("utf-8", "replace").decode("utf-8"))
+    lengths = np.fromiter(map(len, segments), np.int64, len(segments))
+    return np.cumsum(lengths) - lengths
+
+
+def _mixed(values: Hashes) -> Hashes:
+    """Every bit of a value spread over all 64 (the finaliser of splitmix64, Steele, Lea and Flood, 2014)."""
+    values = values + np.uint64(_BASE)
+    values ^= values >> np.uint64(30)
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
+
+
+def _powers(length: int) -> Hashes:
+    return _powers_of(_BASE, 1 << max(length, 1).bit_length())[: length + 1]
+
+
+def _inverse_powers(length: int) -> Hashes:
+    return _powers_of(_BASE_INVERSE, 1 << max(length, 1).bit_length())[: length + 1]
+
+
+@functools.lru_cache(maxsize=4)
+def _powers_of(base: int, length: int) -> Hashes:
+    factors = np.full(length, base, np.uint64)
+    factors[0] = 1
+    return np.cumprod(factors)

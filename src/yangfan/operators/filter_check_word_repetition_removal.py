@@ -1,0 +1,64 @@
+"""Texts out that say the same words over and over: of all runs of n words (n = 5), the share that occurs more than once.
+
+Source: BigScience ROOTS (Laurençon et al., 2022), 01b_oscar_cleaning_and_filtering, check_word_repetition_removal.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from msgspec import Meta
+
+from yangfan.operators import base
+from yangfan.operators._texts import Texts, Values, ratio, runs, tallies
+
+STAGE: base.Stage = "filter"
+SUMMARY = {
+    "en": "Drop texts that repeat runs of words",
+    "zh": "按词重复率过滤：词组重复过多的文本被去除",
+}
+
+
+class Parameters(base.Parameters, frozen=True):
+    """Arguments."""
+
+    word_repetition_max_cutoff: (
+        Annotated[float, Meta(ge=0, le=1, description="Highest share that stays / 允许的最高比例")]
+        | base.ByLanguage
+    ) = 0.6
+
+
+class CheckWordRepetition(base.Filter):
+    """Not too many repeated words."""
+
+    measures = "word repetition"
+
+    def __init__(self, cutoff: float | str) -> None:
+        self._cutoff = cutoff
+
+    def measure(self, texts: Texts) -> Values:
+        """The share of runs that occur more than once, 0 where there is no run."""
+        length = texts.by_language("word_repetition_length").astype(np.int64)
+        words = texts.words
+        kinds, counts = tallies(*runs(words.hashes, words.offsets, length), len(texts))
+        repeated = counts > 1
+        return ratio(
+            np.bincount(kinds[repeated], counts[repeated], minlength=len(texts)),
+            np.bincount(kinds, counts, minlength=len(texts)),
+        )
+
+    def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
+        """The range that stays."""
+        return 0.0, base.limits(texts, self._cutoff, "word_repetition_max_cutoff")
+
+
+def create(parameters: Parameters, common: base.Common) -> base.Operator:
+    """The operator."""
+    del common
+    return CheckWordRepetition(parameters.word_repetition_max_cutoff)
+
+
+def missing() -> str:
+    """What must be installed first."""
+    return base.lacks("rjieba")
