@@ -3,7 +3,6 @@
 import time
 
 import pytest
-
 from tests.operators.conftest import Clean
 
 EMOJI = [

@@ -9,17 +9,60 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
 from tests.operators.conftest import Clean, Keep, Measure
+
 from yangfan.errors import ConfigurationError
 from yangfan.operators import _tables, base
 from yangfan.operators._texts import Texts
 
 LANGUAGES = ("zh", "en", "ur")
-PIECES = (
-    "千帆 大模型 平台 的 数据 清洗 测试 文本 ， 。 ！ 我们 今天 the quick brown fox jumps over lazy dog , . ! 12 3.14 （ ） "
-    "😀 ★ — a b c d \n \t the the data 模型 模型 -- \u3000 ©"
-).split(" ")
+PIECES = [
+    "千帆",
+    "大模型",
+    "平台",
+    "的",
+    "数据",
+    "清洗",
+    "测试",
+    "文本",
+    "，",
+    "。",
+    "！",
+    "我们",
+    "今天",
+    "the",
+    "quick",
+    "brown",
+    "fox",
+    "jumps",
+    "over",
+    "lazy",
+    "dog",
+    ",",
+    ".",
+    "!",
+    "12",
+    "3.14",
+    "（",
+    "）",
+    "😀",
+    "★",
+    "—",
+    "a",
+    "b",
+    "c",
+    "d",
+    "\n",
+    "\t",
+    "the",
+    "the",
+    "data",
+    "模型",
+    "模型",
+    "--",
+    "\u3000",
+    "©",
+]
 
 
 def texts_made_up(number: int, seed: int) -> list[str]:

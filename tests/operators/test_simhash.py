@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tests.operators.conftest import Keep, Measure
 from tests.operators.test_filters import texts_made_up
+
 from yangfan.operators import _near, base
 from yangfan.operators._near import FAR, Near
 from yangfan.operators._texts import Texts
@@ -76,8 +76,7 @@ def test_the_first_in_order_stays_whatever_the_batches(distance: int, size: int)
     found: list[int] = []
     for start in range(0, len(prints), size):
         batch = np.array(prints[start : start + size], np.uint64)
-        keep, values = operator._first_of_each(batch)
-        operator._near.add(batch[keep])
+        keep, values = operator.first_of_each(batch)
         assert (values[keep] == 64).all()
         found += values.astype(int).tolist()
     operator.close()

@@ -48,8 +48,7 @@ class Simhash:
     def __call__(self, texts: Texts) -> base.Outcome:
         """Which texts stay; the value is the distance to the nearest earlier one that stayed, else 64."""
         prints = fingerprints(texts)
-        keep, values = self._first_of_each(prints)
-        self._near.add(prints[keep])
+        keep, values = self.first_of_each(prints)
         return base.Outcome(texts, keep, values)
 
     def reason(self, value: float) -> str:
@@ -68,7 +67,8 @@ class Simhash:
         """Let go of the files."""
         self._near.close()
 
-    def _first_of_each(self, prints: Hashes) -> tuple[Flags, Values]:
+    def first_of_each(self, prints: Hashes) -> tuple[Flags, Values]:
+        """Which fingerprints stay, and the distance of the others to the nearest that stays; those are remembered."""
         kinds, firsts, of_kind = np.unique(prints, return_index=True, return_inverse=True)
         order = np.argsort(firsts)
         place = np.empty(len(order), np.int64)
@@ -99,6 +99,7 @@ class Simhash:
             if is_first:
                 keep[row] = distance == FAR
                 stays.append(bool(keep[row]))
+        self._near.add(prints[keep])
         return keep, values
 
 

@@ -6,6 +6,7 @@ Source: OpenCC's configuration `t2s`.
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +56,9 @@ def missing() -> str:
 
 @functools.cache
 def _converter() -> Callable[[str], str]:
-    from opencc import OpenCC
-
-    converter: Any = OpenCC("t2s")
-    return converter.convert
+    # It comes without types.
+    package: Any = importlib.import_module("opencc")
+    return package.OpenCC("t2s").convert
 
 
 def _simplified(text: str) -> str:

@@ -1,6 +1,7 @@
 """A recipe over files: every format, every row accounted for, and going on after a stop as if there had been none."""
 
 import csv
+import importlib
 import json
 import random
 import signal
@@ -10,16 +11,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pyarrow as arrow
-import pyarrow.parquet as parquet
 import pytest
-
 from tests.operators.test_filters import texts_made_up
+
 from yangfan.errors import ConfigurationError
 from yangfan.operators.pipeline import recipe as recipes
 from yangfan.operators.pipeline import run as runs
 from yangfan.operators.pipeline.chain import Chain
 from yangfan.operators.pipeline.recipe import Recipe, Stages, Step
+
+# They come without types.
+arrow: Any = importlib.import_module("pyarrow")
+parquet: Any = importlib.import_module("pyarrow.parquet")
 
 SMALL = Recipe(
     Stages(
@@ -377,7 +380,7 @@ def test_a_preview_shows_before_and_after_and_writes_nothing(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [file]
 
 
-WIRE = {
+WIRE: dict[str, Any] = {
     "operationsV2": {
         "clean": [
             {"name": "remove_emoji", "args": {}},
@@ -466,8 +469,8 @@ def test_the_order_of_rows_does_not_matter_but_to_duplicates() -> None:
     random.Random(3).shuffle(shuffled)
     plain = Chain(recipe)(texts)
     mixed = Chain(recipe)([texts[row] for row in shuffled])
-    kept = dict(
-        zip((shuffled[position] for position in mixed.positions.tolist()), mixed.texts, strict=True)
+    kept: dict[int, str] = dict(
+        zip((shuffled[int(position)] for position in mixed.positions), mixed.texts, strict=True)
     )
     assert kept == dict(zip(plain.positions.tolist(), plain.texts, strict=True))
 

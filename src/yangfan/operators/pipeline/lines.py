@@ -138,7 +138,7 @@ class JsonRows:
             raise ValueError("the line is no JSON") from None
         items = cast("list[Any]", value) if isinstance(value, list) else []
         is_list = len(items) == 1
-        inner: object = items[0] if is_list else value
+        inner = cast("object", items[0] if is_list else value)
         if isinstance(inner, str):
             return whole(inner), (is_list, None)
         if not isinstance(inner, dict):
