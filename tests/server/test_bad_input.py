@@ -82,6 +82,10 @@ def check(reply: Reply, status: int, code: str | int, says: str) -> None:
         found, text = body["error_code"], body["error_msg"]
     elif "error_description" in body:
         found, text = body["error"], body["error_description"]
+    elif "success" in body:
+        found, text = body["code"], body["message"]["global"]
+        assert (body["success"], body["status"]) == (False, 400)
+        assert body["log_id"] == reply.headers["X-Baidu-Request-Id"]
     elif "requestId" in body:
         found, text = body["code"], body["message"]
         assert reply.headers["X-Bce-Error-Code"] == code
@@ -232,6 +236,41 @@ def test_action_on_services_refuses_body(
 def test_v1_services_refuse_body(caller: Caller, path: str, body: str, code: int, says: str):
     path = f"/wenxinworkshop/service/{path}"
     check(caller.ask("POST", path, body, caller.signed("POST", path)), 200, code, says)
+
+
+@pytest.mark.parametrize(("path", "body", "code", "says"), rows("v1", "prompts"))
+def test_v1_refuses_a_prompt_template(caller: Caller, path: str, body: str, code: int, says: str):
+    path = f"/wenxinworkshop/prompt/{path}"
+    reply = caller.ask("POST", path, body, caller.signed("POST", path))
+    check(reply, 200, code, says)
+
+
+@pytest.mark.parametrize(("action", "body", "status", "code", "says"), rows("actions", "prompts"))
+def test_action_refuses_a_prompt_template(
+    caller: Caller, action: str, body: str, status: int, code: str, says: str
+):
+    of_labels = "PromptLabel" in action
+    path = f"/v2/prompt{'Labels' if of_labels else 'Templates'}?Action={action}"
+    check(caller.ask("POST", path, body, caller.signed("POST", path)), status, code, says)
+
+
+@pytest.mark.parametrize("field", ["templateContent", "templateName", "negativeTemplateContent"])
+def test_prompt_template_is_capped(caller: Caller, field: str):
+    body = {"templateName": "n", "templateContent": "x", field: "x" * 100_001}
+    path = "/v2/promptTemplates?Action=CreatePromptTemplate"
+    reply = caller.ask("POST", path, body, caller.signed("POST", path))
+    says = rf"param\[{field}\] invalid.*must be a text of length <= 100"
+    check(reply, 400, "InappropriateJSON", says)
+
+
+def test_prompt_that_would_explode_is_refused(caller: Caller):
+    path = "/v2/promptTemplates?Action=CreatePromptTemplate"
+    body = {"templateName": "bomb", "templateContent": "{bomb}" * 16_000}
+    assert caller.ask("POST", path, body, caller.signed("POST", path)).status == 200
+    path = "/v2/promptTemplates?Action=DescribePromptTemplate"
+    body = {"templateId": "bomb", "bomb": "x" * 100_000}
+    reply = caller.ask("POST", path, body, caller.signed("POST", path))
+    check(reply, 400, "InappropriateJSON", r"param\[bomb\].*longer than 1000000 characters; bomb")
 
 
 # Bodies that are too much, or not text

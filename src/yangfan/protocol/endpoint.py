@@ -8,8 +8,8 @@ from typing import Any, Generic, Literal, TypeVar
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
 
-Dialect = Literal["v1", "v2", "oauth", "iam", "action"]
-"""Which table of errors and which success shape apply: v1 inference, v2 inference, OAuth, IAM, `?Action=` console."""
+Dialect = Literal["v1", "data", "v2", "oauth", "iam", "action"]
+"""Which table of errors and which success shape apply: v1 inference, v1 data and prompts, v2 inference, OAuth, IAM, `?Action=` console."""
 
 Auth = Literal["none", "inference", "signature"]
 """none; any inference credential (access_token, bearer, signature); or bce-auth-v1 only."""

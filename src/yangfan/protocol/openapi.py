@@ -21,6 +21,7 @@ from yangfan.protocol.v1 import embeddings as v1_embeddings
 from yangfan.protocol.v1 import errors as v1_errors
 from yangfan.protocol.v1 import oauth
 from yangfan.protocol.v1 import rerank as v1_rerank
+from yangfan.protocol.v1.envelope import EnvelopeError
 from yangfan.protocol.v2 import chat as v2_chat
 from yangfan.protocol.v2 import embeddings as v2_embeddings
 from yangfan.protocol.v2 import errors as v2_errors
@@ -42,6 +43,8 @@ _PACKAGE = __name__.rpartition(".")[0] + "."
 _DIALECTS: dict[Dialect, str] = {
     "v1": "Qianfan v1 inference. The HTTP status is always 200; refusals carry `error_code`. "
     "千帆 v1 推理，HTTP 状态恒为 200，错误见 `error_code`。",
+    "data": "Qianfan v1 management of data and prompts. The HTTP status is 200; `success` says how it went. "
+    "千帆 v1 数据与 Prompt 管理，HTTP 状态为 200，结果见 `success`。",
     "v2": "Qianfan v2 inference, in OpenAI's shape. 千帆 v2 推理，OpenAI 形式。",
     "oauth": "Access tokens for v1. v1 所用的 access_token。",
     "iam": "Bearer tokens for v2. v2 所用的 Bearer Token。",
@@ -50,11 +53,15 @@ _DIALECTS: dict[Dialect, str] = {
 
 _REFUSALS: dict[Dialect, type[msgspec.Struct]] = {
     "v1": v1_errors.ErrorBody,
+    "data": EnvelopeError,
     "v2": v2_errors.ErrorBody,
     "oauth": oauth.TokenError,
     "iam": keys.ActionError,
     "action": keys.ActionError,
 }
+
+_ALWAYS_200: frozenset[Dialect] = frozenset({"v1", "data"})
+"""Where a refusal has the status of a success."""
 
 _SIGNATURE: Json = {"bceAuthV1": [], "bceDate": []}
 _SECURITY: dict[Auth, list[Json]] = {
@@ -244,7 +251,7 @@ def _form(example: msgspec.Struct) -> Json:
 def _responses(endpoint: Endpoint[Any, Any], refs: Mapping[Any, Json]) -> Json:
     """Success and refusals. v1 puts both under 200; v2 has statuses; the others have one shape."""
     reply, refusal = refs[endpoint.reply], refs[_REFUSALS[endpoint.dialect]]
-    if endpoint.dialect == "v1":
+    if endpoint.dialect in _ALWAYS_200:
         reply = {"anyOf": [reply, refusal]}
     content: Json = {_JSON: {"schema": reply}}
     if endpoint.stream is not None:
@@ -263,7 +270,7 @@ def _responses(endpoint: Endpoint[Any, Any], refs: Mapping[Any, Json]) -> Json:
     if endpoint.dialect == "v2":
         for status in _v2_statuses():
             responses[str(status)] = {"$ref": f"#/components/responses/v2.{status}"}
-    elif endpoint.dialect != "v1":
+    elif endpoint.dialect not in _ALWAYS_200:
         responses["default"] = {
             "description": "Refused. 拒绝。",
             "content": {_JSON: {"schema": refusal}},
@@ -275,6 +282,8 @@ def _success(endpoint: Endpoint[Any, Any]) -> str:
     texts = ["The answer. 结果。"]
     if endpoint.dialect == "v1":
         texts.append("Refusals have status 200 too, and `error_code`. 拒绝时状态同为 200。")
+    if endpoint.dialect == "data":
+        texts.append("Refusals have status 200 too, and `success: false`. 拒绝时状态同为 200。")
     if endpoint.stream is not None:
         last = "`data: [DONE]`" if endpoint.dialect == "v2" else "`is_end: true`"
         texts.append(

@@ -64,6 +64,11 @@ from yangfan.server.models import v2 as models_v2
 from yangfan.server.models.store import RegistryStore
 from yangfan.server.models.uploads import Uploads
 from yangfan.server.models.work import Work
+from yangfan.server.prompts import Prompts
+from yangfan.server.prompts import v1 as prompts_v1
+from yangfan.server.prompts import v2 as prompts_v2
+from yangfan.server.prompts.presets import Presets
+from yangfan.server.prompts.store import PromptStore
 from yangfan.server.reference import Reference
 from yangfan.server.rerank import Rerank
 from yangfan.server.rerank import v1 as rerank_v1
@@ -196,6 +201,7 @@ async def build(
             *deployments_v2.routes(deployments, services, access, usage),
             *access_v1.routes(access),
             *access_v2.routes(access),
+            *_prompt_routes(database),
             *usage_v2.routes(usage),
             *jobs_v2.routes(jobs),
             *memory_v2.routes(memory),
@@ -287,6 +293,12 @@ def _inference_routes(services: Services, chat: Chat) -> list[Route]:
         *rerank_v2.routes(rerank),
         *tokenizer_v1.routes(services),
     ]
+
+
+def _prompt_routes(database: Database) -> list[Route]:
+    presets = Presets()
+    prompts = Prompts(PromptStore(database, presets.labels), presets)
+    return [*prompts_v1.routes(prompts), *prompts_v2.routes(prompts)]
 
 
 def _endpoints(listed: Sequence[Route]) -> tuple[Endpoint[Any, Any], ...]:

@@ -232,7 +232,7 @@ class Answering:
     async def refuse(self, error: errors.RefusedError) -> None:
         """Send an error in the dialect of the path; inside a stream, as its last event."""
         dialect = self.dialect or dialect_of(self.scope["path"])
-        shown_id = self.request_id if dialect in {"iam", "action"} else new_id()
+        shown_id = self.request_id if dialect in {"iam", "action", "data"} else new_id()
         refusal = ENCODERS[dialect](error, shown_id)
         if self._started:
             with suppress(OSError):

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from yangfan import errors
+from yangfan.protocol.v1 import envelope
 from yangfan.protocol.v1 import errors as v1_errors
 from yangfan.protocol.v1.oauth import TokenError
 from yangfan.protocol.v2 import errors as v2_errors
@@ -32,6 +33,13 @@ class Refusal(NamedTuple):
 
 def _v1(error: errors.RefusedError, answer_id: str) -> Refusal:
     return Refusal(200, v1_errors.to_body(error, answer_id), _hints(error))
+
+
+def _data(error: errors.RefusedError, answer_id: str) -> Refusal:
+    """Always 200, but for a signature that is wrong (specification D)."""
+    if isinstance(error, errors.SignatureInvalid):
+        return _action(error, answer_id)
+    return Refusal(200, envelope.failure(v1_errors.to_body(error, ""), answer_id), _hints(error))
 
 
 def _v2(error: errors.RefusedError, answer_id: str) -> Refusal:
@@ -108,6 +116,7 @@ def _hints(error: errors.RefusedError) -> tuple[Header, ...]:
 
 ENCODERS: dict[Dialect, Callable[[errors.RefusedError, str], Refusal]] = {
     "v1": _v1,
+    "data": _data,
     "v2": _v2,
     "oauth": _oauth,
     "iam": _action,

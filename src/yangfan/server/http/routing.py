@@ -121,6 +121,8 @@ _ACTION_PATHS = frozenset(
         "/v2/jobs",
         "/v2/memory",
         "/v2/model",
+        "/v2/promptLabels",
+        "/v2/promptTemplates",
         "/v2/service",
         "/v2/serviceresources",
         "/v2/usage",
@@ -130,6 +132,8 @@ _ACTION_PATHS = frozenset(
 
 def dialect_of(path: str) -> Dialect:
     """How to speak about a path that no route knows, or that refused before a route was found."""
+    if path.startswith("/wenxinworkshop/prompt/"):
+        return "data"
     if path.startswith(("/rpc/", "/wenxinworkshop/", "/rest/")):
         return "v1"
     if path.startswith("/oauth/"):
