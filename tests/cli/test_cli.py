@@ -35,6 +35,7 @@ def test_table_has_every_command():
         "engines",
         "keys",
         "apps",
+        "prompts",
         "memory",
         "jobs",
         "upstreams",

@@ -166,6 +166,9 @@ def encode(body: JSON) -> bytes:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, str):
+        # A text of a class of its own, such as a rendered prompt.
+        return str(value)
     if isinstance(value, Mapping):
         return dict(cast("Mapping[str, object]", value))
     if isinstance(value, Sequence):

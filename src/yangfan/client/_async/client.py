@@ -15,6 +15,7 @@ from yangfan.client._async.jobs import AsyncJobs
 from yangfan.client._async.keys import AsyncKeys
 from yangfan.client._async.memory import AsyncMemory
 from yangfan.client._async.models import AsyncModels
+from yangfan.client._async.prompts import AsyncPrompts
 from yangfan.client._async.rerank import AsyncRerank
 from yangfan.client._async.services import AsyncServices
 from yangfan.client._async.session import AsyncSession
@@ -75,6 +76,7 @@ class AsyncClient:
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models, in tokens a minute and in compute units.
         memory: What models are told before every conversation.
+        prompts: Prompt templates in versions, and labels that say which one is used.
         services: Names in front of deployed model versions.
     """
 
@@ -135,6 +137,7 @@ class AsyncClient:
         self.usage = AsyncUsage(self._session)
         self.charge = AsyncCharge(self._session)
         self.memory = AsyncMemory(self._session)
+        self.prompts = AsyncPrompts(self._session)
         self.services = AsyncServices(self._session)
 
     @property

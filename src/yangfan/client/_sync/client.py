@@ -16,6 +16,7 @@ from yangfan.client._sync.jobs import Jobs
 from yangfan.client._sync.keys import Keys
 from yangfan.client._sync.memory import Memory
 from yangfan.client._sync.models import Models
+from yangfan.client._sync.prompts import Prompts
 from yangfan.client._sync.rerank import Rerank
 from yangfan.client._sync.services import Services
 from yangfan.client._sync.session import Session
@@ -76,6 +77,7 @@ class Client:
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models, in tokens a minute and in compute units.
         memory: What models are told before every conversation.
+        prompts: Prompt templates in versions, and labels that say which one is used.
         services: Names in front of deployed model versions.
     """
 
@@ -136,6 +138,7 @@ class Client:
         self.usage = Usage(self._session)
         self.charge = Charge(self._session)
         self.memory = Memory(self._session)
+        self.prompts = Prompts(self._session)
         self.services = Services(self._session)
 
     @property

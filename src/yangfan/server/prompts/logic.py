@@ -9,7 +9,16 @@ from yangfan.errors import Conflict, Invalid, NotFound
 from yangfan.protocol import templates
 from yangfan.server.http.call import new_id
 from yangfan.server.prompts.store import PRESET_NUMBERS, Draft
-from yangfan.server.prompts.types import LATEST, Change, Content, Filter, Label, Template, Version
+from yangfan.server.prompts.types import (
+    LATEST,
+    Change,
+    Content,
+    Filter,
+    Label,
+    Template,
+    Version,
+    given_parameters,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -374,7 +383,9 @@ def _changed(content: Content, change: Change) -> Content:
             negative_variables if change.negative_variables is None else change.negative_variables
         ),
         framework=content.framework if change.framework is None else change.framework,
-        parameters=content.parameters if change.parameters is None else change.parameters,
+        parameters=content.parameters
+        if change.parameters is None
+        else given_parameters(change.parameters),
     )
 
 

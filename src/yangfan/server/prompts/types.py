@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from yangfan.protocol.templates import HyperParameters
+
 if TYPE_CHECKING:
-    from yangfan.protocol.templates import HyperParameters, Identifier
+    from yangfan.protocol.templates import Identifier
     from yangfan.protocol.v1.prompts import Framework, Scene
 
 LATEST = "latest"
@@ -135,3 +137,8 @@ class Change:
     framework: Framework | None = None
     parameters: HyperParameters | None = None
     note: str = ""
+
+
+def given_parameters(parameters: HyperParameters | None) -> HyperParameters | None:
+    """Parameters of which none is set are none."""
+    return parameters if parameters != HyperParameters() else None

@@ -9,7 +9,7 @@ import msgspec
 
 from yangfan.errors import Invalid
 from yangfan.protocol.templates import Identifier, checked_names, variables_of
-from yangfan.server.prompts.types import Content
+from yangfan.server.prompts.types import Content, given_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -80,7 +80,7 @@ def content_of(request: v1.CreateTemplate | v2.CreateTemplate) -> Content:
         negative_text=negative,
         negative_variables=_or_found(negative_variables, negative, identifier),
         framework=request.frameworkType,
-        parameters=request.hyperParameters,
+        parameters=given_parameters(request.hyperParameters),
     )
 
 
