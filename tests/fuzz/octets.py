@@ -74,6 +74,12 @@ ACTIONS: tuple[tuple[str, object], ...] = (
     ("/v2/charge?Action=DescribeTPMResource", {"model": "echo"}),
     ("/v2/memory?Action=CreateSystemMemory", {"appId": "a", "description": "d"}),
     ("/v2/memory?Action=DescribeSystemMemories", {"maxKeys": 2, "marker": "0"}),
+    (
+        "/v2/promptTemplates?Action=CreatePromptTemplate",
+        {"templateName": "a", "templateContent": "{one} {two}", "templateVariables": "one,two"},
+    ),
+    ("/v2/promptTemplates?Action=DescribePromptTemplate", {"templateId": "a@1", "one": "x"}),
+    ("/wenxinworkshop/prompt/template/list", {"offset": 0, "pageSize": 2, "labelIds": []}),
 )
 FORM = b"grant_type=client_credentials&client_id=%s&client_secret=%s"
 

@@ -160,6 +160,29 @@ def test_iam_errors_carry_the_texts_that_the_python_sdk_compares(
 
 
 @pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.MalformedJSON("x"), 336002),
+        (errors.Invalid("x"), 336003),
+        (errors.Conflict("x"), 336003),
+        (errors.NotFound("x"), 3),
+        (errors.RateLimited("x"), 18),
+        (errors.InternalError("x"), 336000),
+    ],
+)
+def test_data_errors_have_status_200_and_say_that_they_failed(
+    error: errors.RefusedError, code: int
+):
+    status, body, headers = refusal("data", error)
+    message = body.pop("message")
+    assert status == 200
+    assert body == {"log_id": "as-0123456789", "code": code, "status": 400, "success": False}
+    assert message["global"].endswith("x")
+    assert headers == {}
+    assert refusal("data", errors.SignatureInvalid("why"))[0] == 403
+
+
+@pytest.mark.parametrize(
     ("error", "status", "code"),
     [
         (errors.MalformedJSON("x"), 400, "MalformedJSON"),
