@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.conformance.conftest import Programs  # pyright: ignore[reportMissingImports]
     from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
 
 
-def test_services_of_the_official_package(echo_server: Server, programs: Programs) -> None:
-    environ = {
-        "QIANFAN_BASE_URL": echo_server.base_url,
-        "QIANFAN_CONSOLE_API_BASE_URL": echo_server.base_url,
-        "QIANFAN_IAM_BASE_URL": echo_server.base_url,
+def _environ(server: Any) -> dict[str, str]:
+    return {
+        "QIANFAN_BASE_URL": server.base_url,
+        "QIANFAN_CONSOLE_API_BASE_URL": server.base_url,
+        "QIANFAN_IAM_BASE_URL": server.base_url,
         "QIANFAN_DISABLE_CACHE": "true",
-        "QIANFAN_ACCESS_KEY": echo_server.access_key,
-        "QIANFAN_SECRET_KEY": echo_server.secret_access_key,
+        "QIANFAN_DEPLOY_STATUS_POLLING_INTERVAL": "0.2",
+        "QIANFAN_ACCESS_KEY": server.access_key,
+        "QIANFAN_SECRET_KEY": server.secret_access_key,
     }
-    found = programs.run("qianfan_services", environ=environ)
+
+
+def test_services_of_the_official_package(echo_server: Server, programs: Programs) -> None:
+    found = programs.run("qianfan_services", environ=_environ(echo_server))
 
     assert found["made"]["serviceId"].startswith("svco-")
     assert found["shown"]["runStatus"] == found["status"] == "Serving"
@@ -35,3 +39,17 @@ def test_services_of_the_official_package(echo_server: Server, programs: Program
     assert found["v1"]["uri"] == "official-v1"
     assert found["v1"]["serviceStatus"] in {"New", "Deploying", "Serving"}
     assert found["discovered"] == "found"
+
+
+def test_the_official_deploy_loop_ends_with_a_service_that_answers(
+    echo_server: Server, programs: Programs
+) -> None:
+    found = programs.run("qianfan_deploy", environ=_environ(echo_server))
+
+    set_id, version_id = found["model"]
+    assert set_id.startswith("am-")
+    assert version_id.startswith("amv-")
+    assert (found["endpoint"], found["status"], found["answer"]) == ("deployed", "Serving", "hi")
+    # The package's own suffix is longer than Qianfan allows.
+    assert found["unnamed"] == f"svc{set_id}_{version_id}"
+    assert found["streamed"] == "a b"

@@ -27,6 +27,7 @@ from yangfan.engines.base import (
     Tool,
     Usage,
 )
+from yangfan.errors import EngineFailed
 
 WaitUntil = Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]
 
@@ -170,3 +171,24 @@ async def test_a_completion_repeats_its_prompt_token_for_token(engine: Engine) -
     assert {answer.finish for answer in reply.answers} == {Finish.NATURAL}
     assert reply.usage == Usage(prompt_tokens=5, completion_tokens=10)
     assert await engine.count_text_tokens("one 二\n three") == 5
+
+
+async def test_options_make_it_slow_to_start_and_fail_calls(tmp_path: Path) -> None:
+    options = {"prefix": "> ", "start_seconds": 0.3, "fail_every": 2}
+    engine = echo.create(EngineSpec("echo", options=options), tmp_path)
+    began = asyncio.get_running_loop().time()
+    await engine.start()
+    try:
+        assert asyncio.get_running_loop().time() - began >= 0.3
+        assert (await engine.chat(ask("hi"))).answers[0].text == "> hi"
+        with pytest.raises(EngineFailed, match="told to fail by the option fail_every"):
+            await engine.chat(ask("hi"))
+        assert (await engine.chat(ask("hi"))).answers[0].text == "> hi"
+    finally:
+        await engine.stop()
+
+
+async def test_an_option_keeps_it_from_starting(tmp_path: Path) -> None:
+    engine = echo.create(EngineSpec("echo", options={"start_fails": True}), tmp_path)
+    with pytest.raises(EngineFailed, match="told to fail by the option start_fails"):
+        await engine.start()

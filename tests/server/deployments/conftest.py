@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.conftest import Server, serving, wait_until
 from tests.server.conftest import Caller, Reply
+from tests.server.deployments.platform import Platform, without_a_server
 
 WAIT_SECONDS = 60.0
 """For engines to come up: processes, on a machine that has other things to do."""
@@ -184,3 +185,10 @@ def engines_of(console: Console, service_id: str) -> list[int]:
             if str(Path(f"/proc/{word}/cwd").readlink()).startswith(folder):
                 found.append(int(word))
     return found
+
+
+@pytest.fixture
+async def platform(tmp_path: Path) -> AsyncGenerator[Platform]:
+    """Services without a server."""
+    async with without_a_server(tmp_path) as platform:
+        yield platform

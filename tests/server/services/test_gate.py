@@ -278,3 +278,29 @@ async def act(callers: Callers, step: tuple[object, ...]) -> None:
     for task in callers.tasks:
         if task.done() and not task.cancelled():
             task.exception()
+
+
+async def test_more_slots_let_waiting_calls_in_and_fewer_hold_them_back():
+    callers = Callers(gate(1))
+    for key in "abcd":
+        await callers.call(key)
+    callers.gate.resize(2)
+    await asyncio.sleep(0)
+    assert callers.order == ["a", "b"]
+    callers.gate.resize(1)
+    await callers.finish_one()
+    assert callers.order == ["a", "b"]
+    await callers.finish_one()
+    assert callers.order == ["a", "b", "c"]
+    await callers.end()
+
+
+async def test_call_that_waits_for_more_slots_than_are_left_takes_all_of_them():
+    callers = Callers(gate(4))
+    await callers.call("a", 4)
+    await callers.call("b", 4)
+    callers.gate.resize(2)
+    await callers.finish_one()
+    assert callers.order == ["a", "b"]
+    assert callers.gate.busy == 2
+    await callers.end()

@@ -7,8 +7,10 @@ import contextlib
 import re
 import shutil
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -31,7 +33,7 @@ from yangfan.server.http.call import new_id
 from yangfan.server.services import types_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from pathlib import Path
 
     from yangfan.engines.base import Engine, Kind
@@ -172,6 +174,7 @@ class Deployments:
         self._tasks: list[asyncio.Task[None]] = []
         self._background: set[asyncio.Task[Any]] = set()
         self._creating = asyncio.Lock()
+        self._verbs: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._failures: dict[tuple[int, str, str], int] = {}
 
     # yangfan.server.services.Fleet
@@ -660,27 +663,27 @@ class Deployments:
             NotFound: There is no such service.
             Invalid: The fallback is not usable.
         """
-        row, _ = await self._found(key)
-        if changes.get("fallback"):
-            fallback = self._checked_fallback(changes["fallback"], row.kinds, row.suffix)
-            changes = {**changes, "fallback": fallback}
-        row = replace(row, **changes, modified_ms=_now_ms())
-        values = {**changes, "modified_ms": row.modified_ms}
-        if "warm" in values:
-            values["warm"] = int(values["warm"])
-        await self.store.change(row.id, values)
-        running = self._running.get(row.id)
-        if running is not None:
-            running.row = replace(running.row, **changes, modified_ms=row.modified_ms)
-            running.service.fallback = running.row.fallback
-            self._name(running)
-            self._services.forget()
-            pool = running.stable.pool
-            if running.row.warm and pool is not None and not pool.members:
-                running.begun = False
-                self._starts.put_nowait((-row.priority, row.number, row.id))
-        await self._event(row.id, "changed", ", ".join(sorted(changes)))
-        return await self.get(row.id)
+        async with self._alone(key) as (row, _):
+            if changes.get("fallback"):
+                fallback = self._checked_fallback(changes["fallback"], row.kinds, row.suffix)
+                changes = {**changes, "fallback": fallback}
+            row = replace(row, **changes, modified_ms=_now_ms())
+            values = {**changes, "modified_ms": row.modified_ms}
+            if "warm" in values:
+                values["warm"] = int(values["warm"])
+            await self.store.change(row.id, values)
+            running = self._running.get(row.id)
+            if running is not None:
+                running.row = replace(running.row, **changes, modified_ms=row.modified_ms)
+                running.service.fallback = running.row.fallback
+                self._name(running)
+                self._services.forget()
+                pool = running.stable.pool
+                if running.row.warm and pool is not None and not pool.members:
+                    running.begun = False
+                    self._starts.put_nowait((-row.priority, row.number, row.id))
+            await self._event(row.id, "changed", ", ".join(sorted(changes)))
+            return await self.get(row.id)
 
     async def scale(self, key: str, replicas: int) -> View:
         """Have so many replicas; those that go end their calls first.
@@ -691,23 +694,23 @@ class Deployments:
             Overloaded: There is no room for so many.
         """
         _check_replicas(replicas)
-        row, deployments = await self._found(key)
-        stable = _of_role(deployments, "stable")
-        assert stable is not None
-        running = self._running.get(row.id)
-        more = replicas - stable.replicas
-        if running is not None and more > 0 and running.stable.planned is not None:
-            self._check_room(_need(stable, running.stable.planned) * more, now=running.row.warm)
-        await self.store.change_deployment(stable.id, {"replicas": replicas})
-        await self._event(row.id, "scaled", f"from {stable.replicas} to {replicas} replicas")
-        if running is not None:
-            running.stable.row = replace(running.stable.row, replicas=replicas)
-            pool = running.stable.pool
-            if pool is not None:
-                if running.stable.line is not None:
-                    replicas = max(replicas, self._most_replicas(running.stable.line))
-                self._spawn(pool.scale(replicas))
-        return await self.get(row.id)
+        async with self._alone(key) as (row, deployments):
+            stable = _of_role(deployments, "stable")
+            assert stable is not None
+            running = self._running.get(row.id)
+            more = replicas - stable.replicas
+            if running is not None and more > 0 and running.stable.planned is not None:
+                self._check_room(_need(stable, running.stable.planned) * more, now=running.row.warm)
+            await self.store.change_deployment(stable.id, {"replicas": replicas})
+            await self._event(row.id, "scaled", f"from {stable.replicas} to {replicas} replicas")
+            if running is not None:
+                running.stable.row = replace(running.stable.row, replicas=replicas)
+                pool = running.stable.pool
+                if pool is not None:
+                    if running.stable.line is not None:
+                        replicas = max(replicas, self._most_replicas(running.stable.line))
+                    self._spawn(pool.scale(replicas))
+            return await self.get(row.id)
 
     async def stop_service(self, key: str) -> View:
         """No longer answer; calls under way end first.
@@ -715,13 +718,13 @@ class Deployments:
         Raises:
             NotFound: There is no such service.
         """
-        row, _ = await self._found(key)
-        await self.store.change(row.id, {"desired": "stopped", "modified_ms": _now_ms()})
-        await self._take_down(row.id)
-        self._offline[row.suffix.casefold()] = row.id
-        self._services.forget()
-        await self._event(row.id, "stopped", "by a caller")
-        return self._stored(await self._found(row.id))
+        async with self._alone(key) as (row, _):
+            await self.store.change(row.id, {"desired": "stopped", "modified_ms": _now_ms()})
+            await self._take_down(row.id)
+            self._offline[row.suffix.casefold()] = row.id
+            self._services.forget()
+            await self._event(row.id, "stopped", "by a caller")
+            return self._stored(await self._found(row.id))
 
     async def start_service(self, key: str) -> View:
         """Run a stopped service again; one that runs stays as it is.
@@ -731,22 +734,22 @@ class Deployments:
             Conflict: As many run as may.
             Overloaded: There is no room for it now.
         """
-        row, deployments = await self._found(key)
-        if row.id in self._running:
-            return self._view(self._running[row.id])
-        if len(self._running) >= MAX_RUNNING:
-            raise errors.Conflict(
-                f"{MAX_RUNNING} services run already, which is the most; stop one first"
-            )
-        stable = _of_role(deployments, "stable")
-        assert stable is not None
-        planned = await self._planner.plan(stable.reference, stable.options)
-        self._check_room(_need(stable, planned) * stable.replicas, now=row.warm)
-        await self.store.change(row.id, {"desired": "running", "modified_ms": _now_ms()})
-        running = self._run(replace(row, desired="running"), deployments)
-        running.stable.planned = planned
-        await self._event(row.id, "started", "by a caller")
-        return self._view(running)
+        async with self._alone(key) as (row, deployments):
+            if row.id in self._running:
+                return self._view(self._running[row.id])
+            if len(self._running) >= MAX_RUNNING:
+                raise errors.Conflict(
+                    f"{MAX_RUNNING} services run already, which is the most; stop one first"
+                )
+            stable = _of_role(deployments, "stable")
+            assert stable is not None
+            planned = await self._planner.plan(stable.reference, stable.options)
+            self._check_room(_need(stable, planned) * stable.replicas, now=row.warm)
+            await self.store.change(row.id, {"desired": "running", "modified_ms": _now_ms()})
+            running = self._run(replace(row, desired="running"), deployments)
+            running.stable.planned = planned
+            await self._event(row.id, "started", "by a caller")
+            return self._view(running)
 
     async def remove(self, key: str) -> None:
         """Stop a service, after its calls, and forget it.
@@ -754,13 +757,13 @@ class Deployments:
         Raises:
             NotFound: There is no such service.
         """
-        row, _ = await self._found(key)
-        await self.store.remove(row.id)
-        await self._take_down(row.id)
-        self._offline.pop(row.suffix.casefold(), None)
-        self._services.forget()
-        folder = self._folder(row.id)
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        async with self._alone(key) as (row, _):
+            await self.store.remove(row.id)
+            await self._take_down(row.id)
+            self._offline.pop(row.suffix.casefold(), None)
+            self._services.forget()
+            folder = self._folder(row.id)
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def rollout(
         self,
@@ -783,34 +786,52 @@ class Deployments:
             Conflict: Another rollout goes on, or the version is of another kind.
             Overloaded: There is no room for both versions at a time.
         """
-        row, deployments = await self._found(key)
+        async with self._alone(key) as (row, deployments):
+            candidate = New(
+                reference,
+                set_id,
+                replicas=replicas or 0,
+                options=options or {},
+                memory_bytes=memory_bytes,
+            )
+            return await self._begin(row, deployments, candidate, weight, bake_seconds)
+
+    async def _begin(
+        self,
+        row: Service,
+        deployments: Sequence[Deployment],
+        new: New,
+        weight: int,
+        bake_seconds: float,
+    ) -> View:
+        """Begin a rollout; 0 replicas mean as many as now."""
         stable = _of_role(deployments, "stable")
         assert stable is not None
         if _of_role(deployments, "candidate") is not None:
             raise errors.Conflict(
                 f"a rollout of {row.suffix} goes on; promote it or roll it back first"
             )
-        count = stable.replicas if replicas is None else replicas
+        count = new.replicas or stable.replicas
         _check_replicas(count)
-        planned = await self._planner.plan(reference, options or {})
+        planned = await self._planner.plan(new.reference, new.options)
         kinds = await self._kinds_of(planned)
         if row.type not in types_of(kinds):
             raise errors.Conflict(
-                f"{reference} is a model for {types_of(kinds)[0]} and {row.suffix} is for {row.type}; make another service for it"
+                f"{new.reference} is a model for {types_of(kinds)[0]} and {row.suffix} is for {row.type}; make another service for it"
             )
         running = self._running.get(row.id)
         if running is not None:
-            self._check_room(_need_of(memory_bytes, planned) * count, now=True)
+            self._check_room(_need_of(new.memory_bytes, planned) * count, now=True)
         candidate = Deployment(
             id=new_id("dep-", 12),
             service_id=row.id,
             role="candidate",
             reference=planned.reference,
-            set_id=planned.set_id or set_id,
+            set_id=planned.set_id or new.set_id,
             weight=weight,
             replicas=count,
-            options=dict(options or {}),
-            memory_bytes=memory_bytes,
+            options=dict(new.options),
+            memory_bytes=new.memory_bytes,
             bake_seconds=bake_seconds,
             generation=max(deployment.generation for deployment in deployments) + 1,
             created_ms=_now_ms(),
@@ -833,9 +854,14 @@ class Deployments:
             NotFound: There is no such service.
             Conflict: There is no candidate, or it does not run yet.
         """
-        running = await self._rolling(key)
-        candidate = running.candidate
-        assert candidate is not None
+        async with self._alone(key) as (row, _):
+            running = self._running.get(row.id)
+            candidate = None if running is None else running.candidate
+            if running is None or candidate is None:
+                raise errors.Conflict(f"no rollout of {row.suffix} goes on")
+            return await self._promoted(running, candidate)
+
+    async def _promoted(self, running: _Running, candidate: _Deployed) -> View:
         if candidate.route is None or candidate.pool is None or not candidate.pool.ready:
             raise errors.Conflict(
                 f"the candidate of {running.row.suffix} does not run yet; wait for it, or roll it back"
@@ -850,27 +876,26 @@ class Deployments:
             NotFound: There is no such service.
             Conflict: There is nothing to go back to.
         """
-        row, deployments = await self._found(key)
-        running = self._running.get(row.id)
-        if running is not None and running.candidate is not None:
-            await self._abandon(running, running.candidate, "taken back by a caller")
-            return self._view(running)
-        candidate = _of_role(deployments, "candidate")
-        if candidate is not None:
-            await self.store.drop(candidate.id)
-            return await self.get(row.id)
-        previous = _of_role(deployments, "previous")
-        if previous is None:
-            raise errors.Conflict(f"{row.suffix} has no earlier version to go back to")
-        return await self.rollout(
-            row.id,
-            previous.reference,
-            set_id=previous.set_id,
-            replicas=previous.replicas,
-            options=previous.options,
-            memory_bytes=previous.memory_bytes,
-            bake_seconds=previous.bake_seconds,
-        )
+        async with self._alone(key) as (row, deployments):
+            running = self._running.get(row.id)
+            if running is not None and running.candidate is not None:
+                await self._abandon(running, running.candidate, "taken back by a caller")
+                return self._view(running)
+            candidate = _of_role(deployments, "candidate")
+            if candidate is not None:
+                await self.store.drop(candidate.id)
+                return await self.get(row.id)
+            previous = _of_role(deployments, "previous")
+            if previous is None:
+                raise errors.Conflict(f"{row.suffix} has no earlier version to go back to")
+            earlier = New(
+                previous.reference,
+                previous.set_id,
+                replicas=previous.replicas,
+                options=previous.options,
+                memory_bytes=previous.memory_bytes,
+            )
+            return await self._begin(row, deployments, earlier, 100, previous.bake_seconds)
 
     async def events(self, key: str, after: int, count: int) -> list[Event]:
         """Up to `count` events after that number, the oldest first. Raises NotFound."""
@@ -964,25 +989,32 @@ class Deployments:
         async with running.changing:
             if running.candidate is not candidate:
                 return
-            running.candidate = None
             if running.stable.route is not None:
                 running.stable.route.weight = 100
-            await self._let_go(running, candidate)
+                if candidate.route is not None:
+                    candidate.route.weight = 0
             await self.store.drop(candidate.row.id)
+            # Whoever sees that it is gone finds the reason among the events.
+            await self._event(
+                running.row.id, "rolled back", f"{candidate.row.reference} is taken back: {reason}"
+            )
+            running.candidate = None
+            await self._let_go(running, candidate)
             self._end_rolling(running)
-        await self._event(
-            running.row.id, "rolled back", f"{candidate.row.reference} is taken back: {reason}"
-        )
 
     async def _promote(self, running: _Running, candidate: _Deployed) -> None:
         async with running.changing:
             if running.candidate is not candidate:
                 return
-            old, running.candidate = running.stable, None
             planned = candidate.planned
             assert planned is not None
             kinds = await self._kinds_of(planned)
+            old = running.stable
             stable, previous = await self._swap(running.row.id, candidate.row, old.row, kinds)
+            await self._event(
+                running.row.id, "promoted", f"{stable.reference} takes all calls from now on"
+            )
+            running.candidate = None
             candidate.row, running.stable, running.previous = stable, candidate, previous
             if candidate.route is not None:
                 candidate.route.weight = 100
@@ -990,9 +1022,6 @@ class Deployments:
             running.service.limits = planned.plan.limits
             await self._let_go(running, old)
             self._end_rolling(running)
-        await self._event(
-            running.row.id, "promoted", f"{stable.reference} takes all calls from now on"
-        )
         if candidate.pool is not None and candidate.pool.members:
             await self._loaded(running)
 
@@ -1054,6 +1083,16 @@ class Deployments:
 
     # Small things
 
+    @asynccontextmanager
+    async def _alone(self, key: str) -> AsyncGenerator[tuple[Service, list[Deployment]]]:
+        """The service of a key, for one verb at a time."""
+        row, _ = await self._found(key)
+        lock = self._verbs.get(row.id)
+        if lock is None:
+            lock = self._verbs[row.id] = asyncio.Lock()
+        async with lock:
+            yield await self._found(row.id)
+
     async def _found(self, key: str) -> tuple[Service, list[Deployment]]:
         found = await self.store.get(key)
         if found is None:
@@ -1061,13 +1100,6 @@ class Deployments:
                 f"no service {key[:64]!r}; `yangfan services list` shows all of them"
             )
         return found
-
-    async def _rolling(self, key: str) -> _Running:
-        row, _ = await self._found(key)
-        running = self._running.get(row.id)
-        if running is None or running.candidate is None:
-            raise errors.Conflict(f"no rollout of {row.suffix} goes on")
-        return running
 
     async def _check_free(self, suffix: str) -> None:
         served = {service.name.casefold() for service in self._services.all}
