@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from yangfan import extensions
+from yangfan.cli import model_versions
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.terminal import human_size, show_json, show_table
 from yangfan.engines.base import Kind, ModelFacts
@@ -45,14 +46,30 @@ def models() -> None:
 @connected
 def list_models(
     connection: Connection,
+    of: Annotated[
+        str | None,
+        typer.Argument(metavar="[SET]", help="Versions of this set instead / 列出该模型集的版本"),
+    ] = None,
     *,
     every: Annotated[
         bool, typer.Option("--all", help="Also Qianfan's own names / 包括全部千帆模型名")
     ] = False,
+    sets: Annotated[
+        bool, typer.Option("--sets", help="The registry's model sets instead / 列出模型集")
+    ] = False,
+    presets: Annotated[
+        bool, typer.Option("--presets", help="The platform's own sets instead / 列出预置模型集")
+    ] = False,
     as_json: AsJSON = False,
 ) -> None:
-    """List the names that a server answers to. / 列出服务可用的模型名。"""
+    """List the names that a server answers to, or what its registry keeps. / 列出可用模型名或模型仓库。"""
     with connection.client() as client:
+        if of is not None:
+            model_versions.list_versions(client, of, as_json=as_json)
+            return
+        if sets or presets:
+            model_versions.list_sets(client, presets=presets, as_json=as_json)
+            return
         found = client.models.list()
     own = [model for model in found if model.served_by in {None, model.id}]
     others = [model for model in found if model not in own]
@@ -98,7 +115,7 @@ def show(
         str,
         typer.Argument(
             metavar="NAME|PATH",
-            help="Name in the catalogue, or a folder or .gguf file by a path with a slash / 模型名或路径",
+            help="Name in the catalogue; SET:VERSION, SET@label or amv-… of the server; a path with a slash / 模型名、版本或路径",
         ),
     ],
     *,
@@ -106,6 +123,10 @@ def show(
     as_json: AsJSON = False,
 ) -> None:
     """Show a model: licence, files, and which engine runs it here. / 查看模型的许可、文件与引擎。"""
+    if model_versions.is_reference(name) and "/" not in name:
+        with Connection().client() as client:
+            model_versions.show_version(client, name, as_json=as_json)
+        return
     if "/" in name:
         path = Path(name)
         own = path.name.lower() if path.is_dir() else path.stem.lower()
@@ -125,7 +146,16 @@ def show(
     show_table(("", name), card.rows())
 
 
-SUBCOMMANDS = {"list": list_models, "catalogue": catalogue, "show": show}
+SUBCOMMANDS = {
+    "list": list_models,
+    "catalogue": catalogue,
+    "show": show,
+    "import": model_versions.import_model,
+    "compress": model_versions.compress,
+    "export": model_versions.export,
+    "label": model_versions.label,
+    "rm": model_versions.rm,
+}
 
 
 class File(msgspec.Struct, frozen=True):
