@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services] [registry]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -16,6 +16,7 @@ import images
 import overhead
 import overload
 import programs
+import registry
 import report
 import services
 import start
@@ -39,6 +40,7 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "tokens": lambda size: tokens.measure(tokens.SIZES[size]),
     "start": lambda size: start.measure(start.SIZES[size]),
     "services": lambda size: services.measure(services.SIZES[size]),
+    "registry": lambda size: registry.measure(registry.SIZES[size]),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = (
     *("overhead", "programs", "engines", "gateway", "bridge", "overload"),
-    *("embeddings", "images", "tokens", "start", "services"),
+    *("embeddings", "images", "tokens", "start", "services", "registry"),
 )
 TIMEOUT_SECONDS = 120
 

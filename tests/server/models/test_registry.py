@@ -143,7 +143,10 @@ async def test_a_list_of_sets_shows_their_versions_newest_first(shop: Shop) -> N
     ids = [(await shop.add("mine")).id for _ in range(3)]
     await shop.registry.create_set("empty")
     lines, _ = await shop.registry.sets("UserCreate", Page())
-    assert [[version.id for version in line.versions] for line in lines] == [ids[::-1], []]
+    assert [list(line.ids) for line in lines] == [ids[::-1], []]
+    assert lines[0].names == ["mine:3", "mine:2", "mine:1"]
+    numbered, _ = await shop.registry.numbered_sets("UserCreate", name="mine")
+    assert [version.id for version in numbered[0].versions] == ids[::-1]
     assert [line.version_count for line in lines] == [3, 0]
 
 

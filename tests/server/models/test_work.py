@@ -86,6 +86,7 @@ async def test_an_import_is_creating_until_its_job_ends_and_then_ready_with_all_
     job = await yard.claim()
     assert (job.id, job.kind, job.subject) == (version.job_id, "import_model", version.id)
     assert job.spec == {
+        "store": str(yard.shop.files.root),
         "source": "hf:a/b",
         "kind": "chat",
         "revision": "main",

@@ -35,6 +35,7 @@ _VERSION = (
     _S.id.label("set_id"),
     _S.name.label("set_name"),
 )
+_VERSION_NAMES = tuple(column.name for column in _VERSION)
 _SET = tuple(
     column for column in SETS.columns if column.name not in {"next_version", "version_count"}
 )
@@ -110,7 +111,7 @@ class RegistryStore:
             query = query.where(_S.number <= at if newest_first else _S.number >= at)
         query = query.order_by(_S.number.desc() if newest_first else _S.number)
         async with self._database.read() as connection:
-            return await self._lines(connection, query)
+            return await self._lines(connection, query, whole=False)
 
     async def numbered_sets(
         self,
@@ -141,9 +142,11 @@ class RegistryStore:
             total = await connection.scalar(
                 sa.select(sa.func.count()).select_from(SETS).where(*where)
             )
-            return await self._lines(connection, query), total or 0
+            return await self._lines(connection, query, whole=True), total or 0
 
-    async def _lines(self, connection: AsyncConnection, query: sa.Select[Any]) -> list[SetLine]:
+    async def _lines(
+        self, connection: AsyncConnection, query: sa.Select[Any], *, whole: bool
+    ) -> list[SetLine]:
         """Sets with their newest versions, in two queries whatever their number."""
         rows = [dict(row) for row in (await connection.execute(query)).mappings()]
         newest = (
@@ -151,32 +154,35 @@ class RegistryStore:
             .over(partition_by=_V.set_number, order_by=_V.version.desc())
             .label("place")
         )
-        ranked = (
-            sa.select(_V.number, newest)
-            .where(_V.set_number.in_([row["number"] for row in rows]))
-            .subquery()
-        )
-        wanted = sa.select(ranked.c.number).where(ranked.c.place <= MAX_LISTED_VERSIONS)
+        ranked = sa.select(_V.number, _V.id, _V.set_number, _V.version, newest)
+        ranked = ranked.where(_V.set_number.in_([row["number"] for row in rows])).subquery()
+        few = ranked.c.place <= MAX_LISTED_VERSIONS
+        ids = sa.select(ranked.c.set_number, ranked.c.id, ranked.c.version).where(few)
+        listed: dict[int, list[tuple[str, int]]] = {}
+        ids = ids.order_by(ranked.c.set_number, ranked.c.place)
+        for set_number, version_id, version in await connection.execute(ids):
+            listed.setdefault(set_number, []).append((version_id, version))
         versions: dict[int, list[Version]] = {}
-        found = await connection.execute(
-            sa.select(*_VERSION)
-            .select_from(_JOINED)
-            .where(_V.number.in_(wanted))
-            .order_by(_V.set_number, _V.version.desc())
-        )
-        for row in found.mappings():
-            versions.setdefault(row["set_number"], []).append(_version(row))
-        lines: list[SetLine] = []
-        for row in rows:
-            count = row.pop("version_count")
-            lines.append(
-                SetLine(
-                    set=_set(row),
-                    versions=tuple(versions.get(row["number"], ())),
-                    version_count=count,
-                )
+        if whole:
+            found = await connection.execute(
+                sa.select(*_VERSION)
+                .select_from(_JOINED)
+                .where(_V.number.in_(sa.select(ranked.c.number).where(few)))
+                .order_by(_V.set_number, _V.version.desc())
             )
-        return lines
+            for values in found:
+                version = _version(dict(zip(_VERSION_NAMES, values, strict=True)))
+                versions.setdefault(version.set_number, []).append(version)
+        return [
+            SetLine(
+                set=_set(row),
+                version_count=row["version_count"],
+                ids=tuple(each for each, _ in listed.get(row["number"], ())),
+                numbers=tuple(each for _, each in listed.get(row["number"], ())),
+                versions=tuple(versions.get(row["number"], ())),
+            )
+            for row in rows
+        ]
 
     # Versions
 

@@ -189,11 +189,25 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A set in a list: with how many versions it has, and the newest of them first."""
+    """A set in a list.
+
+    Attributes:
+        set: The set.
+        version_count: How many versions it has.
+        ids: Ids of the newest 100, newest first; `numbers` are their numbers within the set.
+        versions: The same versions themselves, where the list was asked for them.
+    """
 
     set: ModelSet
+    version_count: int
+    ids: tuple[str, ...]
+    numbers: tuple[int, ...]
     versions: tuple[Version, ...] = ()
-    version_count: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """SET:VERSION of each."""
+        return [f"{self.set.name}:{number}" for number in self.numbers]
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

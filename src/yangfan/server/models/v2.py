@@ -414,8 +414,8 @@ def _system_set(line: SetLine) -> wire.SystemSet:
         modelType=found.type,
         description=found.description,
         modelCount=line.version_count,
-        modelIds=[version.id for version in line.versions],
-        modelNames=[version.name for version in line.versions],
+        modelIds=list(line.ids),
+        modelNames=line.names,
         modifyTime=beijing(found.modified_ms),
     )
 
@@ -431,8 +431,8 @@ def _custom_set(line: SetLine) -> wire.CustomSet:
         createTime=beijing(found.created_ms),
         modifyTime=beijing(found.modified_ms),
         modelCount=line.version_count,
-        modelIds=[version.id for version in line.versions],
-        modelNames=[version.name for version in line.versions],
+        modelIds=list(line.ids),
+        modelNames=line.names,
     )
 
 

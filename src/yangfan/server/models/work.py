@@ -123,6 +123,7 @@ class Work:
         self.uploads = uploads
         self._exports = exports
         self._artifact_of = artifact_of
+        self._where = {"store": str(registry.files.root)}
         for kind in (IMPORT, COMPRESS):
             jobs.register(kind, _VersionHooks(self))
         jobs.register(EXPORT, _ExportHooks(self))
@@ -160,7 +161,7 @@ class Work:
         """
         owner = await self._own_set(set_reference)
         _require_short(description)
-        spec: dict[str, Any] = {"source": self._resolved(source)}
+        spec: dict[str, Any] = {**self._where, "source": self._resolved(source)}
         if model_format:
             spec["format"] = model_format
         if application is not None:
@@ -329,7 +330,13 @@ class Work:
         owner = await self._own_set(set_reference)
         _require_short(description)
         config = {"strategy": strategy, "weight": weight}
-        spec = {**config, "files": _listed(source.files), "format": source.format}
+        spec: dict[str, Any] = {
+            **self._where,
+            **config,
+            "files": _listed(source.files),
+            "kind": source.kind,
+            "source": source.id,
+        }
         task_id = new_id("amva-", ID_LENGTH)
         values = {
             "description": description,
@@ -385,11 +392,11 @@ class Work:
             )
         task_id = new_id("amve-", ID_LENGTH)
         config = {"form": form, "target": target}
-        spec = {
+        spec: dict[str, Any] = {
+            **self._where,
             "files": _listed(version.files),
             "form": form,
             "target": self._target(form, target, task_id),
-            "name": version.name,
         }
         async with self._store.write() as connection:
             job = await self._jobs.submit(
