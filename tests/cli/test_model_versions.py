@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+import zipfile
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Command
 from tests.conftest import serving
+
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +105,44 @@ def test_labels_are_listed_and_refused(registry: Command):
 def test_what_cannot_be_is_told(registry: Command, arguments: tuple[str, ...], message: str):
     told = registry.inside("models", *arguments)
     assert (told.status, message in told.err) == (1, True), told.err
+
+
+@pytest.fixture(scope="module")
+def working(tmp_path_factory: pytest.TempPathFactory) -> Generator[Command]:
+    """A server that works on its jobs."""
+    home = tmp_path_factory.mktemp("working")
+    with serving(home):
+        yield Command(home, tmp_path_factory.mktemp("user"))
+
+
+@pytest.mark.model
+def test_a_model_is_imported_labelled_exported_and_removed(
+    working: Command, model_path: Path, tmp_path: Path
+):
+    made = working("models", "import", str(model_path), "--set", "smol", "--watch")
+    assert made.status == 0, made.err
+    assert re.fullmatch(r"smol:1: amv-[0-9a-f]{12}, Ready\n", made.out)
+    assert "import_model  succeeded" in made.err
+    shown = working.inside("models", "show", "smol:1").out
+    assert f"sha256\t{SHA256} {model_path.name}" in shown
+    assert "licence\tapache-2.0" in shown
+    assert "context tokens\t8,192" in shown
+    assert working.inside("models", "label", "smol:1", "production").status == 0
+    assert "amv-" in working.inside("models", "label", "smol").out
+    target = tmp_path / "smol.zip"
+    exported = working("models", "export", "smol@production", "--to", str(target))
+    assert exported.status == 0, exported.err
+    with zipfile.ZipFile(target) as archive:
+        data = archive.read(model_path.name)
+    assert hashlib.sha256(data).hexdigest() == SHA256
+    assert working.inside("models", "rm", "smol", "--all").status == 0
+    assert list((working.home / "blobs").iterdir()) == []
+
+
+@pytest.mark.model
+def test_an_import_that_fails_says_why(working: Command, tmp_path: Path):
+    (tmp_path / "config.json").write_text("{}")
+    failed = working("models", "import", str(tmp_path), "--set", "broken", "--watch")
+    assert failed.status == 1
+    assert re.search(r"broken:1: amv-[0-9a-f]{12}, Fail", failed.out)
+    assert "import_model  failed" in failed.err

@@ -12,6 +12,7 @@ from yangfan.hub import catalogue
 from yangfan.hub.lock import try_lock
 from yangfan.server.models import Page
 from yangfan.server.models.tables import GARBAGE, SETS, VERSIONS
+from yangfan.server.models.types import File
 
 if TYPE_CHECKING:
     from tests.server.models.conftest import Shop
@@ -209,6 +210,17 @@ async def test_content_that_came_back_meanwhile_stays(shop: Shop) -> None:
     await shop.registry.sweep()
     assert shop.blobs() == {b"GGUF1"}
     assert shop.files.damaged(shop.files.get(again.id) or pytest.fail("gone")) == ()
+
+
+async def test_what_the_catalogue_promises_keeps_no_content(shop: Shop) -> None:
+    preset = await shop.registry.find("smollm2-135m-instruct")
+    version = await shop.add("mine", {"m.gguf": b"GGUF1"})
+    async with shop.registry.store.write() as connection:
+        await shop.registry.store.set_files(
+            connection, preset.number, [File("same.gguf", version.files[0].sha256, 5)]
+        )
+    await shop.registry.delete(version.id)
+    assert shop.blobs() == set()
 
 
 async def test_content_of_a_pulled_model_outlives_the_version_that_shares_it(shop: Shop) -> None:

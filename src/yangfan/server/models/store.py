@@ -35,6 +35,13 @@ _VERSION = (
     _S.id.label("set_id"),
     _S.name.label("set_name"),
 )
+_OWN_FILES = (
+    sa.select(FILES.c.sha256)
+    .join(VERSIONS, FILES.c.version_number == _V.number)
+    .where(_V.source_type != "PlatformPreset")
+)
+"""Content that versions have; what the catalogue promises is kept only where it was pulled, which the model store knows by itself."""
+
 _VERSION_NAMES = tuple(column.name for column in _VERSION)
 _SET = tuple(
     column for column in SETS.columns if column.name not in {"next_version", "version_count"}
@@ -315,7 +322,7 @@ class RegistryStore:
     async def remove_version(self, connection: AsyncConnection, version: Version) -> None:
         """Delete a version with its labels and files; content that nothing else has becomes garbage."""
         shas = sa.select(FILES.c.sha256).where(FILES.c.version_number == version.number)
-        elsewhere = sa.select(FILES.c.sha256).where(
+        elsewhere = _OWN_FILES.where(
             FILES.c.version_number != version.number, FILES.c.sha256.in_(shas)
         )
         lost = {*(await connection.scalars(shas.distinct()))} - {
@@ -351,7 +358,7 @@ class RegistryStore:
 
     async def used(self, sha256s: Collection[str]) -> set[str]:
         """Which of these a version has."""
-        query = sa.select(FILES.c.sha256).where(FILES.c.sha256.in_(sha256s)).distinct()
+        query = _OWN_FILES.where(FILES.c.sha256.in_(sha256s)).distinct()
         async with self._database.read() as connection:
             return {*(await connection.scalars(query))}
 
