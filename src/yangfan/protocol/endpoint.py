@@ -25,8 +25,8 @@ class Endpoint(Generic[RequestT, ReplyT]):
         method: HTTP method.
         path: Path; one trailing ``{name}`` parameter is allowed and takes the rest of the segment.
         action: Value of the `Action` query parameter where several endpoints share a path.
-        request: Type of the JSON body; None when there is no body.
-        reply: Type of the JSON reply.
+        request: Type of the JSON body; None when there is no body, bytes when it is whatever the caller sends, of any length.
+        reply: Type of the JSON reply; bytes when it is a file.
         stream: Type of one event when the request asks for a stream; None when it cannot stream.
         auth: Which credentials it takes.
         aliases: Further paths that answer the same.

@@ -38,6 +38,7 @@ Json: TypeAlias = dict[str, Any]
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"
+_FILE: Json = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _PACKAGE = __name__.rpartition(".")[0] + "."
 
 _DIALECTS: dict[Dialect, str] = {
@@ -232,7 +233,9 @@ def _operation(endpoint: Endpoint[Any, Any], refs: Mapping[Any, Json]) -> Json:
         ]
     if endpoint.request is not None:
         content: Json = {_JSON: {"schema": refs[endpoint.request]}}
-        if endpoint.dialect == "oauth":
+        if endpoint.request is bytes:
+            content = _FILE
+        elif endpoint.dialect == "oauth":
             content = {_FORM: {"schema": _form(_EXAMPLES[endpoint.request])}}
         operation["requestBody"] = {"required": True, "content": content}
     return operation
@@ -253,7 +256,7 @@ def _responses(endpoint: Endpoint[Any, Any], refs: Mapping[Any, Json]) -> Json:
     reply, refusal = refs[endpoint.reply], refs[_REFUSALS[endpoint.dialect]]
     if endpoint.dialect in _ALWAYS_200:
         reply = {"anyOf": [reply, refusal]}
-    content: Json = {_JSON: {"schema": reply}}
+    content: Json = _FILE if endpoint.reply is bytes else {_JSON: {"schema": reply}}
     if endpoint.stream is not None:
         content[sse.CONTENT_TYPE] = {"schema": refs[endpoint.stream]}
     responses: Json = {

@@ -118,6 +118,7 @@ def test_batches_are_deleted(caller: Caller):
     assert gone["result"] is True
     refusal = ask(caller, "model/version/batchDelete", {"modelVersionIds": [two, "amv-none"]})
     assert (refusal["error_code"], "there is no model version" in refusal["error_msg"]) == (3, True)
+    assert sorted(refusal) == ["error_code", "error_msg", "log_id"]
     assert ask(caller, "modelVersionDetail", {"modelVersionId": two})["result"]
     assert ask(caller, "model/batchDelete", {"modelIDs": [set_id]})["result"] is True
     assert ask(caller, "modelDetail", {"modelId": set_id})["error_code"] == 3

@@ -89,11 +89,12 @@ GATEWAY_BELOW = 336000
 
 
 class ErrorBody(msgspec.Struct, omit_defaults=True):
-    """A v1 failure. Python clients parse its first line only, so it must stay one line."""
+    """A v1 failure. Python clients parse its first line only, so it must stay one line. Management calls name it by `log_id`."""
 
     error_code: int
     error_msg: str
     id: str = ""
+    log_id: str = ""
 
 
 def row_of(kind: type[errors.RefusedError]) -> Row:

@@ -706,12 +706,12 @@ DELETE_UPLOAD = _model(
     "删除模型文件上传。",
     "ours",
 )
-SEND_FILE: Endpoint[None, ActionReply[UploadFile]] = Endpoint(
+SEND_FILE: Endpoint[bytes, ActionReply[UploadFile]] = Endpoint(
     name="v2.models.upload",
     dialect="action",
     method="POST",
     path="/v2/model/upload/{upload}",
-    request=None,
+    request=bytes,
     reply=ActionReply[UploadFile],
     auth="signature",
     summary="Send a file of a model, or the rest of it: query `path` and `offset`, the bytes as the body.",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from yangfan import errors
 from yangfan.protocol import sse
+from yangfan.protocol.v1 import errors as v1_errors
 from yangfan.server.http.call import Download, Reply, Stream, new_id
 from yangfan.server.http.dialects import ENCODERS, Header
 from yangfan.server.http.metering import Meter, Unmetered
@@ -234,6 +235,10 @@ class Answering:
         dialect = self.dialect or dialect_of(self.scope["path"])
         shown_id = self.request_id if dialect in {"iam", "action", "data"} else new_id()
         refusal = ENCODERS[dialect](error, shown_id)
+        if isinstance(refusal.body, v1_errors.ErrorBody) and self.scope["path"].startswith(
+            "/wenxinworkshop/"
+        ):
+            refusal.body.id, refusal.body.log_id = "", self.request_id
         if self._started:
             with suppress(OSError):
                 await self._part(sse.encode(self._encode(refusal.body)))

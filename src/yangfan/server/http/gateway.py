@@ -71,7 +71,7 @@ class Gateway:
         self._decoders = {
             route.endpoint.name: BodyDecoder(route.endpoint.request)
             for route in listed
-            if route.endpoint.request is not None
+            if route.endpoint.request is not None and route.endpoint.request is not bytes
         }
         self._authenticate = authenticate
         self._max_body_bytes = max_body_bytes
@@ -119,7 +119,7 @@ class Gateway:
                 meter = answering.meter = self._meter(principal)
                 answering.must_reserve = endpoint.request is not None
             request: Any = None
-            if endpoint.request is not None:
+            if endpoint.request is not None and endpoint.request is not bytes:
                 body = await answering.read_body(self._max_body_bytes)
                 if match.route.body is not None:
                     body = match.route.body(body, answering.scope)
@@ -131,7 +131,7 @@ class Gateway:
                 match.params,
                 answering.request_id,
                 meter,
-                answering.pieces() if match.route.raw else None,
+                answering.pieces() if endpoint.request is bytes else None,
             )
             await answering.run(match.route.handler(call))
         except errors.RefusedError as error:

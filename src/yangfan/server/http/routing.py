@@ -32,14 +32,13 @@ class Route:
     """An Endpoint and the function that answers it.
 
     `body` makes the JSON body where a dialect also takes its parameters in other places; `tolerated` are methods that the real
-    service takes besides the documented one. The handler of a `raw` route reads the body itself, piece by piece, whatever its length.
+    service takes besides the documented one.
     """
 
     endpoint: Endpoint[Any, Any]
     handler: Handler
     body: BodyReader | None = None
     tolerated: tuple[str, ...] = ()
-    raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)

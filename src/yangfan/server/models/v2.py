@@ -358,7 +358,7 @@ def _upload_routes(uploads: Uploads) -> list[Route]:
         await uploads.remove(call.request.uploadId)
         return _success(True)  # noqa: FBT003 - the result of the Action
 
-    async def send(call: Call[None]) -> Reply:
+    async def send(call: Call[bytes]) -> Reply:
         path, offset = call.query.get("path", ""), call.query.get("offset", "0")
         if not offset.isdecimal() or len(offset) > 18:
             raise Invalid("offset is how many bytes of the file are here already", param="offset")
@@ -369,7 +369,7 @@ def _upload_routes(uploads: Uploads) -> list[Route]:
         Route(wire.CREATE_UPLOAD, create, body=_or_empty),
         Route(wire.SHOW_UPLOAD, show),
         Route(wire.DELETE_UPLOAD, delete),
-        Route(wire.SEND_FILE, send, raw=True),
+        Route(wire.SEND_FILE, send),
     ]
 
 
