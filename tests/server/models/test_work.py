@@ -199,6 +199,15 @@ async def test_an_upload_is_imported_and_then_gone(yard: Yard) -> None:
         await begin(yard, f"upload:{upload_id}")
 
 
+async def test_a_repeated_import_of_an_upload_finds_what_the_first_one_made(yard: Yard) -> None:
+    source, caller = f"upload:{await yard.work.uploads.create()}", Caller("app", "once")
+    version = await begin(yard, source, caller=caller)
+    job = await yard.claim()
+    await yard.finish(job, yard.made(job, {"m.gguf": b"GGUF"}))
+    again = await begin(yard, source, caller=caller)
+    assert (again.id, again.state) == (version.id, "Ready")
+
+
 async def test_nothing_is_added_to_the_platforms_sets(yard: Yard) -> None:
     with pytest.raises(Conflict, match="echo belongs to the platform; add the version to a set of"):
         await yard.work.import_version("echo", "hf:a/b")

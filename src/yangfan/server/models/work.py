@@ -161,6 +161,11 @@ class Work:
         """
         owner = await self._own_set(set_reference)
         _require_short(description)
+        if caller.idempotency_key:
+            # What an upload's import made is found after the upload itself has gone.
+            made = await self._store.find_version(id=_version_id(caller))
+            if made is not None and (made.set_id, made.source) == (owner.id, source):
+                return made
         spec: dict[str, Any] = {**self._where, "source": self._resolved(source)}
         if model_format:
             spec["format"] = model_format
