@@ -338,3 +338,16 @@ def test_a_training_task_that_is_not_there_is_told(caller: Caller):
 def test_the_actions_need_a_signature(caller: Caller):
     path = f"{MODEL}?Action=DescribeCustomModelSets"
     assert caller.ask("POST", path, {}).status == 403
+
+
+def test_a_file_may_be_larger_than_any_json_body(tmp_path_factory: pytest.TempPathFactory):
+    small = {"YANGFAN_JOBS_AT_ONCE": "0", "YANGFAN_MAX_BODY_BYTES": "4096"}
+    with serving(tmp_path_factory.mktemp("large"), environ=small) as server:
+        caller = Caller(server)
+        upload_id = result(caller, "CreateModelUpload")["uploadId"]
+        content = bytes(range(256)) * 40_000
+        reply = send(caller, upload_id, "path=model.safetensors&offset=0", content)
+        assert reply.json["result"]["sizeBytes"] == len(content)
+        kept = server.home / "uploads" / upload_id / "model.safetensors"
+        assert kept.read_bytes() == content
+        assert act(caller, "CreateCustomModelSet", {"modelSetName": "x" * 5000}).status == 400
