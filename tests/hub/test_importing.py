@@ -140,6 +140,15 @@ async def test_a_tar_archive_is_imported(tmp_path: Path, store: ModelStore, egre
     assert not list((store.root / "partial").iterdir())
 
 
+async def test_a_folder_that_holds_an_archive_alone_is_that_archive(
+    tmp_path: Path, store: ModelStore, egress: Egress
+) -> None:
+    (tmp_path / "up-1").mkdir()
+    zipped(llama_folder(tmp_path / "mine"), tmp_path / "up-1" / "a.zip")
+    found = await imported(f"file:{tmp_path / 'up-1'}", store, egress)
+    assert [file.path for file in found.files] == PATHS
+
+
 async def test_an_archive_comes_over_https(
     secure_hub: Hub, secure_egress: Egress, tmp_path: Path, store: ModelStore
 ) -> None:

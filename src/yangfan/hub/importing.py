@@ -250,7 +250,10 @@ class _Import:
         if self._address.scheme != "file":
             return None
         path = Path(self._address.path.removeprefix("//")).expanduser()
-        return path if path.is_file() and archive.is_archive(path) else None
+        if path.is_dir():  # such as that of an upload, which may hold an archive and nothing else
+            path = next(iter(path.iterdir()), path) if len(list(path.iterdir())) == 1 else path
+        is_plain = path.is_file() and not path.is_symlink()
+        return path if is_plain and archive.is_archive(path) else None
 
     async def _download(self, source: Source, workspace: Workspace) -> Path:
         whole = Order(self._order.name, "", "", (self._address,), {}, 0)
