@@ -33,6 +33,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "Mistral": {"head_dim": 32, "sliding_window": None},
     "Qwen2": {"rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0}},
     "Qwen3": {"head_dim": 32},
+    "Ernie4_5": {"head_dim": 16, "tie_word_embeddings": True},
 }
 TOKENS = [0, *((number * 37) % 290 + 5 for number in range(63))]
 

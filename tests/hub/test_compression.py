@@ -159,6 +159,7 @@ def test_facts_tell_whether_a_model_can_be_compressed(tmp_path: Path) -> None:
 
 
 @pytest.mark.large
+@pytest.mark.timeout(900)
 @needs_llama
 @needs_transformers
 async def test_the_real_model_keeps_its_quality(smollm2_folder: Path, store: ModelStore) -> None:

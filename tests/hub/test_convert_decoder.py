@@ -49,6 +49,7 @@ def test_a_converted_model_computes_what_transformers_computes(
 
 
 @pytest.mark.large
+@pytest.mark.timeout(900)
 @needs_llama
 @needs_transformers
 def test_the_real_model_survives_the_way_through_a_hugging_face_folder(
@@ -122,14 +123,19 @@ def test_sentencepiece_gives_its_pieces_scores_and_types(tmp_path: Path) -> None
     pieces = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("▁the", -1.5, 1), ("<0x0A>", 0.0, 6)]
     model = b"".join(piece(*each) for each in pieces) + b"\x12\x02\x08\x01"
     (folder / "tokenizer.model").write_bytes(model)
+    added = {"4": {"content": "<|sys|>", "special": True}, "5": {"content": "word"}}
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"added_tokens_decoder": added, "add_prefix_space": False})
+    )
     convert(folder, tmp_path / "m.gguf")
     header = gguf.read(tmp_path / "m.gguf")
     assert header.text("tokenizer.ggml.model") == "llama"
+    assert header.facts["tokenizer.ggml.add_space_prefix"].value is False
     scores, types = (
         header.facts[f"tokenizer.ggml.{key}"].value for key in ("scores", "token_type")
     )
     assert scores == [0.0, 0.0, -1.5, 0.0, *[-1000.0] * 6]
-    assert types == [2, 3, 1, 6, 5, 5, 5, 5, 5, 3]
+    assert types == [2, 3, 1, 6, 3, 4, 5, 5, 5, 3]
     for damaged in (model[:-3], b"\x0a\xff\xff\xff\xff\x7f", b"\x0b", b"\xff" * 20):
         (folder / "tokenizer.model").write_bytes(damaged)
         with pytest.raises(ConfigurationError, match=r"tokenizer\.model"):

@@ -1,7 +1,7 @@
 """Turn a Hugging Face folder of a language model into the GGUF file that llama.cpp runs, without torch and without loss.
 
 Weights keep their type, bit for bit; only norms and biases, which llama.cpp wants so, become 32-bit floats. Names, facts and the
-order of rows are those of llama.cpp's own converter (classes LlamaModel, Qwen2Model and Qwen3Model in
+order of rows are those of llama.cpp's own converter (classes LlamaModel, Qwen2Model, Qwen3Model and Ernie4_5Model in
 https://github.com/ggml-org/llama.cpp/blob/master/convert_hf_to_gguf.py); which regular expression a tokenizer cuts words by is
 read from tokenizer.json and compared with those in `pretokenizers.toml`, where that converter compares a hash.
 
@@ -44,6 +44,7 @@ ARCHITECTURES: Final = {
     "MistralForCausalLM": _Architecture("llama", is_interleaved=True),
     "Qwen2ForCausalLM": _Architecture("qwen2"),
     "Qwen3ForCausalLM": _Architecture("qwen3"),
+    "Ernie4_5ForCausalLM": _Architecture("ernie4_5"),
 }
 """What can be converted, by the class that config.json names."""
 
@@ -538,6 +539,8 @@ def _special_tokens(folder: Path, config: _Config, tokens: list[str]) -> dict[st
         adds = told.get(f"add_{side}_token")
         if isinstance(adds, bool):
             facts[f"tokenizer.ggml.add_{side}_token"] = adds
+    if isinstance(told.get("add_prefix_space"), bool):
+        facts["tokenizer.ggml.add_space_prefix"] = told["add_prefix_space"]
     template = _template(folder, told)
     if template:
         facts["tokenizer.chat_template"] = template
@@ -578,12 +581,11 @@ def _sentencepiece(folder: Path, rows: int) -> dict[str, gguf.Value | gguf.Array
         tokens.append(f"[PAD{number}]")
         types.append(_UNUSED)
         scores.append(-1000.0)
-    if (folder / "tokenizer.json").is_file():
-        for token in _read_tokenizer(folder).added_tokens:
-            _require_number(token.id, rows)
-            if types[token.id] in {_UNUSED, _NORMAL} and tokens[token.id] != token.content:
-                tokens[token.id] = token.content
-                types[token.id] = _CONTROL if token.special else _USER_DEFINED
+    for token in _added_tokens(folder):
+        _require_number(token.id, rows)
+        if types[token.id] in {_UNUSED, _NORMAL} and tokens[token.id] != token.content:
+            tokens[token.id] = token.content
+            types[token.id] = _CONTROL if token.special else _USER_DEFINED
     return {
         "tokenizer.ggml.model": "llama",
         "tokenizer.ggml.pre": "default",
@@ -591,6 +593,24 @@ def _sentencepiece(folder: Path, rows: int) -> dict[str, gguf.Value | gguf.Array
         "tokenizer.ggml.scores": gguf.Array(gguf.FLOAT32, scores),
         "tokenizer.ggml.token_type": types,
     }
+
+
+def _added_tokens(folder: Path) -> list[_AddedToken]:
+    """Tokens that came after SentencePiece: older folders list them beside the tokenizer's settings, newer ones in tokenizer.json."""
+    found: list[_AddedToken] = []
+    if (folder / "tokenizer_config.json").is_file():
+        told = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
+        try:
+            named = msgspec.convert(told, dict[str, dict[str, Any]])
+            found += [
+                msgspec.convert({**token, "id": int(number)}, _AddedToken)
+                for number, token in named.items()
+            ]
+        except (msgspec.ValidationError, ValueError) as error:
+            raise ConfigurationError(f"tokenizer_config.json cannot be used: {error}") from error
+    if (folder / "tokenizer.json").is_file():
+        found += _read_tokenizer(folder).added_tokens
+    return found
 
 
 class _Piece(NamedTuple):
