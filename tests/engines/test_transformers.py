@@ -5,11 +5,13 @@ import base64
 import importlib
 import io
 import json
+import shutil
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -231,6 +233,61 @@ async def test_wishes_of_a_request_are_held(llama: Engine, llama_folder: Path) -
     assert texts[0] == texts[1]
 
 
+@asyncio_module
+async def test_penalties_are_those_of_transformers_and_of_openai(
+    llama: Engine, llama_folder: Path
+) -> None:
+    """Repetition against the library's own, frequency and presence against the formula of OpenAI's reference."""
+    known, torch = library("transformers"), library("torch")
+    tokenizer = known.AutoTokenizer.from_pretrained(llama_folder)
+    model = known.AutoModelForCausalLM.from_pretrained(llama_folder, dtype="float32")
+    ids = tokenizer("the sea and the wind", return_tensors="pt")["input_ids"]
+    made = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=12,
+        repetition_penalty=1.7,
+        pad_token_id=3,
+    )[0][ids.shape[1] :]
+    request = go_on("the sea and the wind", repetition_penalty=1.7, max_output_tokens=12)
+    (answer,) = (await llama.complete(request)).answers
+    assert answer.text == tokenizer.decode(made, skip_special_tokens=True)
+    plain = (await llama.complete(go_on("the sea and the wind", max_output_tokens=12))).answers[0]
+    assert answer.text != plain.text
+
+    told: list[int] = []
+    with torch.inference_mode():
+        for _ in range(12):
+            whole = torch.cat([ids, torch.tensor([told], dtype=ids.dtype)], dim=1)
+            logits = model(input_ids=whole).logits[0, -1]
+            for token in set(told):
+                logits[token] -= 0.4 * told.count(token) + 0.3
+            told.append(int(logits.argmax()))
+    sampling = {"frequency_penalty": 0.4, "presence_penalty": 0.3, "max_output_tokens": 12}
+    (answer,) = (await llama.complete(go_on("the sea and the wind", **sampling))).answers
+    assert answer.text == tokenizer.decode(told, skip_special_tokens=True)
+
+
+async def test_a_template_that_takes_too_long_is_stopped(
+    start: Callable[..., Awaitable[Engine]], llama_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "endless"
+    shutil.copytree(llama_folder, folder)
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    template = f"{{% if messages[0].content == 'endless' %}}{loops}{{% endif %}}" + TEMPLATE
+    for file in folder.glob("chat_template*"):
+        file.unlink()
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": template}))
+    engine = await start(folder, template_seconds=0.3)
+    async with asyncio.timeout(20):
+        with pytest.raises(Invalid, match="template"):
+            await engine.chat(ChatRequest((Message("user", "endless"),)))
+    short = ChatRequest((Message("user", "the sea"),), Sampling(max_output_tokens=2))
+    assert (await engine.chat(short)).usage.completion_tokens <= 2
+
+
 SCHEMA = {
     "type": "object",
     "properties": {"city": {"enum": ["Paris", "Rom"]}, "sunny": {"type": "boolean"}},
@@ -287,6 +344,7 @@ async def test_vectors_are_those_of_the_library(
     start: Callable[..., Awaitable[Engine]], minilm_folder: Path
 ) -> None:
     engine = await start(minilm_folder, "embeddings")
+    assert engine.spec.slots == (await engine.slots()).total == transformers.CALLS_AT_ONCE
     texts = ["a lighthouse by the sea", "你好，世界", "x", "one two three " * 40]
     reply = await engine.embed(texts)
     known, torch = library("transformers"), library("torch")
@@ -347,6 +405,10 @@ async def test_a_model_that_sees_tells_pictures_apart(
         reply = await engine.chat(request)
         assert reply.usage.prompt_tokens == await engine.count_tokens(request.messages)
         replies.append(reply.answers[0].text)
+        both = await engine.chat(msgspec.structs.replace(request, n=2))
+        assert [answer.text for answer in both.answers] == [replies[-1]] * 2
+        assert both.usage.prompt_tokens == reply.usage.prompt_tokens
+        assert both.usage.completion_tokens == 2 * reply.usage.completion_tokens
     assert replies[0] != replies[1]
     plain = ChatRequest((Message("user", "the sea"),), Sampling(max_output_tokens=4))
     assert (await engine.chat(plain)).usage.completion_tokens <= 4
