@@ -652,8 +652,6 @@ async def test_files_that_are_no_model_are_refused_with_a_reason_and_no_process_
 ) -> None:
     if spec.path is None:
         pytest.skip(f"{name} opens no files")
-    if name == "transformers" and damage != "half":
-        pytest.skip("transformers takes seconds for each; tests/hub/test_folder.py has the others")
     wrong = msgspec.structs.replace(spec, path=str(damaged(Path(spec.path), tmp_path, damage)))
     with pytest.raises((ConfigurationError, EngineFailed)) as refused:
         await extensions.load(PACKAGE, name).create(wrong, tmp_path).start()

@@ -485,10 +485,33 @@ async def test_images_are_refused_by_a_model_that_has_no_eyes(llama: Engine) -> 
         await llama.chat(ChatRequest((Message("user", (picture,)),)))
 
 
-async def test_a_folder_without_weights_fails_and_says_so(tmp_path: Path) -> None:
-    (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "config.json").write_text('{"model_type": "llama"}')
-    engine = transformers.create(EngineSpec("tested", str(tmp_path / "m")), tmp_path)
+def test_a_folder_without_weights_is_refused_and_so_are_weights_that_are_not_whole(
+    llama_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(ConfigurationError, match=r"has no \.safetensors file"):
+        transformers.create(EngineSpec("tested", str(folder)), tmp_path)
+    whole = (llama_folder / "model.safetensors").read_bytes()
+    for content, says in (
+        (whole[:-1], "cut short: it has"),
+        (whole[:100], "no safetensors file, or cut short"),
+        (b"\x02\0\0\0\0\0\0\0{]", "header cannot be read"),
+        (b"\x80\x04\x95pickle.", "no safetensors file"),
+    ):
+        (folder / "model.safetensors").write_bytes(content)
+        with pytest.raises(ConfigurationError, match=says):
+            transformers.create(EngineSpec("tested", str(folder)), tmp_path)
+
+
+async def test_a_folder_that_the_library_cannot_load_fails_and_says_so(
+    llama_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(llama_folder, folder)
+    (folder / "config.json").write_text('{"model_type": "nobody knows"}')
+    engine = transformers.create(EngineSpec("tested", str(folder)), tmp_path)
     with pytest.raises(EngineFailed, match="could not load"):
         await engine.start()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from yangfan.engines._safetensors import check_weights
 from yangfan.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ LIBRARIES = frozenset({"diffusers", "transformers", "stable_diffusion"})
 """Where a component's class may come from; stable_diffusion is diffusers' own name for its safety checker, which is not loaded."""
 
 MAX_JSON_BYTES = 4 * 1024 * 1024
-MAX_HEADER_BYTES = 100 * 1024 * 1024
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -46,7 +45,7 @@ def check_folder(folder: Path) -> None:
             )
     weights = list(folder.rglob("*.safetensors"))
     for file in weights:
-        _check_weights(file)
+        check_weights(file)
     holders = {file.parent for file in weights}
     for pattern in _PICKLES:
         for file in folder.rglob(pattern):
@@ -56,17 +55,6 @@ def check_folder(folder: Path) -> None:
                 )
     if not weights:
         raise ConfigurationError(f"the folder {folder} has no .safetensors file")
-
-
-def _check_weights(file: Path) -> None:
-    """Eight bytes of length, then JSON: whatever else bears the name (a pickle, a zip) is refused."""
-    with file.open("rb") as stream:
-        head = stream.read(9)
-    size = struct.unpack("<Q", head[:8])[0] if len(head) == 9 else 0
-    if head[8:] != b"{" or not 2 <= size <= min(MAX_HEADER_BYTES, file.stat().st_size - 8):
-        raise ConfigurationError(
-            f"{file} is no safetensors file, or cut short; get the model again"
-        )
 
 
 def _json(file: Path) -> dict[str, Any]:

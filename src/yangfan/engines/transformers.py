@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from yangfan.engines._safetensors import check_weights
 from yangfan.engines._transformers.config import (
     CountedPrompt,
     TransformersConfig,
@@ -82,7 +83,7 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
     """Make the (not yet started) engine.
 
     Raises:
-        ConfigurationError: There is no folder, there are adapters, or an option is unknown or has the wrong type.
+        ConfigurationError: There is no folder, its weights are not whole, there are adapters, or an option is unknown or has the wrong type.
     """
     if spec.path is None or not Path(spec.path).is_dir():
         raise ConfigurationError(
@@ -95,6 +96,11 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
             f"the transformers engine takes no adapters, and {spec.model!r} has some; merge them into the model, or take "
             "llama_cpp or vllm for it"
         )
+    weights = sorted(Path(spec.path).glob("*.safetensors"))
+    if not weights:
+        raise ConfigurationError(f"the folder {spec.path} has no .safetensors file")
+    for file in weights:
+        check_weights(file)
     try:
         options = msgspec.convert(dict(spec.options), TransformersOptions)
     except msgspec.ValidationError as error:
