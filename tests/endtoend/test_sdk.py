@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import socket
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 import yangfan
+from yangfan import errors
 
 if TYPE_CHECKING:
     from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
@@ -117,3 +121,30 @@ def test_a_text_goes_on_and_its_tokens_are_those_of_the_usage(
     assert whole.served_model == stream.served_model == "smollm2-135m-instruct"
     assert whole.usage
     assert whole.usage.prompt_tokens == counted
+
+
+def test_a_v1_client_leaves_no_socket_behind_however_its_calls_ended(
+    echo_server: Server,
+) -> None:
+    with yangfan.Client(
+        echo_server.base_url,
+        api_key=echo_server.api_key,
+        secret_key=echo_server.secret_key,
+        version=1,
+    ) as client:
+        assert client.chat("hi", model="echo").text == "hi"
+        with pytest.raises(errors.ModelNotFound):
+            client.chat("hi", model="nobody")
+        with client.chat("one two three", model="echo", stream=True) as events:
+            next(iter(events))
+    port = urlsplit(echo_server.base_url).port
+    held = [thing for thing in gc.get_objects() if isinstance(thing, socket.socket)]
+    open_ones = [one for one in held if one.fileno() != -1 and peer_port(one) == port]
+    assert open_ones == []
+
+
+def peer_port(one: socket.socket) -> int | None:
+    try:
+        return one.getpeername()[1]
+    except OSError:
+        return None

@@ -6,7 +6,9 @@ The model is one whose words are written down (`tests.engines.scripted`): small 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +139,14 @@ def script(request: pytest.FixtureRequest) -> tuple[dict[str, list[str]], str]:
 async def engine(
     script: tuple[dict[str, list[str]], str], tmp_path: Path
 ) -> AsyncGenerator[Engine]:
-    words, template = script
+    async with running(*script, tmp_path) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def running(
+    words: dict[str, list[str]], template: str, tmp_path: Path
+) -> AsyncGenerator[Engine]:
     path = tmp_path / "model.gguf"
     scripted.write(path, words, template)
     spec = EngineSpec(
@@ -150,8 +159,10 @@ async def engine(
     )
     engine = llama_cpp.create(spec, tmp_path)
     await engine.start()
-    yield engine
-    await engine.stop()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
 
 
 @pytest.fixture
@@ -260,6 +271,68 @@ async def test_none_means_no_call(engine: Engine) -> None:
     told = await engine.chat(ChatRequest(HI, SPEAKING, tools=TOOLS, tool_choice="none"))
     plain = await engine.chat(ChatRequest(HI, SPEAKING))
     assert told.usage.prompt_tokens == plain.usage.prompt_tokens
+
+
+async def test_a_model_that_may_not_call_does_not_do_so_in_raw_words(
+    engine: Engine, calling: Sampling
+) -> None:
+    for thinking in (True, False):
+        said = await answer(
+            engine, sampling=calling, tools=TOOLS, tool_choice="none", enable_thinking=thinking
+        )
+        assert "tool_call" not in said.text
+        assert said.text
+        assert said.function_calls == ()
+
+
+UNTOLD = re.sub(
+    r"\{% if enable_thinking is defined.*?PREFILL\{% endif %\}",
+    "<think>\n",
+    re.sub(r"\{% if message.reasoning_content %\}.*?\{% endif %\}", "", TEMPLATE, flags=re.DOTALL),
+    flags=re.DOTALL,
+)
+"""Opens every thought and shows none again, as the templates of DeepSeek-R1's smaller kin; llama.cpp takes it for one without."""
+
+PLAIN = (
+    "{%- for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{%- endfor %}\n"
+    "{%- if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+"""The same without functions."""
+
+
+@pytest.mark.parametrize("template", [UNTOLD, PLAIN], ids=["functions", "none"])
+async def test_thoughts_that_the_template_opens_and_never_shows_are_told_apart(
+    template: str, tmp_path: Path
+) -> None:
+    words = {BEGIN: SPEAKS, **WORDS}
+    forbidden = {str(scripted.token_ids(words)["Fine"]): -100.0}
+    calling = Sampling(temperature=0, max_output_tokens=120, logit_bias=forbidden)
+    async with running(words, template, tmp_path) as engine:
+        for thinking in (None, True, False):  # it has no switch
+            said = await answer(engine, enable_thinking=thinking)
+            assert (said.reasoning, said.text) == (THOUGHT, WORDS_SAID)
+        said = await answer(engine, tools=TOOLS)
+        assert (said.reasoning, said.text) == (THOUGHT, WORDS_SAID)
+        called = await answer(engine, sampling=calling, tools=TOOLS)
+        assert [name for name, _ in calls_of(called)] == ["weather", "time"]
+        assert (called.reasoning, called.text) == (THOUGHT, "")
+        # A grammar leaves no room for a thought.
+        forced = await answer(engine, tools=TOOLS, tool_choice="function:time")
+        assert (forced.reasoning, [name for name, _ in calls_of(forced)]) == ("", ["time"])
+
+
+async def test_a_vocabulary_with_the_beginning_of_a_call_as_one_token_may_call(
+    tmp_path: Path,
+) -> None:
+    """llama.cpp refuses its own grammar for such a model: "Grammar trigger word should be marked as preserved token"."""
+    words = {BEGIN: ["Fine", "<tool_call>\n"], **WORDS, "<tool_call>\n": ['{"name":']}
+    forbidden = {str(scripted.token_ids(words)["Fine"]): -100.0}
+    calling = Sampling(temperature=0, max_output_tokens=120, logit_bias=forbidden)
+    async with running(words, TEMPLATE.replace("PREFILL", ""), tmp_path) as engine:
+        said = await answer(engine, tools=TOOLS)
+        assert said.text == WORDS_SAID
+        called = await answer(engine, sampling=calling, tools=TOOLS)
+        assert calls_of(called) == [("time", {"city": "Oslo"})]
 
 
 async def test_calls_and_their_results_are_in_the_prompt(engine: Engine) -> None:

@@ -52,8 +52,8 @@ from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.calling import first_call, prepare, read_calls
 from yangfan.engines.wire.chat import gather_reply
 from yangfan.engines.wire.engine import ChildEngine, Ready
-from yangfan.engines.wire.types import LoraScale
-from yangfan.errors import ConfigurationError, ModelNotFound
+from yangfan.engines.wire.types import LoraScale, TokenizeBody, Tokens
+from yangfan.errors import ConfigurationError, EngineFailed, ModelNotFound
 from yangfan.weights.gguf import POOLING_NONE
 
 if TYPE_CHECKING:
@@ -75,6 +75,12 @@ if TYPE_CHECKING:
     )
 
 RequestT = TypeVar("RequestT", "ChatRequest", "CompletionRequest")
+
+CALL_TAG = "<tool_call>"
+"""What begins a call in most templates that have tools; in most vocabularies of such models a token."""
+
+NO_TRIGGER = "should be marked as preserved token"
+"""llama.cpp about a grammar that would have to begin at a token which it does not expect there."""
 
 TEMPLATE_TOKENS = 256
 """More than a chat template adds to a conversation: a default system text, the instructions for tools."""
@@ -138,6 +144,8 @@ class TemplateAbilities(msgspec.Struct, frozen=True):
     """What llama.cpp found that the model's chat template can render."""
 
     supports_tools: bool = False
+    supports_preserve_reasoning: bool = False
+    """It renders earlier thoughts; of such templates llama.cpp tells thoughts and answer apart by itself."""
 
 
 class LlamaProperties(msgspec.Struct):
@@ -325,12 +333,20 @@ class LlamaEngine(ChildEngine):
         self._default_output_tokens = options.default_output_tokens
         self._admission = Admission(tokens=0, slots=spec.slots)
         self._template_has_tools = False
+        self._call_token: str | None = None
 
     async def start(self) -> None:
         """Start the child and return when it can answer; EngineFailed with the tail of its log otherwise."""
         await super().start()
-        properties = await self._control("/props", None, LlamaProperties)
-        self._template_has_tools = properties.chat_template_caps.supports_tools
+        if "chat" not in self.kinds:
+            return
+        able = (await self._control("/props", None, LlamaProperties)).chat_template_caps
+        self._template_has_tools = able.supports_tools
+        if not able.supports_preserve_reasoning:
+            await self._learn_thoughts()
+        body = TokenizeBody(CALL_TAG, add_special=False)
+        tokens = (await self._control("/tokenize", body, Tokens)).tokens
+        self._call_token = bytes(tokens[0]).decode() if len(tokens) == 1 else None
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Generate and return whole answers.
@@ -343,8 +359,28 @@ class LlamaEngine(ChildEngine):
 
     async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
+        if self._template_has_tools and request.tools:
+            started = False
+            try:
+                async with aclosing(self._chat_stream(request)) as deltas:
+                    async for delta in deltas:
+                        started = True
+                        yield delta
+            except EngineFailed as error:
+                if started or NO_TRIGGER not in error.message:
+                    raise
+                # Some vocabularies have the words that begin a call as one token, and this version cannot begin a grammar there.
+                self._template_has_tools = False
+            else:
+                return
+        async with aclosing(self._chat_stream(request)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def _chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         request, reader = prepare(
-            _with_schema(self._limit_output(request)), template_has_tools=self._template_has_tools
+            self._without_calls(_with_schema(self._limit_output(request))),
+            template_has_tools=self._template_has_tools,
         )
         admitted = self._admit(request, _most_prompt_tokens(request))
         generated = super().chat_stream(request)
@@ -393,6 +429,14 @@ class LlamaEngine(ChildEngine):
         super()._became_ready(ready)
         assert isinstance(ready, LlamaReady)
         self._admission = Admission(tokens=ready.kv_tokens, slots=self.spec.slots)
+
+    def _without_calls(self, request: ChatRequest) -> ChatRequest:
+        """A model that may not call, and has called before, would do so in raw words: it cannot say the first."""
+        if request.tool_choice != "none" or not request.tools or self._call_token is None:
+            return request
+        bias = {self._call_token: -100.0, **(request.sampling.logit_bias or {})}
+        sampling = msgspec.structs.replace(request.sampling, logit_bias=bias)
+        return msgspec.structs.replace(request, sampling=sampling)
 
     def _limit_output(self, request: RequestT) -> RequestT:
         if request.sampling.max_output_tokens is not None:

@@ -181,6 +181,8 @@ def missing() -> str | None:
 class OpenVINOEngine(ChildEngine):
     """The parent's side: refuses what the library would pass over, and reads function calls."""
 
+    SHOWS_THOUGHTS = True
+
     def __init__(
         self, spec: EngineSpec, options: OpenVINOOptions, path: Path, workdir: Path
     ) -> None:
@@ -675,7 +677,9 @@ class Service:
 
     def _apply_template(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=TemplateBody)
-        exchange.reply(200, self._encode(Prompt(self._render(body.messages))))
+        exchange.reply(
+            200, self._encode(Prompt(self._render(body.messages, body.chat_template_kwargs)))
+        )
 
     def _report_slots(self, exchange: Exchange) -> None:
         busy = self._config.slots - self._admission.free_slots

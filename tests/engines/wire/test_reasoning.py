@@ -71,3 +71,17 @@ def test_an_answer_is_not_kept_back() -> None:
 
 def test_text_that_cannot_be_a_tag_passes_at_once() -> None:
     assert ReasoningSplitter().split("<p") == ("", "<p")
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_output_that_begins_inside_a_thought_ends_it_first(size: int) -> None:
+    text = "\nHm, yes.\n</think>\n\nFine."
+    splitter = ReasoningSplitter(inside=True)
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    parts = [splitter.split(piece) for piece in pieces] + [splitter.split("", last=True)]
+    assert "".join(thought for thought, _ in parts) == "Hm, yes."
+    assert "".join(answer for _, answer in parts) == "Fine."
+
+
+def test_a_thought_that_never_ends_is_one_throughout() -> None:
+    assert ReasoningSplitter(inside=True).split("hm", last=True) == ("hm", "")

@@ -341,7 +341,7 @@ class Service:
 
     def _apply_template(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=TemplateBody)
-        prompt = self.prompts.render(body.messages)
+        prompt = self.prompts.render(body.messages, None, dict(body.chat_template_kwargs or {}))
         ids, _, _ = self.prompts.chat(ChatBody(model="", messages=body.messages))
         exchange.reply(200, _encode(CountedPrompt(prompt, len(ids))))
 

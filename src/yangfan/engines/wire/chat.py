@@ -112,8 +112,8 @@ def encode_messages(messages: Sequence[Message]) -> list[ChatMessage]:
     ]
 
 
-def decode_reply(body: bytes) -> ChatReply:
-    """The answers in a whole reply.
+def decode_reply(body: bytes, *, inside: bool = False) -> ChatReply:
+    """The answers in a whole reply; `inside` means that the prompt ended inside a thought.
 
     Raises:
         EngineFailed: The body is not a chat completion.
@@ -122,7 +122,9 @@ def decode_reply(body: bytes) -> ChatReply:
     if completion.usage is None or not completion.choices:
         raise EngineFailed("the engine's reply has no answer or no usage")
     return ChatReply(
-        answers=tuple(_decode_answer(choice, completion) for choice in completion.choices),
+        answers=tuple(
+            _decode_answer(choice, completion, inside=inside) for choice in completion.choices
+        ),
         usage=_decode_usage(completion.usage),
     )
 
@@ -133,13 +135,13 @@ class DeltaReader:
     The last delta of the request carries its finish and the final usage, so a finish is held back until what follows it is known.
     """
 
-    def __init__(self, answers: int) -> None:
-        """Expect this many answers."""
+    def __init__(self, answers: int, *, inside: bool = False) -> None:
+        """Expect this many answers, each from `inside` a thought if the prompt has opened one."""
         self.done = False
         self._unfinished = set(range(answers))
         self._completion_tokens = [0] * answers
         self._calls: dict[int, dict[int, FunctionCall]] = {}
-        self._splitters = [ReasoningSplitter() for _ in range(answers)]
+        self._splitters = [ReasoningSplitter(inside=inside) for _ in range(answers)]
         self._held: Delta | None = None
         self._usage: Usage | None = None
         self._running_usage: Usage | None = None
@@ -244,13 +246,15 @@ class DeltaReader:
         return msgspec.structs.replace(self._held, usage=usage)
 
 
-async def read_deltas(events: AsyncGenerator[bytes], answers: int) -> AsyncGenerator[Delta]:
-    """The deltas of a stream of `answers` answers; closing it closes `events`.
+async def read_deltas(
+    events: AsyncGenerator[bytes], answers: int, *, inside: bool = False
+) -> AsyncGenerator[Delta]:
+    """The deltas of a stream of `answers` answers, from `inside` a thought if the prompt opened one; closing it closes `events`.
 
     Raises:
         EngineFailed: The stream ended early.
     """
-    reader = DeltaReader(answers)
+    reader = DeltaReader(answers, inside=inside)
     try:
         async for data in events:
             for delta in reader.read(data):
@@ -323,13 +327,13 @@ def _decode(data: bytes) -> Completion:
     return completion
 
 
-def _decode_answer(choice: Choice, completion: Completion) -> Answer:
+def _decode_answer(choice: Choice, completion: Completion, *, inside: bool) -> Answer:
     message = choice.message or Output()
     calls = tuple(
         FunctionCall(call.function.name or "", call.function.arguments or "", call.id or "")
         for call in message.tool_calls
     )
-    thought, text = ReasoningSplitter().split(message.content or "", last=True)
+    thought, text = ReasoningSplitter(inside=inside).split(message.content or "", last=True)
     return Answer(
         text=text,
         finish=_decode_finish(choice.finish_reason, completion, called=bool(calls)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -41,6 +41,7 @@ from yangfan.engines.wire.embeddings import (
 from yangfan.engines.wire.errors import refusal
 from yangfan.engines.wire.images import encode_images, images_of
 from yangfan.engines.wire.pool import Pool
+from yangfan.engines.wire.reasoning import OPENING_TAG
 from yangfan.engines.wire.types import (
     LoraScale,
     Prompt,
@@ -82,6 +83,9 @@ class Ready(msgspec.Struct):
 class ChildEngine:
     """`yangfan.engines.base.Engine` over a child that answers /health, /slots, /tokenize, /apply-template, chats and completions."""
 
+    SHOWS_THOUGHTS: ClassVar[bool] = False
+    """Whether the child leaves a model's thoughts in its text, so that they have to be told apart here."""
+
     def __init__(
         self,
         spec: EngineSpec,
@@ -106,6 +110,8 @@ class ChildEngine:
         self._config = config
         self._ready_type = ready_type
         self._pool: Pool | None = None
+        self._thoughts: dict[bool | None, bool] = {}
+        """By `enable_thinking`: whether answers begin inside a thought."""
 
     @property
     def running(self) -> bool:
@@ -127,6 +133,9 @@ class ChildEngine:
         self._pool = Pool("127.0.0.1", ready.port, api_key)
         try:
             await self._ask("/health", None)  # the body of some is empty
+            self._thoughts.clear()
+            if self.SHOWS_THOUGHTS and "chat" in self.kinds:
+                await self._learn_thoughts()
         except BaseException:
             await self.stop()
             raise
@@ -150,14 +159,15 @@ class ChildEngine:
         status, reply = await self._connected().post(_CHAT_PATH, body)
         if status != 200:
             raise refusal(status, reply)
-        return decode_reply(reply)
+        return decode_reply(reply, inside=self._begins_in_thought(request))
 
     def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
         body = encode_request(
             self.spec.model, request, stream=True, lora=self._lora(request.adapter)
         )
-        return read_deltas(self._connected().stream(_CHAT_PATH, body), request.n)
+        events = self._connected().stream(_CHAT_PATH, body)
+        return read_deltas(events, request.n, inside=self._begins_in_thought(request))
 
     async def complete(self, request: CompletionRequest) -> ChatReply:
         """Continue a text and return whole continuations, gathered from a stream: a caller that leaves is noticed."""
@@ -222,6 +232,23 @@ class ChildEngine:
         """How busy the child is now."""
         states = await self._control("/slots", None, list[SlotState])
         return Slots(busy=sum(state.is_processing for state in states), total=len(states))
+
+    async def _learn_thoughts(self) -> None:
+        """Find out whether the model's chat template opens a thought, which is in no answer then but at its end."""
+        for thinking in (None, True, False):
+            kwargs = None if thinking is None else {"enable_thinking": thinking}
+            asked = TemplateBody(encode_messages([Message("user", "Hi")]), kwargs)
+            try:
+                prompt = (await self._control("/apply-template", asked, Prompt)).prompt
+            except EngineFailed:
+                continue  # a template that does not render a plain question; each request will tell
+            self._thoughts[thinking] = prompt.rstrip().endswith(OPENING_TAG)
+
+    def _begins_in_thought(self, request: ChatRequest) -> bool:
+        """Whether the answer begins inside a thought. A grammar leaves no room for one."""
+        return request.response_format is None and self._thoughts.get(
+            request.enable_thinking, False
+        )
 
     def _lora(self, adapter: str | None) -> list[LoraScale] | None:
         """What the child is told of adapters; of those that take theirs by number."""

@@ -5,7 +5,7 @@ Children that know the model's template do this themselves; this is for the othe
 
 from __future__ import annotations
 
-_OPEN = "<think>"
+OPENING_TAG = "<think>"
 _CLOSE = "</think>"
 
 
@@ -13,17 +13,17 @@ class ReasoningSplitter:
     """Takes an answer piece by piece and says what of each piece is reasoning and what is answer.
 
     A tag may come cut into any number of pieces: what could still become one is kept back until that is known. The white space
-    beside the tags belongs to neither part. Output that does not begin with the tag is answer throughout; thinking that never
-    ends is reasoning throughout.
+    beside the tags belongs to neither part. Output that does not begin with the tag is answer throughout, unless the prompt ended
+    with it; thinking that never ends is reasoning throughout.
     """
 
     __slots__ = ("_bare", "_kept", "_step")
 
-    def __init__(self) -> None:
-        """Nothing has come yet."""
-        self._step = self._begin
+    def __init__(self, *, inside: bool = False) -> None:
+        """Nothing has come yet; `inside` means that the prompt has opened the thought already."""
+        self._step = self._think if inside else self._begin
         self._kept = ""
-        self._bare = False
+        self._bare = inside
 
     def split(self, piece: str, *, last: bool = False) -> tuple[str, str]:
         """The reasoning and the answer that `piece` completes; `last` lets go of all that is kept back."""
@@ -32,10 +32,10 @@ class ReasoningSplitter:
 
     def _begin(self, text: str, last: bool) -> tuple[str, str]:
         start = text.lstrip()
-        if start.startswith(_OPEN):
+        if start.startswith(OPENING_TAG):
             self._step, self._bare = self._think, True
-            return self._think(start.removeprefix(_OPEN), last)
-        if last or not _OPEN.startswith(start):
+            return self._think(start.removeprefix(OPENING_TAG), last)
+        if last or not OPENING_TAG.startswith(start):
             self._step = self._answer
             return "", text
         self._kept = text

@@ -210,10 +210,11 @@ class TokenizeBody(msgspec.Struct):
     parse_special: bool = True
 
 
-class TemplateBody(msgspec.Struct):
+class TemplateBody(msgspec.Struct, omit_defaults=True):
     """Body of POST /apply-template."""
 
     messages: list[ChatMessage]
+    chat_template_kwargs: Mapping[str, bool] | None = None
 
 
 class Prompt(msgspec.Struct):
