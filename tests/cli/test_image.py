@@ -27,3 +27,14 @@ def test_image_tells_a_refusal_on_one_line(yangfan: Command, tmp_path: Path):
     shown = yangfan.inside("image", "a", "-m", "ernie_speed", "-o", str(tmp_path / "a.png"))
     assert shown.status == 1
     assert "text2image is served by: echo" in shown.err
+
+
+def test_image_draws_over_a_picture(yangfan: Command, tmp_path: Path):
+    picture, out = tmp_path / "a.png", tmp_path / "b.png"
+    assert yangfan.inside("image", "a", "-o", str(picture), "--size", "512x256").status == 0
+    over = ("--from", str(picture), "--mask", str(picture), "--strength", "0.5")
+    shown = yangfan.inside("image", "a hat", "-o", str(out), *over)
+    assert (shown.status, shown.out) == (0, f"{out}\n"), shown.err
+    assert out.read_bytes()[16:24] == picture.read_bytes()[16:24]
+    refused = yangfan.inside("image", "a", "-o", str(out), "--force", "--mask", str(picture))
+    assert (refused.status, "name it with --from" in refused.err) == (1, True)

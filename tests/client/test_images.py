@@ -80,3 +80,31 @@ async def test_a_reply_without_pictures_is_a_bad_one(
     client = connect(**V2)
     with pytest.raises(errors.BadReply):
         await client.of(client.client.images.generate("a", model="m"))
+
+
+async def test_v2_draws_over_a_picture(connect: Connect, playback: Playback):
+    playback.json({"data": [{"b64_json": PICTURE}]})
+    client = connect(**V2)
+    result = await client.of(
+        client.client.images.edit(
+            "a", b"xyz", model="m", mask="https://example.com/m.png", guidance_scale=2.0, n=1
+        )
+    )
+    (call,) = playback.calls
+    assert call.path == "/v2/images/edits"
+    assert call.json() == {
+        "model": "m",
+        "prompt": "a",
+        "response_format": "b64_json",
+        "image": "data:application/octet-stream;base64,eHl6",
+        "mask": "https://example.com/m.png",
+        "n": 1,
+        "guidance": 2.0,
+    }
+    assert result[0].data == b"a file"
+
+
+async def test_v1_draws_over_no_picture(connect: Connect):
+    client = connect(**PAIR)
+    with pytest.raises(errors.ConfigurationError, match="version=2"):
+        await client.of(client.client.images.edit("a", b"xyz", model="m"))

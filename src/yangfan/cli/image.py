@@ -35,6 +35,22 @@ def image(  # noqa: PLR0913 - the options of the command
     seed: Annotated[
         int | None, typer.Option("--seed", help="Draws the same again / 随机种子")
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", exists=True, dir_okay=False, help="Draw over this picture / 原图"),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            "--mask",
+            exists=True,
+            dir_okay=False,
+            help="Draw only where this is transparent, or white / 蒙版",
+        ),
+    ] = None,
+    strength: Annotated[
+        float | None, typer.Option("--strength", help="How far from it, up to 1 / 改动程度")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Overwrite files / 覆盖已有文件")
     ] = False,
@@ -49,16 +65,32 @@ def image(  # noqa: PLR0913 - the options of the command
         raise ConfigurationError(
             f"{taken[0]} exists; name another file with -o, or overwrite it with --force"
         )
+    if source is None and (mask is not None or strength is not None):
+        raise ConfigurationError("--mask and --strength are about a picture: name it with --from")
     with connection.client() as client, _waiting():
-        result = client.images.generate(
-            prompt,
-            model=model,
-            negative_prompt=negative,
-            size=size,
-            n=count,
-            steps=steps,
-            seed=seed,
-        )
+        if source is None:
+            result = client.images.generate(
+                prompt,
+                model=model,
+                negative_prompt=negative,
+                size=size,
+                n=count,
+                steps=steps,
+                seed=seed,
+            )
+        else:
+            result = client.images.edit(
+                prompt,
+                source.read_bytes(),
+                model=model,
+                mask=None if mask is None else mask.read_bytes(),
+                negative_prompt=negative,
+                strength=strength,
+                size=size,
+                n=count,
+                steps=steps,
+                seed=seed,
+            )
     for path, picture in zip(paths, result, strict=True):
         typer.echo(str(picture.save(path, overwrite=force)))
 

@@ -42,6 +42,20 @@ def body(prompt: str, options: Mapping[str, object], *, model: str, version: int
     return fields
 
 
+def edit_body(prompt: str, options: Mapping[str, object], *, model: str, version: int) -> JSON:
+    """Body of a call that draws over a picture.
+
+    Raises:
+        ConfigurationError: The client speaks v1.
+    """
+    if version != 2:
+        raise errors.ConfigurationError("v1 draws over no pictures: make the client with version=2")
+    given = {name: value for name, value in options.items() if value is not None}
+    if "guidance_scale" in given:
+        given["guidance"] = given.pop("guidance_scale")
+    return {"model": model, "prompt": prompt, "response_format": "b64_json", **given}
+
+
 def reference_of(reference: str | bytes | None) -> str | None:
     """A URL as it is; a picture's bytes as a data URI."""
     if isinstance(reference, bytes):

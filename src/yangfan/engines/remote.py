@@ -45,7 +45,13 @@ from yangfan.engines.base import EmbeddingsReply, Fit, ImagesReply, RerankReply,
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.engine import ChildEngine, Ready
 from yangfan.engines.wire.listener import Exchange
-from yangfan.errors import ConfigurationError, EngineFailed, FetchError, UpstreamFailed
+from yangfan.errors import (
+    ConfigurationError,
+    EngineFailed,
+    FetchError,
+    Invalid,
+    UpstreamFailed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -232,6 +238,12 @@ class RemoteEngine(ChildEngine):
 
     async def generate_images(self, request: ImageRequest) -> ImagesReply:
         """Draw pictures; those that come as addresses are fetched."""
+        if request.mask is not None or (request.reference and self._style.dialect != "qianfan"):
+            raise Invalid(
+                f"{self.spec.model} is on somebody else's server, which is not asked to draw over pictures"
+                " or their parts; leave image and mask out, or ask a model that is served here",
+                param="image",
+            )
         body = images_body(self.spec.model, request, self._style)
         found = self._decode(await self._post(_IMAGES, body), _Pictures)
         try:

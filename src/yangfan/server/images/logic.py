@@ -32,6 +32,8 @@ MAX_REFERENCE_BYTES = 10 * 1024 * 1024
 MIN_REFERENCE_SIDE = 128
 MAX_REFERENCE_SIDE = 6000
 MAX_REFERENCE_RATIO = 4
+MIN_SIDE, MAX_SIDE = 256, 2048
+"""Of what is drawn."""
 
 SPECIAL_TOKENS = 2
 """Begin and end of a text, which encoders add."""
@@ -80,21 +82,19 @@ class Images:
             request, prompt=f"{before}{request.prompt}{after}", negative_prompt=negative
         )
 
-    async def reference(self, given: str) -> bytes:
-        """The picture to start from, by URL or data URI.
+    async def reference(self, given: str, *, param: str = "refer_image") -> bytes:
+        """The picture to start from, by URL or data URI; `param` names its field.
 
         Raises:
             InvalidReferenceImage: It cannot be had, is no picture, or is too large, too small or too long.
         """
         try:
             data = await pictures.load(given, self._egress, max_bytes=MAX_REFERENCE_BYTES)
-            return check_reference(data)
+            return check_reference(data, param=param)
         except Invalid as error:
             if isinstance(error, InvalidReferenceImage):
                 raise
-            raise InvalidReferenceImage(
-                f"refer_image: {error.message}", param="refer_image"
-            ) from None
+            raise InvalidReferenceImage(f"{param}: {error.message}", param=param) from None
 
     async def answer(
         self, target: Target, request: ImageRequest, meter: Meter, *, style: str = "Base"
@@ -143,7 +143,19 @@ def check_prompt(target: Target, request: ImageRequest) -> None:
             )
 
 
-def check_reference(data: bytes) -> bytes:
+def near(data: bytes) -> tuple[int, int]:
+    """Width and height near those of a picture that can be drawn at."""
+    picture = pictures.measure(data)
+    scale = min(1.0, MAX_SIDE / max(picture.width, picture.height))
+    scale = max(scale, MIN_SIDE / min(picture.width, picture.height))
+    width, height = (
+        min(max(round(side * scale / 8) * 8, MIN_SIDE), MAX_SIDE)
+        for side in (picture.width, picture.height)
+    )
+    return width, height
+
+
+def check_reference(data: bytes, *, param: str = "refer_image") -> bytes:
     """Hold a picture against the documented limits (specification C.4, C.6).
 
     Raises:
@@ -154,13 +166,13 @@ def check_reference(data: bytes) -> bytes:
     said = f"the picture is {picture.width}x{picture.height}"
     if shorter < MIN_REFERENCE_SIDE or longer > MAX_REFERENCE_SIDE:
         raise InvalidReferenceImage(
-            f"refer_image: {said}; its sides must be {MIN_REFERENCE_SIDE} to {MAX_REFERENCE_SIDE} pixels",
-            param="refer_image",
+            f"{param}: {said}; its sides must be {MIN_REFERENCE_SIDE} to {MAX_REFERENCE_SIDE} pixels",
+            param=param,
         )
     if longer > MAX_REFERENCE_RATIO * shorter:
         raise InvalidReferenceImage(
-            f"refer_image: {said}; the longer side may be {MAX_REFERENCE_RATIO} times the shorter one at most",
-            param="refer_image",
+            f"{param}: {said}; the longer side may be {MAX_REFERENCE_RATIO} times the shorter one at most",
+            param=param,
         )
     return data
 

@@ -8,9 +8,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from yangfan.engines.base import ImageRequest
-from yangfan.errors import Invalid
+from yangfan.errors import Invalid, InvalidReferenceImage
 from yangfan.protocol.v2.images import (
+    EDITS,
     GENERATIONS,
+    EditsRequest,
     ImageItem,
     ImagesReply,
     ImagesRequest,
@@ -18,6 +20,8 @@ from yangfan.protocol.v2.images import (
 )
 from yangfan.server.http import Call, Reply, Route
 from yangfan.server.http.call import new_id
+from yangfan.server.http.forms import json_of_form
+from yangfan.server.images.logic import MAX_SIDE, MIN_SIDE, near
 from yangfan.server.services import answered_by, named
 
 if TYPE_CHECKING:
@@ -25,8 +29,11 @@ if TYPE_CHECKING:
 
     from yangfan.server.images.logic import Images
     from yangfan.server.images.shelf import Shelf
+    from yangfan.server.services import Target
 
-MIN_SIDE, MAX_SIDE = 256, 2048
+_NUMBERS = {"n": int, "steps": int, "seed": int, "guidance": float, "strength": float}
+"""Fields of a form that are no texts."""
+
 _SIZE = re.compile(r"(\d{1,5})[xX*](\d{1,5})")
 
 
@@ -49,6 +56,40 @@ def routes(images: Images, shelf: Shelf) -> list[Route]:
             seed=wire.seed,
             reference=reference,
         )
+        return await drawn(call, target, request)
+
+    async def edit(call: Call[EditsRequest]) -> Reply:
+        wire = call.request
+        target = images.target(named(wire.model))
+        given = [wire.image] if isinstance(wire.image, str) else wire.image or []
+        if len(given) != 1:
+            raise InvalidReferenceImage(
+                f"image: {len(given)} pictures came, and one can be drawn over; send one",
+                param="image",
+            )
+        picture = await images.reference(given[0], param="image")
+        mask = None if not wire.mask else await images.reference(wire.mask, param="mask")
+        auto = not wire.size or wire.size == "auto"
+        width, height = near(picture) if auto else _size(wire.size)
+        request = ImageRequest(
+            prompt=wire.prompt or "",
+            negative_prompt=wire.negative_prompt or "",
+            width=width,
+            height=height,
+            n=wire.n or 1,
+            steps=wire.steps,
+            guidance_scale=wire.guidance,
+            seed=wire.seed,
+            reference=picture,
+            strength=wire.strength,
+            mask=mask,
+        )
+        return await drawn(call, target, request)
+
+    async def drawn(
+        call: Call[ImagesRequest] | Call[EditsRequest], target: Target, request: ImageRequest
+    ) -> Reply:
+        wire = call.request
         reply = await images.answer(target, request, call.meter)
         if wire.response_format == "b64_json":
             data = [
@@ -64,7 +105,10 @@ def routes(images: Images, shelf: Shelf) -> list[Route]:
         body = ImagesReply(id=new_id(), created=int(time.time()), data=data, usage=usage)
         return Reply(body, answered_by(target, estimated=reply.usage.estimated))
 
-    return [Route(GENERATIONS, answer)]
+    return [
+        Route(GENERATIONS, answer),
+        Route(EDITS, edit, body=lambda body, scope: json_of_form(body, scope, _NUMBERS)),
+    ]
 
 
 def _size(size: str | None) -> tuple[int, int]:
