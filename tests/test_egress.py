@@ -533,6 +533,118 @@ async def test_tls_verifies_the_name_and_not_the_address(tmp_path: Path) -> None
             await fetch(egress, f"https://other.example:{server.port}/file")
 
 
+# One connection to keep
+
+
+class Listener(asyncio.Protocol):
+    """Keeps what comes."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.over = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.over.set_result(None)
+
+
+async def spoken(egress: Egress, url: str, path: str = "/file") -> bytes:
+    """What comes over a kept connection to one GET."""
+    transport, listener = await egress.connect(url, Listener)
+    assert isinstance(transport, asyncio.WriteTransport)
+    transport.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        await listener.over
+    transport.close()
+    return listener.data
+
+
+async def test_a_kept_connection_to_a_listed_host_is_plain_or_tls(tmp_path: Path) -> None:
+    authority, server_context = certificate(tmp_path, "models.example")
+    for context in (None, server_context):
+        async with serving(context) as server:
+            server.answers["/file"] = ok(b"hello")
+            resolver = Resolver(["127.0.0.1"])
+            egress = Egress(allow=["models.example"], resolve=resolver, ssl_context=authority)
+            scheme = "http" if context is None else "https"
+            data = await spoken(egress, f"{scheme}://models.example:{server.port}/v2?secret")
+            assert data == ok(b"hello")
+            assert resolver.questions == ["models.example"]
+
+
+@pytest.mark.parametrize("address", REFUSED_ADDRESSES)
+async def test_no_connection_is_kept_to_a_private_address(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> socket.socket:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr("yangfan.egress.socket.socket", never)
+    with pytest.raises(EgressDenied, match="egress_allow"):
+        await Egress(resolve=Resolver([address])).connect("https://models.example/", Listener)
+    mixed = Egress(resolve=Resolver(["8.8.8.8", address]))
+    with pytest.raises(EgressDenied):
+        await mixed.connect("https://models.example/", Listener)
+
+
+@pytest.mark.parametrize("url", REFUSED_URLS)
+async def test_no_connection_is_kept_to_a_disguised_or_foreign_url(url: str) -> None:
+    with pytest.raises(EgressDenied):
+        await Egress().connect(url, Listener)
+
+
+async def test_every_kept_connection_resolves_and_checks_anew(server: Server) -> None:
+    server.answers["/file"] = ok(b"hello")
+    resolver = Resolver(["127.0.0.1"], ["10.0.0.1"])
+    egress = Egress(allow=["127.0.0.1"], resolve=resolver)
+    url = f"http://rebind.example:{server.port}/"
+    assert await spoken(egress, url) == ok(b"hello")
+    with pytest.raises(EgressDenied):
+        await egress.connect(url, Listener)
+    assert resolver.questions == ["rebind.example"] * 2
+
+
+async def test_a_kept_connection_verifies_the_name(tmp_path: Path) -> None:
+    authority, server_context = certificate(tmp_path, "models.example")
+    async with serving(server_context) as server:
+        resolver = Resolver(["127.0.0.1"])
+        egress = Egress(allow=["127.0.0.1"], resolve=resolver, ssl_context=authority)
+        with pytest.raises(SourceUnavailable, match=r"other\.example.*certificate"):
+            await egress.connect(f"https://other.example:{server.port}/", Listener)
+
+
+async def test_a_kept_connection_that_does_not_come_is_an_error_that_names_the_server() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # bound but not listening
+        port = deaf.getsockname()[1]
+        egress = Egress(allow=["127.0.0.1"])
+        with pytest.raises(SourceUnavailable, match="cannot be reached") as refused:
+            await egress.connect(f"http://127.0.0.1:{port}/path?secret", Listener)
+    assert "secret" not in str(refused.value)
+
+    async def never(host: str, port: int) -> Sequence[str]:
+        await asyncio.Event().wait()
+        return [host]
+
+    slow = Egress(resolve=never, connect_timeout_seconds=0.05)
+    with pytest.raises(SourceUnavailable, match="did not answer in time"):
+        await slow.connect("https://models.example/", Listener)
+
+
+async def test_a_dead_address_does_not_hide_a_living_one_from_a_kept_connection(
+    server: Server,
+) -> None:
+    server.answers["/file"] = ok(b"hello")
+    egress = Egress(
+        allow=["127.0.0.0/8"],
+        resolve=Resolver(["127.0.0.2", "127.0.0.1"]),
+        connect_timeout_seconds=4.0,
+    )
+    assert await spoken(egress, f"http://models.example:{server.port}/") == ok(b"hello")
+
+
 def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Make a certificate for `name`; return a client's context that trusts it and a server's that shows it."""
     key = ec.generate_private_key(ec.SECP256R1())

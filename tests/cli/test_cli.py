@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -115,7 +117,18 @@ def test_version_names_the_package_python_and_the_engine_libraries(lonely: Comma
     assert shown.status == 0
     lines = dict(line.split(" ", 1) for line in shown.out.splitlines())
     assert lines["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert set(lines) >= {"yangfan", "platform", "xllamacpp", "torch"}
+    assert lines["yangfan"] == importlib.metadata.version("yangfan")
+    assert lines["platform"] == platform.platform()
+    libraries = set(lines) - {"yangfan", "python", "platform"}
+    # Each extra that brings an engine names what it needs, and nothing that only the server or its makers need is among them.
+    assert {"xllamacpp", "torch", "transformers", "diffusers", "openvino-genai"} <= libraries
+    assert not libraries & {"uvicorn", "pytest", "ruff", "opentelemetry-sdk", "asyncpg", "pyarrow"}
+    for library in libraries:
+        try:
+            shown_version = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            shown_version = "not installed"
+        assert lines[library] == shown_version
 
 
 def test_a_reader_that_goes_away_gets_no_traceback(yangfan: Command):

@@ -28,7 +28,7 @@ USER_PREFIX = "um-"
 
 
 def memory() -> None:
-    """What models are told before conversations: about themselves, or about a user. / 管理系统记忆和用户记忆。"""
+    """What models are told before every conversation. / 管理系统记忆。"""
 
 
 @connected
