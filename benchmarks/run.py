@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import bridge
+import cleaning
 import embeddings
 import gateway
 import images
@@ -35,6 +36,7 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "gateway": lambda size: gateway.measure(gateway.SIZES[size]),
     "bridge": lambda size: bridge.measure(bridge.SIZES[size]),
     "overload": lambda size: overload.measure(overload.SIZES[size]),
+    "cleaning": lambda size: cleaning.measure(cleaning.SIZES[size]),
     "embeddings": lambda size: embeddings.measure(embeddings.SIZES[size]),
     "images": lambda size: images.measure(images.SIZES[size]),
     "tokens": lambda size: tokens.measure(tokens.SIZES[size]),

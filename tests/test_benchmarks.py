@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = (
-    *("overhead", "programs", "engines", "gateway", "bridge", "overload"),
+    *("overhead", "programs", "engines", "gateway", "bridge", "overload", "cleaning"),
     *("embeddings", "images", "tokens", "start", "services", "registry"),
 )
 TIMEOUT_SECONDS = 120

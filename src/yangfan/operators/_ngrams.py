@@ -1,0 +1,143 @@
+"""Character n-gram models with back-off, scored for a whole batch at once.
+
+A model has, for each length, the sorted hashes of its n-grams, their costs (negative logarithms of the probability of the last
+character after the others) and the costs of backing off from them. A character's cost is that of the longest n-gram known
+that ends with it, plus the back-off costs of the longer contexts: what ARPA files and KenLM mean.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from yangfan.operators import _tables
+from yangfan.operators._texts import Codes, Flags, Texts, Values
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHARACTERS = 20_000
+"""Characters among which the probability of those never seen is shared."""
+STEP = 1 / 16
+"""Nats between two costs that can be told apart in a model's file."""
+FACTS = _tables.TABLES / "ngrams.json"
+
+Keys = NDArray[np.uint32]
+Packed = NDArray[np.uint8]
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """How a model was calibrated."""
+
+    characters_per_token: float
+    """So many characters make one token of the perplexity."""
+
+
+class _AllFacts(msgspec.Struct, frozen=True):
+    models: dict[str, Facts]
+
+
+class Model:
+    """A model in a file that `scripts/perplexity_models.py` writes."""
+
+    def __init__(self, file: Path) -> None:
+        with np.load(file, allow_pickle=False) as arrays:
+            self._floor = float(arrays["floor"])
+            order = sum(name.startswith("keys") for name in arrays.files)
+            self._orders: list[tuple[Keys, Packed, Packed]] = [
+                (arrays[f"keys{length}"], arrays[f"cost{length}"], arrays[f"back{length}"])
+                for length in range(1, order + 1)
+            ]
+
+    def nats(self, texts: Texts) -> Values:
+        """The mean cost of a character of each text, 0 for a text without any."""
+        texts = plain(texts)
+        codes = texts.codes
+        ends = np.arange(1, len(codes) + 1)
+        rows = np.repeat(texts.offsets[:-1], texts.lengths)
+        costs = np.full(len(codes), self._floor)
+        back = np.zeros(len(codes))
+        for length, (keys, cost, back_off) in enumerate(self._orders, 1):
+            fits = np.flatnonzero(ends - length >= rows)
+            found = short(texts.hashes(ends[fits] - length, ends[fits]))
+            place = np.minimum(np.searchsorted(keys, found), len(keys) - 1)
+            known = keys[place] == found
+            # A context that the model does not know costs nothing to back off from.
+            costs[fits] += back[fits]
+            costs[fits[known]] = cost[place[known]] * STEP
+            back = np.zeros(len(codes))
+            # The n-gram that ends here is the context of the next character.
+            contexts = ends[fits[known]]
+            inside = contexts < len(codes)
+            back[contexts[inside]] = back_off[place[known][inside]] * STEP
+        sums = np.append(0.0, np.cumsum(costs))
+        totals = sums[texts.offsets[1:]] - sums[texts.offsets[:-1]]
+        return np.divide(totals, texts.lengths, out=np.zeros(len(texts)), where=texts.lengths > 0)
+
+
+def file_of(language: str) -> Path:
+    """The file of a language's model."""
+    return _tables.TABLES / f"ngrams.{language}.npz"
+
+
+@functools.cache
+def facts() -> dict[str, Facts]:
+    """How the models were calibrated, by language."""
+    return msgspec.json.decode(FACTS.read_bytes(), type=_AllFacts).models
+
+
+@functools.cache
+def model(language: str) -> Model:
+    """The model of a language that has one."""
+    return Model(file_of(language))
+
+
+def normal(text: str) -> str:
+    """One text as the models read it."""
+    return plain(Texts([text])).strings[0]
+
+
+def plain(texts: Texts) -> Texts:
+    """Texts as the models read them: lower case, every digit a 0, white space one space."""
+    folded = texts.mapped(_folding()[texts.codes])
+    spaces = folded.codes == ord(" ")
+    repeated: Flags = np.zeros(len(spaces), np.bool_)
+    repeated[1:] = spaces[1:] & spaces[:-1]
+    # The first character of a text has no space before it, whatever the text before ends with.
+    repeated[folded.offsets[:-1][folded.lengths > 0]] = False
+    return folded.without(repeated)
+
+
+def keys_of(grams: list[str]) -> Keys:
+    """The hashes of n-grams as a model's file has them."""
+    texts = Texts(grams)
+    return short(texts.hashes(texts.offsets[:-1], texts.offsets[1:]))
+
+
+def short(hashes: NDArray[np.uint64]) -> Keys:
+    """32 bits of each hash: of 300,000 n-grams, one character in 14,000 takes another one for its own."""
+    return (hashes >> np.uint64(32)).astype(np.uint32)
+
+
+def packed(costs: Values) -> Packed:
+    """Costs as a model's file has them."""
+    return np.clip(np.round(costs / STEP), 0, 255).astype(np.uint8)
+
+
+@functools.cache
+def _folding() -> Codes:
+    table = np.arange(_tables.CODES, dtype=np.uint32)
+    for code in range(0x10000):
+        character = chr(code)
+        lower = character.lower()
+        if character.isspace():
+            table[code] = ord(" ")
+        elif character.isdecimal():
+            table[code] = ord("0")
+        elif len(lower) == 1:
+            table[code] = ord(lower)
+    return table
