@@ -54,17 +54,18 @@ def _found(texts: Texts) -> Flags:
     Emoji consist of few characters, so the pattern is tried on runs of these only, and only on runs with a picture.
     """
     found = np.zeros(len(texts.codes), np.bool_)
-    pictures = np.flatnonzero(_pictures()[texts.codes])
-    if not len(pictures):
+    if not _pictures()[texts.codes].any():
         return found
-    outside = np.flatnonzero(~_parts()[texts.codes])
-    # Each run ends where a character is no part, or where the text does.
-    edges = np.union1d(outside, texts.offsets - 1)
-    behind = np.searchsorted(edges, pictures)
-    starts = np.append(-1, edges)[behind] + 1
-    ends = np.minimum(np.append(edges, len(found))[behind] + 1, len(found))
+    parts = np.flatnonzero(_parts()[texts.codes])
+    # A run goes on from one code point to the next, but not from one text to the next.
+    text_of = np.searchsorted(texts.offsets, parts, side="right")
+    begins = np.append(True, (np.diff(parts) > 1) | (np.diff(text_of) > 0))
+    starts = parts[begins]
+    ends = parts[np.append(begins[1:], True)] + 1
+    pictures = np.append(0, np.cumsum(_pictures()[texts.codes]))
+    drawn = pictures[ends] > pictures[starts]
     pattern = sequence()
-    for start, end in sorted(set(zip(starts.tolist(), ends.tolist(), strict=True))):
+    for start, end in zip(starts[drawn].tolist(), ends[drawn].tolist(), strict=True):
         run = texts.codes[start:end].tobytes().decode("utf-32-le", "surrogatepass")
         for match in pattern.finditer(run):
             found[start + match.start() : start + match.end()] = True

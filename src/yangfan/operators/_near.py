@@ -97,6 +97,7 @@ class Near:
         ]
         self._runs: list[_Run] = []
         self._count = 0
+        self._files = 0
         self._folder = folder
         self._log: BinaryIO
         if folder is None:
@@ -201,7 +202,9 @@ class Near:
         if self._folder is None or size <= IN_MEMORY:
             tables: NDArray[np.uint64] = np.empty(shape, np.uint64)
         else:
-            file = self._folder / f"run-{self._count}"
+            # Never a name that a run still being merged has.
+            self._files += 1
+            file = self._folder / f"run-{self._files}"
             tables = np.memmap(file, np.uint64, "w+", shape=shape)
         for table in range(len(self._tables)):
             tables[table] = np.sort(np.concatenate([run.tables[table] for run in merged]))

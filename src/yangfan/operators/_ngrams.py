@@ -26,6 +26,9 @@ STEP = 1 / 16
 """Nats between two costs that can be told apart in a model's file."""
 FACTS = _tables.TABLES / "ngrams.json"
 
+BUCKET_BITS = 18
+"""Keys are looked for among those with the same highest bits: hardly ever more than one."""
+
 Keys = NDArray[np.uint32]
 Packed = NDArray[np.uint8]
 
@@ -41,6 +44,33 @@ class _AllFacts(msgspec.Struct, frozen=True):
     models: dict[str, Facts]
 
 
+class _Known:
+    """The n-grams of one length."""
+
+    def __init__(self, keys: Keys, cost: Packed, back: Packed) -> None:
+        self._keys = keys
+        # One more of each at the end: the place of what is not known.
+        self._costs = np.append(cost * STEP, 0.0)
+        self._backs = np.append(back * STEP, 0.0)
+        tops = keys >> np.uint32(32 - BUCKET_BITS)
+        self._starts = np.searchsorted(tops, np.arange((1 << BUCKET_BITS) + 1)).astype(np.int64)
+        self._fullest = int(np.diff(self._starts).max(initial=0))
+
+    def costs(self, found: Keys) -> tuple[Flags, Values, Values]:
+        """Which of them are known, their costs, and the costs of backing off from them."""
+        tops = found >> np.uint32(32 - BUCKET_BITS)
+        place = self._starts[tops]
+        end = self._starts[tops + np.uint32(1)]
+        places = np.full(len(found), len(self._keys), np.int64)
+        left = np.flatnonzero(place < end)
+        for further in range(self._fullest):
+            at = place[left] + further
+            hit = self._keys[at] == found[left]
+            places[left[hit]] = at[hit]
+            left = left[~hit & (at + 1 < end[left])]
+        return places < len(self._keys), self._costs[places], self._backs[places]
+
+
 class Model:
     """A model in a file that `scripts/perplexity_models.py` writes."""
 
@@ -48,8 +78,8 @@ class Model:
         with np.load(file, allow_pickle=False) as arrays:
             self._floor = float(arrays["floor"])
             order = sum(name.startswith("keys") for name in arrays.files)
-            self._orders: list[tuple[Keys, Packed, Packed]] = [
-                (arrays[f"keys{length}"], arrays[f"cost{length}"], arrays[f"back{length}"])
+            self._orders = [
+                _Known(arrays[f"keys{length}"], arrays[f"cost{length}"], arrays[f"back{length}"])
                 for length in range(1, order + 1)
             ]
 
@@ -57,23 +87,19 @@ class Model:
         """The mean cost of a character of each text, 0 for a text without any."""
         texts = plain(texts)
         codes = texts.codes
-        ends = np.arange(1, len(codes) + 1)
-        rows = np.repeat(texts.offsets[:-1], texts.lengths)
+        before = np.arange(len(codes)) - np.repeat(texts.offsets[:-1], texts.lengths)
         costs = np.full(len(codes), self._floor)
-        back = np.zeros(len(codes))
-        for length, (keys, cost, back_off) in enumerate(self._orders, 1):
-            fits = np.flatnonzero(ends - length >= rows)
-            found = short(texts.hashes(ends[fits] - length, ends[fits]))
-            place = np.minimum(np.searchsorted(keys, found), len(keys) - 1)
-            known = keys[place] == found
+        back = np.zeros(len(codes) + 1)
+        for length, grams in enumerate(self._orders, 1):
+            # The n-grams that end in the text that they begin in, by their last characters.
+            fits = before[length - 1 :] >= length - 1
+            last = np.flatnonzero(fits) + length - 1
+            known, cost, back_off = grams.costs(short(texts.windows(length)[fits]))
             # A context that the model does not know costs nothing to back off from.
-            costs[fits] += back[fits]
-            costs[fits[known]] = cost[place[known]] * STEP
-            back = np.zeros(len(codes))
+            costs[last] = np.where(known, cost, costs[last] + back[last])
+            back = np.zeros(len(codes) + 1)
             # The n-gram that ends here is the context of the next character.
-            contexts = ends[fits[known]]
-            inside = contexts < len(codes)
-            back[contexts[inside]] = back_off[place[known][inside]] * STEP
+            back[last + 1] = back_off
         sums = np.append(0.0, np.cumsum(costs))
         totals = sums[texts.offsets[1:]] - sums[texts.offsets[:-1]]
         return np.divide(totals, texts.lengths, out=np.zeros(len(texts)), where=texts.lengths > 0)

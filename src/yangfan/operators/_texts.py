@@ -175,6 +175,12 @@ class Texts:
         sums = self._prefix_sums
         return _mixed((sums[ends] - sums[starts]) * _inverse_powers(len(self.codes))[starts])
 
+    def windows(self, length: int) -> Hashes:
+        """64 bits for each run of so many code points, by its start, those that begin in one text and end in another as well."""
+        sums = self._prefix_sums
+        count = max(len(self.codes) - length + 1, 0)
+        return _mixed((sums[length:] - sums[:count]) * _inverse_powers(len(self.codes))[:count])
+
     def hashes_joined(self, first: Counts) -> Hashes:
         """64 bits for each pair of a word of `first` and the next one, written as one word."""
         words, sums = self.words, self._prefix_sums
