@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yangfan.operators import _tables
-from yangfan.operators._texts import Codes, Flags, Texts, Values
+from yangfan.operators._texts import Codes, Counts, Flags, Texts, Values, ratio
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,14 +50,14 @@ class _Known:
     def __init__(self, keys: Keys, cost: Packed, back: Packed) -> None:
         self._keys = keys
         # One more of each at the end: the place of what is not known.
-        self._costs = np.append(cost * STEP, 0.0)
-        self._backs = np.append(back * STEP, 0.0)
+        self._costs = np.append(cost.astype(np.int64), 0)
+        self._backs = np.append(back.astype(np.int64), 0)
         tops = keys >> np.uint32(32 - BUCKET_BITS)
         self._starts = np.searchsorted(tops, np.arange((1 << BUCKET_BITS) + 1)).astype(np.int64)
         self._fullest = int(np.diff(self._starts).max(initial=0))
 
-    def costs(self, found: Keys) -> tuple[Flags, Values, Values]:
-        """Which of them are known, their costs, and the costs of backing off from them."""
+    def costs(self, found: Keys) -> tuple[Flags, Counts, Counts]:
+        """Which of them are known, their costs, and the costs of backing off from them, in steps."""
         tops = found >> np.uint32(32 - BUCKET_BITS)
         place = self._starts[tops]
         end = self._starts[tops + np.uint32(1)]
@@ -76,7 +76,7 @@ class Model:
 
     def __init__(self, file: Path) -> None:
         with np.load(file, allow_pickle=False) as arrays:
-            self._floor = float(arrays["floor"])
+            self._floor = round(float(arrays["floor"]) / STEP)
             order = sum(name.startswith("keys") for name in arrays.files)
             self._orders = [
                 _Known(arrays[f"keys{length}"], arrays[f"cost{length}"], arrays[f"back{length}"])
@@ -88,8 +88,9 @@ class Model:
         texts = plain(texts)
         codes = texts.codes
         before = np.arange(len(codes)) - np.repeat(texts.offsets[:-1], texts.lengths)
-        costs = np.full(len(codes), self._floor)
-        back = np.zeros(len(codes) + 1)
+        # Whole numbers of steps, whose sum does not depend on what else is in the batch.
+        costs = np.full(len(codes), self._floor, np.int64)
+        back = np.zeros(len(codes) + 1, np.int64)
         for length, grams in enumerate(self._orders, 1):
             # The n-grams that end in the text that they begin in, by their last characters.
             fits = before[length - 1 :] >= length - 1
@@ -97,12 +98,10 @@ class Model:
             known, cost, back_off = grams.costs(short(texts.windows(length)[fits]))
             # A context that the model does not know costs nothing to back off from.
             costs[last] = np.where(known, cost, costs[last] + back[last])
-            back = np.zeros(len(codes) + 1)
+            back = np.zeros(len(codes) + 1, np.int64)
             # The n-gram that ends here is the context of the next character.
             back[last + 1] = back_off
-        sums = np.append(0.0, np.cumsum(costs))
-        totals = sums[texts.offsets[1:]] - sums[texts.offsets[:-1]]
-        return np.divide(totals, texts.lengths, out=np.zeros(len(texts)), where=texts.lengths > 0)
+        return ratio(texts.sums(costs), texts.lengths) * STEP
 
 
 def file_of(language: str) -> Path:
