@@ -63,11 +63,8 @@ def _nearest(colours: Any) -> list[str]:
 
 
 def _shape(figure: Any) -> tuple[str, float]:
-    places: Any = np.argwhere(figure)
-    area = len(places)
-    row, column = places.mean(0)
-    y: Any = np.arange(figure.shape[0])[:, None] - row
-    x: Any = np.arange(figure.shape[1])[None] - column
+    y, x = _axes(figure)
+    area = int(figure.sum())
     found: dict[str, float] = {}
     for turn in TURNS:
         cosine, sine = np.cos(turn), np.sin(turn)
@@ -77,6 +74,14 @@ def _shape(figure: Any) -> tuple[str, float]:
             found[shape] = max(found.get(shape, 0.0), float(overlap))
     best = max(found, key=lambda shape: found[shape])
     return best, found[best]
+
+
+def _axes(figure: Any) -> tuple[Any, Any]:
+    """How far each row and each column is from the figure's centre."""
+    places: Any = np.argwhere(figure)
+    row, column = (float(place) for place in places.mean(0))
+    height, width = (int(side) for side in figure.shape)
+    return np.arange(height)[:, None] - row, np.arange(width)[None] - column
 
 
 def _ideals(y: Any, x: Any, area: int) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""The circle of a model of one's own: imported, published, called in both dialects, compressed, rolled out under load, rolled back."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+import yangfan
+from yangfan.engines import transformers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
+
+SUFFIX = "my-own"
+ANSWER_TOKENS = 8
+
+
+class Load:
+    """Calls without a pause, of whole replies and of streams in turns, until `stop`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._call)
+        self.answered = 0
+        self.failures: list[str] = []
+
+    def _call(self) -> None:
+        with yangfan.Client(self._server.base_url, bearer=self._server.bearer) as client:
+            while not self._ending.is_set():
+                try:
+                    if self.answered % 2:
+                        with client.chat(
+                            "hello", model=SUFFIX, max_output_tokens=2, stream=True
+                        ) as stream:
+                            for _ in stream:
+                                pass
+                    else:
+                        client.chat("hello", model=SUFFIX, max_output_tokens=2)
+                except yangfan.YangfanError as error:
+                    self.failures.append(repr(error))
+                self.answered += 1
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join(60)
+
+
+def journey(server: Server, folder: Path, weight: str) -> None:
+    """Everything that this file's title says, with the model in `folder`."""
+    with yangfan.Client(
+        server.base_url,
+        access_key=server.access_key,
+        secret_access_key=server.secret_access_key,
+        bearer=server.bearer,
+    ) as client:
+        made = client.models.create_set("mine")
+        original = client.models.import_(made.id, str(folder))
+        original = client.models.wait(original.id, poll_seconds=0.2)
+        assert original.status == "Ready"
+
+        service = client.services.create(original.id, SUFFIX, model_set=made.id)
+        service = client.services.wait(service.id)
+        assert service.status == "Serving"
+        for version in (1, 2):
+            with yangfan.Client(server.base_url, bearer=server.bearer, version=version) as caller:
+                reply = caller.chat("hello", model=SUFFIX, max_output_tokens=ANSWER_TOKENS)
+                assert reply.text
+                assert reply.usage is not None
+                assert 0 < reply.usage.completion_tokens <= ANSWER_TOKENS
+
+        task = client.models.compress(original.id, weight=weight)
+        task = client.models.wait_compression(task.id, poll_seconds=0.2)
+        smaller = client.models.version(task.version_id)
+        assert smaller.status == "Ready"
+        assert smaller.size_bytes < original.size_bytes
+
+        with Load(server) as load:
+            client.services.rollout(service.id, smaller.id, model_set=made.id, bake_seconds=0.5)
+            service = client.services.wait(service.id, rolled_out=True)
+            assert service.model == smaller.id
+            client.services.rollback(service.id)
+            service = client.services.wait(service.id, rolled_out=True)
+            assert service.model == original.id
+        assert load.answered > 0
+        assert load.failures == []
+
+
+@pytest.fixture
+def server(
+    start_server: Callable[..., AbstractContextManager[Server]], tmp_path: Path
+) -> Generator[Server]:
+    if lacking := transformers.missing():
+        pytest.skip(f"transformers: {lacking}")
+    with start_server(tmp_path / "home") as server:
+        yield server
+
+
+def test_a_small_model_goes_the_whole_way(
+    server: Server, tiny_chat_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(tiny_chat_folder, folder, ignore=shutil.ignore_patterns("*.gguf"))
+    journey(server, folder, "W8A16C16")
+
+
+@pytest.mark.model
+@pytest.mark.large
+def test_the_embedded_model_goes_the_whole_way(server: Server, smollm2_folder: Path) -> None:
+    journey(server, smollm2_folder, "W4A16C16")
