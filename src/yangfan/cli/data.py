@@ -19,7 +19,7 @@ SHOWN = 200
 
 
 def data() -> None:
-    """Clean files of texts. / 清洗文本数据。"""
+    """Clean files of texts, without a server. / 本地清洗文本数据，无需服务。"""
 
 
 def operators(
