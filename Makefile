@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test test-large vllm-test fuzz check fix bench docs clean
+.PHONY: help serve test test-large vllm-test fuzz kill-storm check fix bench docs clean
 
 help: ## Print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -24,6 +24,9 @@ vllm-test: $(VENV)/.dev ## Test the vllm engine with the real vLLM (VLLM_PYTHON=
 
 fuzz: $(VENV)/.dev ## Send damaged and generated calls to a server, and print counts (options: ARGS='--calls 5000')
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+kill-storm: $(VENV)/.dev ## Kill workers and the server 500 times, and count what is left (options: ARGS='--kills 50')
+	@$(BIN)/python -m tests.kill_storm $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, imports, generated files
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports && $(BIN)/codespell
