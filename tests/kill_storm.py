@@ -228,15 +228,19 @@ def main() -> None:
     given = parser.parse_args()
     kills = (given.kills + 1) // 2
     # A kill costs a worker about a second of work; the jobs are to last as long as the storm.
-    size = {"jobs": max(4, kills // 2), "steps": 60, "pause_seconds": 0.05}
+    jobs, steps, pause_seconds = max(4, kills // 2), 60, 0.05
     print(f"seed {given.seed}, {kills} kills on each database", flush=True)
     accounts: list[Account] = []
     with tempfile.TemporaryDirectory(prefix="yangfan-storm-") as folder:
-        accounts.append(Storm(Path(folder) / "sqlite", None, given.seed).rage(kills, **size))
+        accounts.append(
+            Storm(Path(folder) / "sqlite", None, given.seed).rage(
+                kills, jobs=jobs, steps=steps, pause_seconds=pause_seconds
+            )
+        )
         print(accounts[-1], flush=True)
         with running(Path(folder) / "pg") as server:
             storm = Storm(Path(folder) / "postgresql", server.new(), given.seed)
-            accounts.append(storm.rage(kills, **size))
+            accounts.append(storm.rage(kills, jobs=jobs, steps=steps, pause_seconds=pause_seconds))
             print(accounts[-1], flush=True)
     raise SystemExit(0 if all(account.right for account in accounts) else 1)
 

@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, str] = {
     "upstreams": "Other people's servers to ask: add, list, try, remove. / 管理上游服务。",
     "usage": "Show requests and tokens by day (UTC), key and model. / 按日期、密钥、模型查看用量。",
     "sign": "Sign a request with bce-auth-v1, for curl. / 为请求计算 bce-auth-v1 签名。",
+    "backup": "Back up database, keys and models into one file; a server may run. / 备份数据库、密钥与模型，可在线进行。",
+    "restore": "Make a platform out of a backup; no server may run. / 从备份恢复平台，需先停止服务。",
     "worker": "Work on one job; the server starts this. / 执行单个任务（由服务器启动）。",
     "doctor": "Check this machine and say what to do. / 检查本机环境并给出建议。",
     "version": "Show versions. / 显示版本。",

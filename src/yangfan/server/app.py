@@ -135,7 +135,7 @@ async def build(
     async with AsyncExitStack() as stack:
         database = Database(settings.database or home.database)
         stack.push_async_callback(database.close)
-        await database.migrate()
+        await database.migrate(home.backups)
         vault = Vault(load_or_create_master_key(home.master_key))
         access = Access(KeyStore(database), vault, required=settings.auth)
         credentials = await access.load()

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
-from contextlib import asynccontextmanager, closing
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager, closing, contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,10 +23,13 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from yangfan.errors import ConfigurationError, Overloaded
+from yangfan.server import rows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Generator, Iterable
     from pathlib import Path
+
+    from alembic.script import ScriptDirectory
 
 METADATA = sa.MetaData()
 """All slices' tables register here."""
@@ -113,21 +117,95 @@ class Database:
             self._writer = _sqlite_engine(target, writer=True)
             self._readers = _sqlite_engine(target, writer=False)
 
-    async def migrate(self) -> None:
+    async def migrate(self, backups: Path | None = None) -> None:
         """Create or upgrade the schema to this release's; of several processes, one does it and the others wait.
+
+        Args:
+            backups: Folder for a copy of a database that is about to be upgraded.
 
         Raises:
             ConfigurationError: It is no database, cannot be reached or written, or is newer than this release.
         """
-        try:
+        with self._explained():
             if self.path is not None:
                 _probe(self.path)
             async with self._writer.connect() as connection:
                 await self._take_turn(connection)
+                await connection.run_sync(self._back_up, backups)
                 await connection.run_sync(_upgrade)
                 await connection.commit()
-        except ConfigurationError:
-            raise
+
+    async def restore(self, revision: str, lines: Iterable[bytes]) -> int:
+        """Make the schema of a revision in an empty database, put rows into it, and upgrade it; how many rows.
+
+        Raises:
+            ConfigurationError: It is not empty, cannot be used, or rows or revision are not of a release up to this one.
+        """
+
+        def fill(connection: sa.Connection) -> int:
+            if sa.inspect(connection).get_table_names():
+                raise ConfigurationError(
+                    f"{self.name} is not empty; restore into an empty database"
+                )
+            if revision not in _known_revisions():
+                raise ConfigurationError(_TOO_NEW)
+            _upgrade(connection, revision)
+            count = rows.load(connection, lines)
+            _upgrade(connection)
+            return count
+
+        with self._explained():
+            async with self._writer.connect() as connection:
+                await self._take_turn(connection)
+                count = await connection.run_sync(fill)
+                await connection.commit()
+        return count
+
+    async def snapshot(self, out: BinaryIO) -> str:
+        """Write all rows as they are at one moment, while others write; the revision of the schema.
+
+        Raises:
+            ConfigurationError: It cannot be read.
+        """
+
+        def copy(connection: sa.Connection) -> str:
+            out.writelines(rows.dump(connection))
+            return current_revision(connection) or ""
+
+        with self._explained():
+            if self.path is not None:
+                _probe(self.path)
+            async with self._readers.begin() as connection:
+                return await connection.run_sync(copy)
+
+    def _back_up(self, connection: sa.Connection, folder: Path | None) -> None:
+        """Copy what is about to be upgraded; the last few copies are kept."""
+        revision = current_revision(connection)
+        if folder is None or revision is None or revision not in _known_revisions() - {_head()}:
+            return
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        ending = "jsonl" if self.path is None else "db"
+        path = folder / f"before-upgrade-{stamp}-{revision}.{ending}"
+        partial = path.with_suffix(".partial")
+        if self.path is None:
+            with partial.open("wb") as file:
+                file.writelines(rows.dump(connection))
+        else:
+            with (
+                closing(sqlite3.connect(self.path)) as old,
+                closing(sqlite3.connect(partial)) as new,
+            ):
+                old.backup(new)
+        partial.replace(path)
+        for outdated in sorted(folder.glob("before-upgrade-*"))[:-_BACKUPS_KEPT]:
+            outdated.unlink()
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        """Turn what the drivers raise into a sentence without a password."""
+        try:
+            yield
         except Exception as error:
             if not isinstance(error, DBAPIError | sqlite3.Error | OSError | _driver_errors()):
                 raise
@@ -263,25 +341,50 @@ def _sqlite_engine(path: Path, *, writer: bool) -> AsyncEngine:
     return engine
 
 
-def _upgrade(connection: sa.Connection) -> None:
-    from alembic.config import Config
+_TOO_NEW = (
+    "the database was written by a newer release of yangfan; upgrade yangfan, or use another --home"
+)
+_BACKUPS_KEPT = 3
+
+
+def current_revision(connection: sa.Connection) -> str | None:
+    """Where the schema of a database stands; None if it has none yet."""
     from alembic.migration import MigrationContext
+
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _scripts() -> ScriptDirectory:
+    from alembic.config import Config
     from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", "yangfan.server:migrations")
-    scripts = ScriptDirectory.from_config(config)
-    known = {revision.revision for revision in scripts.walk_revisions()}
+    return ScriptDirectory.from_config(config)
+
+
+def _known_revisions() -> set[str]:
+    return {revision.revision for revision in _scripts().walk_revisions()}
+
+
+def _head() -> str:
+    head = _scripts().get_current_head()
+    assert head is not None, "there are migrations"
+    return head
+
+
+def _upgrade(connection: sa.Connection, target: str = "head") -> None:
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
+    scripts = _scripts()
+    known = _known_revisions()
 
     def steps(current: Any, _context: MigrationContext) -> Any:
         if current and current not in known and not set(current) <= known:
-            raise ConfigurationError(
-                "the database was written by a newer release of yangfan; upgrade yangfan, or use another --home"
-            )
-        return scripts._upgrade_revs("head", current)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - alembic.command does the same; it has no public name
+            raise ConfigurationError(_TOO_NEW)
+        return scripts._upgrade_revs(target, current)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - alembic.command does the same; it has no public name
 
     context = MigrationContext.configure(connection, opts={"fn": steps, "script": scripts})
-    from alembic.operations import Operations
-
     with Operations.context(context):
         context.run_migrations()

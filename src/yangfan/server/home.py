@@ -77,6 +77,11 @@ class Home:
         return self.path / "exports"
 
     @property
+    def backups(self) -> Path:
+        """Copies of the database as it was before an upgrade."""
+        return self.path / "backups"
+
+    @property
     def jobs(self) -> Path:
         """Scratch folders of the jobs that workers on this machine have at hand."""
         return self.path / "jobs"
