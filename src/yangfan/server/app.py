@@ -108,6 +108,7 @@ class Platform:
     app: Gateway
     credentials: Credentials
     services: Services
+    jobs: Jobs
     endpoints: tuple[Endpoint[Any, Any], ...]
 
 
@@ -221,7 +222,7 @@ async def build(
             pages += MetricsPage(counters, public=settings.metrics == "public").routes
         internal = await _working(settings, home, stack, jobs, database, vault, base_url)
         gateway = _mount(settings, access, usage, listed, metrics, pages, internal)
-        yield Platform(gateway, credentials, services, _endpoints(listed))
+        yield Platform(gateway, credentials, services, jobs, _endpoints(listed))
 
 
 async def _registered(settings: Settings, home: Home, registry: Registry, jobs: Jobs) -> Work:

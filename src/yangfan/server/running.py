@@ -131,6 +131,7 @@ async def _serve(
             finally:
                 for file in files:
                     file.unlink(missing_ok=True)
+                platform.jobs.changes.close()  # whoever watches a job would hold up the end
                 listener.should_exit = True
                 await listening
                 _log.info("stopped")

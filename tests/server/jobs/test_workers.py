@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.conftest import Server, wait_until
 from tests.server.jobs.conftest import WAIT_SECONDS, Desk, workers
+
+from yangfan import Client
 
 
 def test_a_worker_does_the_work_and_tells_how_far_it_is(desk: Desk):
@@ -101,3 +104,49 @@ def test_workers_end_with_their_server_and_jobs_go_on_with_the_next(
         done = desk.until(ids[1], lambda job: job.final, "the end")
         assert done.result == {"steps": 5, "sum": 15}
         assert done.saves == 5
+
+
+def test_work_that_tells_nobody_anything_keeps_its_lease(
+    tmp_path: Path, start_server: Callable[..., AbstractContextManager[Server]]
+):
+    """Three times as long as the lease, without a pause and without a word."""
+    with start_server(tmp_path, environ={"YANGFAN_JOB_LEASE_SECONDS": "3"}) as server:
+        desk = Desk(server)
+        id = desk.submit(1, busy_seconds=9.0)
+        done = desk.until(id, lambda job: job.final, "the end")
+        assert (done.state, done.fence) == ("succeeded", 1)
+
+
+def test_a_frozen_worker_loses_its_job_and_cannot_undo_what_the_next_one_does(
+    tmp_path: Path, start_server: Callable[..., AbstractContextManager[Server]]
+):
+    with start_server(tmp_path, environ={"YANGFAN_JOB_LEASE_SECONDS": "2"}) as server:
+        desk = Desk(server)
+        id = desk.submit(20, pause_seconds=0.1)
+        desk.until(id, lambda job: job.saves >= 1, "a save")
+        frozen = desk.worker(id)
+        os.kill(frozen, signal.SIGSTOP)
+        desk.until(id, lambda job: job.fence == 2, "another attempt")
+        os.kill(frozen, signal.SIGCONT)
+        wait_until(lambda: frozen not in workers(id), "the stale worker to end", WAIT_SECONDS)
+        done = desk.until(id, lambda job: job.final, "the end")
+        assert (done.state, done.result, done.saves) == (
+            "succeeded",
+            {"steps": 20, "sum": 210},
+            20,
+        )
+
+
+def test_a_server_that_stops_does_not_wait_for_those_who_watch(
+    tmp_path: Path, start_server: Callable[..., AbstractContextManager[Server]]
+):
+    with start_server(tmp_path, environ={"YANGFAN_JOBS_AT_ONCE": "0"}) as server:
+        desk = Desk(server)
+        id = desk.submit(1)
+        with Client(server.base_url, **desk.pair) as client:
+            watching = client.jobs.watch(id)
+            assert next(iter(watching)).job.state == "queued"
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(WAIT_SECONDS)
+            assert time.monotonic() - began < 9.0, "uvicorn gives up on connections after 10 s"

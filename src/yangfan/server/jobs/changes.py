@@ -16,11 +16,19 @@ class Changes:
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self.submitted = asyncio.Event()
+        self.closed = False
 
     def tell(self, id: str) -> None:
         """A job has changed."""
         for event in self._waiting.get(id, ()):
             event.set()
+
+    def close(self) -> None:
+        """The server is about to stop, so nobody is to wait any longer."""
+        self.closed = True
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
 
     @contextmanager
     def of(self, id: str) -> Generator[asyncio.Event]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 1.0
 STOP_GRACE_SECONDS = 20.0
-"""How long a worker may take to stop when that is wanted, before its executor ends it."""
+"""How long a worker may go on when that is not wanted (any more), before its executor ends it."""
 
 _log = structlog.get_logger("yangfan.jobs")
 
@@ -41,6 +41,7 @@ class Dispatcher:
         base_url: Where workers reach this server.
         owner: Name of this server among those that share the database; the same after a restart.
         at_once: How many jobs may run at a time.
+        stop_grace_seconds: How long a worker may go on when that is not wanted (any more) before it is ended.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Dispatcher:
         base_url: str,
         owner: str,
         at_once: int,
+        stop_grace_seconds: float = STOP_GRACE_SECONDS,
     ) -> None:
         self._jobs = jobs
         self._leases = leases
@@ -61,8 +63,9 @@ class Dispatcher:
         self._base_url = base_url
         self._owner = owner
         self._at_once = at_once
+        self._stop_grace_seconds = stop_grace_seconds
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._asked: dict[tuple[str, int], float] = {}
+        self._unwanted: dict[tuple[str, int], float] = {}
         self._overdue: set[tuple[str, int]] = set()
         self._loop: asyncio.Task[None] | None = None
 
@@ -150,13 +153,14 @@ class Dispatcher:
             await asyncio.to_thread(self._executor.forget, job_id)
 
     async def _hurry(self) -> None:
-        """End workers that do not stop although that was wanted some time ago."""
+        """End workers that do not stop although that was wanted, or their job lost, some time ago."""
         if not self._running:
             return
         now = time.monotonic()
-        asked = set(await self._leases.asked_to_stop(self._owner)) & self._running.keys()
-        self._asked = {key: self._asked.get(key, now) for key in asked}
-        for key, since in self._asked.items():
-            if now - since > STOP_GRACE_SECONDS and key not in self._overdue:
+        held = await self._leases.held(self._owner)
+        unwanted = {key for key in self._running if held.get(key) != "run"}
+        self._unwanted = {key: self._unwanted.get(key, now) for key in unwanted}
+        for key, since in self._unwanted.items():
+            if now - since > self._stop_grace_seconds and key not in self._overdue:
                 self._overdue.add(key)
                 self._running[key].cancel()

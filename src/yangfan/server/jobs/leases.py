@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from yangfan.server.db import Database
     from yangfan.server.jobs.logic import Jobs
-    from yangfan.server.jobs.types import Job, Progress
+    from yangfan.server.jobs.types import Desired, Job, Progress
 
 LEASE_SECONDS = 30.0
 MAX_LOG_LINES = 20_000
@@ -209,11 +209,11 @@ class Leases:
             self._jobs.changes.tell(job.id)
         return len(released)
 
-    async def asked_to_stop(self, owner: str) -> list[tuple[str, int]]:
-        """Id and fence of the jobs of an owner that somebody wants stopped."""
+    async def held(self, owner: str) -> dict[tuple[str, int], Desired]:
+        """Id and fence of the jobs on which workers of an owner are to work, and what is wanted of them."""
         async with self._database.read() as connection:
-            found = await store.owned(connection, owner, JOBS.c.desired != "run")
-        return [(job.id, job.fence) for job in found]
+            found = await store.owned(connection, owner)
+        return {(job.id, job.fence): job.desired for job in found}
 
     def _lease(self) -> sa.ColumnElement[int]:
         return now_ms() + int(1000 * self.lease_seconds)

@@ -223,7 +223,7 @@ class Jobs:
             return await store.read_log(connection, id, after, limit)
 
     async def watch(self, id: str, *, quiet_seconds: float = 15.0) -> AsyncGenerator[Job]:
-        """The job now and at each change until it has ended; at least every `quiet_seconds`.
+        """The job now and at each change until it has ended, or this server is about to; at least every `quiet_seconds`.
 
         Raises:
             NotFound: There is none of that id, or it was deleted meanwhile.
@@ -236,7 +236,7 @@ class Jobs:
                 if job.revision != seen or quiet >= quiet_seconds:
                     seen, quiet = job.revision, 0.0
                     yield job
-                if job.final:
+                if job.final or self.changes.closed:
                     return
                 if not await _set_within(changed, POLL_SECONDS):
                     quiet += POLL_SECONDS

@@ -1,6 +1,6 @@
 """Count to a number, saving each step: the smallest work there is, for tests, demonstrations and measurements.
 
-Spec: ``steps`` (how far), ``pause_seconds`` (before each step, 0), ``fail_at`` (a step that cannot be done), ``fail_times`` (how many
+Spec: ``steps`` (how far), ``pause_seconds`` (before each step, 0), ``busy_seconds`` (of a processor, before each step, 0), ``fail_at`` (a step that cannot be done), ``fail_times`` (how many
 attempts fail there; all by default). Result: ``steps`` and their ``sum``.
 """
 
@@ -31,6 +31,7 @@ def run(task: Task) -> dict[str, Any]:
     while done < steps:
         task.progress(done, steps, "steps")
         _rest(task, task.spec.get("pause_seconds", 0.0))
+        _work(task.spec.get("busy_seconds", 0.0))
         done, total = done + 1, total + done + 1
         if done == task.spec.get("fail_at") and task.attempt <= task.spec.get("fail_times", 1000):
             raise RuntimeError(f"step {done} cannot be done")
@@ -45,3 +46,10 @@ def _rest(task: Task, seconds: float) -> None:
     while (left := end - time.monotonic()) > 0:
         task.check()
         time.sleep(min(SLICE_SECONDS, left))
+
+
+def _work(seconds: float) -> None:
+    """Keep a processor busy and tell nobody, as work does whose author forgot the others."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
