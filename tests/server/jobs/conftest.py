@@ -20,8 +20,9 @@ WAIT_SECONDS = 60.0
 class Desk:
     """Submits jobs to a server's database and looks at them, as a slice within the server would."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, url: str | None = None) -> None:
         self.server = server
+        self._target = url or server.home / "yangfan.db"
         self.pair: dict[str, Any] = {
             "access_key": server.access_key,
             "secret_access_key": server.secret_access_key,
@@ -31,7 +32,7 @@ class Desk:
         """Call a method of `Jobs` on the server's database."""
 
         async def call() -> Any:
-            database = Database(self.server.home / "yangfan.db")
+            database = Database(self._target)
             try:
                 return await getattr(Jobs(database), method)(*args, **options)
             finally:
