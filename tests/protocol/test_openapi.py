@@ -77,7 +77,7 @@ def test_document_has_the_fixed_fields_of_openapi_3_1():
     assert document["servers"] == [{"url": "."}]
     for path, method, operation in operations(document):
         assert path.startswith("/")
-        assert method in {"get", "post"}
+        assert method in {"get", "post", "delete"}
         assert operation["responses"]
         assert operation["summary"]
         assert operation["description"]

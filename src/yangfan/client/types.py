@@ -1072,3 +1072,22 @@ class PresetService:
     type: str
     url: str
     model: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file on the server, without its content.
+
+    Attributes:
+        id: ``file-…``.
+        name: As it was called when it was sent.
+        purpose: What it is for: batch, fine-tune, evals, user_data, vision or assistants.
+        size_bytes: How long it is.
+        created_at: When it was sent; aware.
+    """
+
+    id: str
+    name: str
+    purpose: str
+    size_bytes: int
+    created_at: datetime

@@ -23,7 +23,7 @@ class Endpoint(Generic[RequestT, ReplyT]):
         name: Stable name, `capability.verb` with the dialect in front: ``v1.chat``.
         dialect: Which errors and envelope it speaks.
         method: HTTP method.
-        path: Path; one trailing ``{name}`` parameter is allowed and takes the rest of the segment.
+        path: Path; one ``{name}`` parameter is allowed, the last segment or the one before it.
         action: Value of the `Action` query parameter where several endpoints share a path.
         request: Type of the JSON body; None when there is no body, bytes when it is whatever the caller sends, of any length.
         reply: Type of the JSON reply; bytes when it is a file.
@@ -37,7 +37,7 @@ class Endpoint(Generic[RequestT, ReplyT]):
 
     name: str
     dialect: Dialect
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     request: type[RequestT] | None
     reply: type[ReplyT]

@@ -40,6 +40,9 @@ from yangfan.server.deployments.store import DeploymentStore
 from yangfan.server.embeddings import Embeddings
 from yangfan.server.embeddings import v1 as embeddings_v1
 from yangfan.server.embeddings import v2 as embeddings_v2
+from yangfan.server.files import Files
+from yangfan.server.files import v2 as files_v2
+from yangfan.server.files.store import FileStore
 from yangfan.server.health import Health
 from yangfan.server.http import Gateway, Route
 from yangfan.server.image2text import v1 as image2text_v1
@@ -203,6 +206,7 @@ async def build(
             *access_v1.routes(access),
             *access_v2.routes(access),
             *_prompt_routes(database),
+            *await _file_routes(database, home),
             *usage_v2.routes(usage),
             *jobs_v2.routes(jobs),
             *memory_v2.routes(memory),
@@ -294,6 +298,12 @@ def _inference_routes(services: Services, chat: Chat) -> list[Route]:
         *rerank_v2.routes(rerank),
         *tokenizer_v1.routes(services),
     ]
+
+
+async def _file_routes(database: Database, home: Home) -> list[Route]:
+    files = Files(FileStore(database), home.files)
+    await files.tidy()
+    return files_v2.routes(files)
 
 
 def _prompt_routes(database: Database) -> list[Route]:

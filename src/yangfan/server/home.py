@@ -62,6 +62,11 @@ class Home:
         return self.path / "usage"
 
     @property
+    def files(self) -> Path:
+        """Files that callers sent, by what they hold."""
+        return self.path / "files"
+
+    @property
     def pictures(self) -> Path:
         """Pictures that answers name by URL, for a day."""
         return self.path / "pictures"

@@ -9,6 +9,7 @@ from yangfan.client._async.charge import AsyncCharge
 from yangfan.client._async.chat import AsyncChat
 from yangfan.client._async.completions import AsyncCompletions
 from yangfan.client._async.embeddings import AsyncEmbeddings
+from yangfan.client._async.files import AsyncFiles
 from yangfan.client._async.image2text import AsyncImage2Text
 from yangfan.client._async.images import AsyncImages
 from yangfan.client._async.jobs import AsyncJobs
@@ -76,6 +77,7 @@ class AsyncClient:
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models, in tokens a minute and in compute units.
         memory: What models are told before every conversation.
+        files: Files to work on, such as the requests of a batch.
         prompts: Prompt templates in versions, and labels that say which one is used.
         services: Names in front of deployed model versions.
     """
@@ -138,6 +140,7 @@ class AsyncClient:
         self.charge = AsyncCharge(self._session)
         self.memory = AsyncMemory(self._session)
         self.prompts = AsyncPrompts(self._session)
+        self.files = AsyncFiles(self._session)
         self.services = AsyncServices(self._session)
 
     @property

@@ -10,6 +10,7 @@ from yangfan.client._sync.charge import Charge
 from yangfan.client._sync.chat import Chat
 from yangfan.client._sync.completions import Completions
 from yangfan.client._sync.embeddings import Embeddings
+from yangfan.client._sync.files import Files
 from yangfan.client._sync.image2text import Image2Text
 from yangfan.client._sync.images import Images
 from yangfan.client._sync.jobs import Jobs
@@ -77,6 +78,7 @@ class Client:
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models, in tokens a minute and in compute units.
         memory: What models are told before every conversation.
+        files: Files to work on, such as the requests of a batch.
         prompts: Prompt templates in versions, and labels that say which one is used.
         services: Names in front of deployed model versions.
     """
@@ -139,6 +141,7 @@ class Client:
         self.charge = Charge(self._session)
         self.memory = Memory(self._session)
         self.prompts = Prompts(self._session)
+        self.files = Files(self._session)
         self.services = Services(self._session)
 
     @property

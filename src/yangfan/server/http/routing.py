@@ -66,6 +66,7 @@ class RoutingTable:
         """
         self._exact: dict[str, Routes] = {}
         self._parent: dict[str, tuple[str, Routes]] = {}
+        self._inner: dict[tuple[str, str], tuple[str, Routes]] = {}
         for route in routes:
             for path in (route.endpoint.path, *route.endpoint.aliases):
                 table = self._table_for(path)
@@ -79,6 +80,10 @@ class RoutingTable:
         head, _, last = path.rpartition("/")
         if last.startswith("{"):
             return self._parent.setdefault(head, (last.strip("{}"), {}))[1]
+        front, brace, rest = path.partition("/{")
+        if brace:
+            name, _, tail = rest.partition("}/")
+            return self._inner.setdefault((front, tail), (name, {}))[1]
         return self._exact.setdefault(path, {})
 
     def find(self, method: str, path: str, query: bytes) -> Match | None:
@@ -92,6 +97,9 @@ class RoutingTable:
         if table is None:
             head, _, last = path.rpartition("/")
             parent = self._parent.get(head)
+            if parent is None:
+                head, _, value = head.rpartition("/")
+                parent, last = self._inner.get((head, last)), value
             if parent is None or not last:
                 return None
             table, params = parent[1], {parent[0]: last}

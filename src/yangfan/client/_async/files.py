@@ -1,0 +1,144 @@
+"""`client.files`: files to work on, such as the requests of a batch (v2)."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from yangfan import errors
+from yangfan.client import replies
+from yangfan.client.retry import Retry
+from yangfan.client.types import StoredFile
+from yangfan.protocol.v2 import files as wire
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from yangfan.client._async.session import AsyncSession
+    from yangfan.client.call import Call
+    from yangfan.client.exchange import Request
+    from yangfan.protocol.endpoint import Endpoint
+    from yangfan.protocol.v2.files import Purpose
+
+
+class AsyncFiles:
+    """Files of the caller's application. They are sent and read whole, through memory."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        """Made by the client."""
+        self._session = session
+
+    async def upload(
+        self, file: Path | bytes, purpose: Purpose, *, name: str | None = None
+    ) -> StoredFile:
+        """Send a file, at most 512 MiB.
+
+        Args:
+            file: Where it is, or what it holds.
+            purpose: What it is for. For batch and fine-tune it is JSON lines, and its name ends in .jsonl.
+            name: What it is called; by default as it is on this machine.
+
+        Raises:
+            ConfigurationError: It cannot be read, or bytes come without a name.
+        """
+        if isinstance(file, Path):
+            content = _content(file)
+            name = name or file.name
+        else:
+            content = file
+        if not name:
+            raise errors.ConfigurationError("a file that comes as bytes needs a name")
+        boundary = secrets.token_hex(16)
+        call = self._call(
+            wire.CREATE, headers={"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        )
+        body = _form(boundary, purpose, name, content)
+        # Sent once only: a second time would be a second file.
+        call = replace(call, request=replace(call.request, body=body), retry=Retry(0))
+        return _file(await self._session.fetch(call, wire.CREATE.reply))
+
+    async def list(self, purpose: Purpose | None = None) -> tuple[StoredFile, ...]:
+        """All files, or those for one purpose, the newest first."""
+        found: list[StoredFile] = []
+        query = {"limit": "1000"} if purpose is None else {"limit": "1000", "purpose": purpose}
+        while True:
+            call = self._call(wire.LIST, query=query)
+            page = await self._session.fetch(call, wire.LIST.reply)
+            found += map(_file, page.data)
+            if not page.has_more or page.last_id is None:
+                return tuple(found)
+            query["after"] = page.last_id
+
+    async def get(self, file_id: str) -> StoredFile:
+        """A file without its content.
+
+        Raises:
+            Invalid: There is none of that id.
+        """
+        return _file(await self._session.fetch(self._call(wire.SHOW, file_id), wire.SHOW.reply))
+
+    async def download(self, file_id: str) -> bytes:
+        """What a file holds, at most 256 MiB.
+
+        Raises:
+            Invalid: There is none of that id.
+        """
+        call = self._call(wire.CONTENT, file_id)
+
+        async def once(request: Request) -> bytes:
+            reply = await self._session.transport.send(
+                request, timeout_seconds=call.timeout_seconds
+            )
+            if reply.status != 200:
+                replies.checked(reply)
+            return reply.body
+
+        return await self._session.persist(call, once)
+
+    async def delete(self, file_id: str) -> None:
+        """Delete a file.
+
+        Raises:
+            Invalid: There is none of that id.
+        """
+        await self._session.fetch(self._call(wire.DELETE, file_id), wire.DELETE.reply)
+
+    def _call(
+        self,
+        endpoint: Endpoint[Any, Any],
+        file_id: str = "",
+        *,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Call:
+        path = endpoint.path.replace("{file_id}", quote(file_id, safe="") or "-")
+        if query:
+            path += f"?{urlencode(query)}"
+        return self._session.inference_call(endpoint, 2, path=path, headers=headers)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise errors.ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _form(boundary: str, purpose: str, name: str, content: bytes) -> bytes:
+    """multipart/form-data with both fields; the file's name is escaped as browsers do it."""
+    safe = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{safe}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    return b"".join((head.encode(), content, f"\r\n--{boundary}--\r\n".encode()))
+
+
+def _file(item: wire.File) -> StoredFile:
+    created_at = datetime.fromtimestamp(item.created_at, UTC)
+    return StoredFile(item.id, item.filename, item.purpose, item.bytes, created_at)

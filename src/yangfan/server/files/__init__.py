@@ -1,0 +1,5 @@
+"""Files that callers send, kept by what they hold. `Files` takes, lists, gives and deletes them."""
+
+from yangfan.server.files.logic import Files
+
+__all__ = ["Files"]

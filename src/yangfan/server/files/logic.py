@@ -1,0 +1,163 @@
+"""Keeping files by what they hold: two that hold the same lie on disk once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from yangfan.errors import ConfigurationError, Invalid, NotFound, Overloaded
+from yangfan.hub.disk import full_disk_said_clearly, require_free
+from yangfan.protocol.v2.files import MAX_FILE_BYTES, PURPOSES
+from yangfan.server.files.form import read_form
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from yangfan.server.files.store import FileStore
+    from yangfan.server.files.types import StoredFile
+
+MAX_NAME_CHARACTERS = 255
+
+
+class Files:
+    """All files.
+
+    Args:
+        store: Who has which.
+        folder: Where their content lies; made when the first one comes.
+        max_file_bytes: Longest file.
+    """
+
+    def __init__(
+        self, store: FileStore, folder: Path, *, max_file_bytes: int = MAX_FILE_BYTES
+    ) -> None:
+        self._store = store
+        self._folder = folder
+        self._max_file_bytes = max_file_bytes
+        # Between the last row that has a content and the content itself, nobody may come with the same again.
+        self._lock = asyncio.Lock()
+
+    async def upload(
+        self, app_id: str, content_type: bytes, pieces: AsyncIterator[bytes]
+    ) -> StoredFile:
+        """Take the file that a multipart/form-data body brings.
+
+        Raises:
+            Invalid: It is no such form, has no file, or the purpose is none.
+            BodyTooLarge: The file is too long.
+            Overloaded: The disk is full.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        coming = self._folder / f"coming-{secrets.token_hex(16)}"
+        try:
+            require_free(self._folder, 0)
+            with full_disk_said_clearly(self._folder):
+                form, sha256 = await read_form(content_type, pieces, coming, self._max_file_bytes)
+            name, purpose = _name(form.filename or ""), form.fields.get("purpose", "")
+            _check(name, purpose, form.size_bytes)
+            async with self._lock:
+                path = self.content(sha256)
+                await asyncio.to_thread(_settle, coming, path)
+                return await self._store.add(
+                    f"file-{secrets.token_hex(12)}", app_id, name, purpose, form.size_bytes, sha256
+                )
+        except ConfigurationError as error:
+            raise Overloaded(f"the file cannot be kept: {error.message}") from None
+        finally:
+            coming.unlink(missing_ok=True)
+
+    async def get(self, file_id: str, app_id: str) -> StoredFile:
+        """A file of an application's.
+
+        Raises:
+            NotFound: It has none of that id.
+        """
+        found = await self._store.get(file_id, app_id)
+        if found is None:
+            raise NotFound(f"no file {file_id[:64]!r}; GET /v2/files lists those there are")
+        return found
+
+    async def page(
+        self,
+        app_id: str,
+        purpose: str | None,
+        after: str | None,
+        count: int,
+        *,
+        newest_first: bool,
+    ) -> tuple[list[StoredFile], bool]:
+        """Up to `count` of an application's behind the one of that id, and whether more follow.
+
+        Raises:
+            NotFound: It has none of that id.
+        """
+        number = None if after is None else (await self.get(after, app_id)).number
+        found = await self._store.page(
+            app_id, purpose, number, count + 1, newest_first=newest_first
+        )
+        return found[:count], len(found) > count
+
+    async def delete(self, file_id: str, app_id: str) -> None:
+        """Delete a file; what it holds as well, if no other file holds the same.
+
+        Raises:
+            NotFound: The application has none of that id.
+        """
+        file = await self.get(file_id, app_id)
+        async with self._lock:
+            if await self._store.remove(file):
+                await asyncio.to_thread(self.content(file.sha256).unlink, missing_ok=True)
+
+    def content(self, sha256: str) -> Path:
+        """Where that content lies."""
+        return self._folder / sha256[:2] / sha256
+
+    async def tidy(self) -> None:
+        """Remove what a server that was killed left half done: called before the first upload."""
+        wanted = await self._store.contents()
+        await asyncio.to_thread(_tidy, self._folder, wanted)
+
+
+def _settle(coming: Path, path: Path) -> None:
+    """Move a content to its place, so that it is there whole or not at all."""
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with coming.open("rb") as file:
+        os.fsync(file.fileno())
+    coming.replace(path)
+
+
+def _tidy(folder: Path, wanted: set[str]) -> None:
+    for path in folder.glob("coming-*"):
+        path.unlink(missing_ok=True)
+    for path in folder.glob("??/*"):
+        if path.name not in wanted:
+            path.unlink(missing_ok=True)
+
+
+def _name(given: str) -> str:
+    """The last part of what the caller calls it, as browsers send whole paths at times."""
+    name = given.replace("\\", "/").rpartition("/")[2]
+    return "".join(character for character in name if character.isprintable()).strip()
+
+
+def _check(name: str, purpose: str, size_bytes: int) -> None:
+    if not name or len(name) > MAX_NAME_CHARACTERS:
+        raise Invalid(
+            f"the file needs a name of at most {MAX_NAME_CHARACTERS} characters", param="file"
+        )
+    if purpose not in PURPOSES:
+        raise Invalid(
+            f"purpose must be one of {', '.join(PURPOSES)}, got {purpose[:64]!r}", param="purpose"
+        )
+    if size_bytes == 0:
+        raise Invalid("the file is empty; send one that holds something", param="file")
+    if purpose in {"batch", "fine-tune"} and not name.casefold().endswith(".jsonl"):
+        raise Invalid(
+            f"a file for {purpose} is JSON lines, and its name ends in .jsonl, got {name[:64]!r}",
+            param="file",
+        )
