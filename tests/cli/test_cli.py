@@ -38,6 +38,7 @@ def test_table_has_every_command():
         "engines",
         "keys",
         "apps",
+        "files",
         "prompts",
         "memory",
         "jobs",
