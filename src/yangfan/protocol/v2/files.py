@@ -50,17 +50,13 @@ class DeletedFile(msgspec.Struct, kw_only=True):
     deleted: bool = True
 
 
-class Content(msgspec.Struct):
-    """A file's bytes, as they were sent."""
-
-
-CREATE = Endpoint[None, File](
+CREATE: Endpoint[bytes, File] = Endpoint(
     name="v2.files.create",
     dialect="v2",
     method="POST",
     path="/v2/files",
     aliases=("/v1/files", "/v2/v1/files"),
-    request=None,
+    request=bytes,
     reply=File,
     summary="Upload a file: multipart/form-data with `purpose` and `file`.",
     summary_zh="上传文件：multipart/form-data，字段为 purpose 和 file。",
@@ -90,14 +86,14 @@ SHOW = Endpoint[None, File](
     summary_zh="查询文件信息。",
     spec="C.5",
 )
-CONTENT = Endpoint[None, Content](
+CONTENT: Endpoint[None, bytes] = Endpoint(
     name="v2.files.content",
     dialect="v2",
     method="GET",
     path="/v2/files/{file_id}/content",
     aliases=("/v1/files/{file_id}/content", "/v2/v1/files/{file_id}/content"),
     request=None,
-    reply=Content,
+    reply=bytes,
     summary="Download a file's content, as it was sent.",
     summary_zh="下载文件内容。",
     spec="C.5",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def routes(files: Files) -> list[Route]:
     """What this file answers."""
 
-    async def create(call: Call[None]) -> Reply:
+    async def create(call: Call[bytes]) -> Reply:
         content_type = next(
             (value for name, value in call.scope["headers"] if name == b"content-type"), b""
         )
@@ -57,7 +57,7 @@ def routes(files: Files) -> list[Route]:
         return Reply(wire.DeletedFile(id=call.params["file_id"]))
 
     return [
-        Route(wire.CREATE, create, raw=True),
+        Route(wire.CREATE, create),
         Route(wire.LIST, list_all),
         Route(wire.SHOW, show),
         Route(wire.CONTENT, content),

@@ -44,7 +44,7 @@ class Call(Generic[RequestT]):
         request_id: Echoed as X-Baidu-Request-Id, the caller's own or one of ours.
         meter: Limits and usage of the call; a handler of an inference call reserves on it before a model works.
         scope: The ASGI scope, for the rare handler that needs more.
-        pieces: The body as it comes, for routes that are `raw`; empty for others.
+        pieces: The body as it comes, for endpoints whose request is `bytes`; empty for others.
     """
 
     __slots__ = ("meter", "params", "pieces", "principal", "request", "request_id", "scope")

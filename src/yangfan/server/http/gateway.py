@@ -117,9 +117,9 @@ class Gateway:
                 principal = self._authenticate(answering.scope, endpoint.auth)
             if endpoint.auth == "inference":
                 meter = answering.meter = self._meter(principal)
-                answering.must_reserve = endpoint.request is not None
+                answering.must_reserve = endpoint.request not in {None, bytes}
             request: Any = None
-            if endpoint.request is not None and endpoint.request is not bytes:
+            if endpoint.request not in {None, bytes}:
                 body = await answering.read_body(self._max_body_bytes)
                 if match.route.body is not None:
                     body = match.route.body(body, answering.scope)
