@@ -45,6 +45,8 @@ def test_table_has_every_command():
         "upstreams",
         "usage",
         "sign",
+        "backup",
+        "restore",
         "worker",
         "doctor",
         "version",
