@@ -42,7 +42,7 @@ def test_sets_are_made_found_listed_and_deleted(client: yangfan.Client):
         "d",
     )
     assert client.models.get_set("sdk") == made
-    assert [each.id for each in client.models.sets()] == [made.id]
+    assert [each for each in client.models.sets() if each.name == "sdk"] == [made]
     assert "echo" in [each.name for each in client.models.sets(presets=True)]
     client.models.delete_set("sdk")
     with pytest.raises(errors.NotFound, match="there is no model set 'sdk'"):
