@@ -86,7 +86,8 @@ def test_the_catalogue_is_listed_with_what_is_here(run: Run, home: Path, model_f
     [
         ((), "--list"),
         (("nonsense",), "smollm2-135m-instruct"),
-        (("s3:x/y",), "modelscope"),
+        (("ftp:x/y",), "modelscope"),
+        (("s3:x/y",), "cannot be the name of a bucket"),
         (("hf:x",), "names no repository"),
         (("file:/nowhere/x.gguf",), "cannot be read"),
         (("https://127.0.0.1/x.gguf",), "egress_allow"),
