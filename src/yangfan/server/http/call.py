@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -34,6 +34,19 @@ class Principal(msgspec.Struct, frozen=True):
     lenient: bool = False
 
 
+class _Nothing:
+    """No pieces; without state, so that one serves every call."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+
+_NOTHING = _Nothing()
+
+
 class Call(Generic[RequestT]):
     """One call on its way to a handler.
 
@@ -59,7 +72,7 @@ class Call(Generic[RequestT]):
         meter: Meter,
         pieces: AsyncIterator[bytes] | None = None,
     ) -> None:
-        self.pieces = _nothing() if pieces is None else pieces
+        self.pieces = _NOTHING if pieces is None else pieces
         self.scope = scope
         self.request = request
         self.principal = principal
@@ -71,11 +84,6 @@ class Call(Generic[RequestT]):
     def query(self) -> dict[str, str]:
         """Query parameters, decoded; the last of several wins."""
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    for piece in ():
-        yield piece
 
 
 class Reply:

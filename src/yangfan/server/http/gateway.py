@@ -107,6 +107,7 @@ class Gateway:
 
     async def _answer(self, match: Match, answering: Answering) -> None:
         endpoint = match.route.endpoint
+        decoder = self._decoders.get(endpoint.name)
         answering.dialect = endpoint.dialect
         meter: Meter = _NO_METER
         principal, outcome = _ANONYMOUS, OK
@@ -117,13 +118,13 @@ class Gateway:
                 principal = self._authenticate(answering.scope, endpoint.auth)
             if endpoint.auth == "inference":
                 meter = answering.meter = self._meter(principal)
-                answering.must_reserve = endpoint.request not in {None, bytes}
+                answering.must_reserve = decoder is not None
             request: Any = None
-            if endpoint.request not in {None, bytes}:
+            if decoder is not None:
                 body = await answering.read_body(self._max_body_bytes)
                 if match.route.body is not None:
                     body = match.route.body(body, answering.scope)
-                request = self._decoders[endpoint.name].decode(body)
+                request = decoder.decode(body)
             call: Call[Any] = Call(
                 answering.scope,
                 request,
