@@ -48,3 +48,47 @@ class Endpoint(Generic[RequestT, ReplyT]):
     summary: str = ""
     summary_zh: str = ""
     spec: str = ""
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Makes the Endpoints of one console path, which differ by their `Action`.
+
+    Attributes:
+        prefix: What their names begin with.
+        path: Where they are sent.
+        spec: Section of the wire specification, for those that name no other.
+    """
+
+    prefix: str
+    path: str
+    spec: str
+
+    def __call__(  # noqa: PLR0913 - what an Action is made of, one argument each
+        self,
+        name: str,
+        action: str,
+        request: type[Any],
+        reply: Any,
+        summary: str,
+        summary_zh: str,
+        *,
+        path: str | None = None,
+        spec: str | None = None,
+        stream: type[Any] | None = None,
+    ) -> Endpoint[Any, Any]:
+        """One of them."""
+        return Endpoint(
+            name=f"{self.prefix}.{name}",
+            dialect="action",
+            method="POST",
+            path=self.path if path is None else path,
+            action=action,
+            request=request,
+            reply=reply,
+            stream=stream,
+            auth="signature",
+            summary=summary,
+            summary_zh=summary_zh,
+            spec=self.spec if spec is None else spec,
+        )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from yangfan.protocol.endpoint import Endpoint
+from yangfan.protocol.endpoint import Actions
 from yangfan.protocol.v2.keys import ActionReply
 
 Units = Annotated[
@@ -99,22 +99,7 @@ class TPMList(msgspec.Struct):
     instances: list[TPMInstance]
 
 
-def _charge(
-    name: str, action: str, request: type[Any], reply: type[Any], en: str, zh: str
-) -> Endpoint[Any, Any]:
-    return Endpoint(
-        name=f"v2.charge.{name}",
-        dialect="action",
-        method="POST",
-        path="/v2/charge",
-        action=action,
-        request=request,
-        reply=reply,
-        auth="signature",
-        summary=en,
-        summary_zh=zh,
-        spec="D.15",
-    )
+_charge = Actions("v2.charge", "/v2/charge", "D.15")
 
 
 PURCHASE_TPM = _charge(

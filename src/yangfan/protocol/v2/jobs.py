@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from yangfan.protocol.endpoint import Endpoint
+from yangfan.protocol.endpoint import Actions, Endpoint
 from yangfan.protocol.v2.keys import ActionReply
 
 JobState = Literal["queued", "starting", "running", "paused", "succeeded", "failed", "cancelled"]
@@ -118,29 +118,7 @@ class JobEvent(msgspec.Struct, kw_only=True):
     lines: list[JobLogLine] = []
 
 
-def _endpoint(
-    name: str,
-    action: str,
-    request: type[Any],
-    reply: type[Any],
-    summary: str,
-    summary_zh: str,
-    stream: type[Any] | None = None,
-) -> Endpoint[Any, Any]:
-    return Endpoint(
-        name=f"jobs.{name}",
-        dialect="action",
-        method="POST",
-        path="/v2/jobs",
-        action=action,
-        request=request,
-        reply=reply,
-        stream=stream,
-        auth="signature",
-        summary=summary,
-        summary_zh=summary_zh,
-        spec="C.7",
-    )
+_endpoint = Actions("jobs", "/v2/jobs", "C.7")
 
 
 DESCRIBE_JOBS: Endpoint[DescribeJobs, ActionReply[JobList]] = _endpoint(

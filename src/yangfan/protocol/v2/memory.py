@@ -6,12 +6,12 @@ User memory follows Baidu's pages 7m7a3v2bp, 7lywo2ga5, 5m7a47isq, jm7a47tff, Vm
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from yangfan.protocol.endpoint import Endpoint
+from yangfan.protocol.endpoint import Actions
 from yangfan.protocol.v2.keys import ActionReply
 
 MAX_PAIRS = 1000
@@ -133,22 +133,7 @@ class UserMemories(msgspec.Struct, kw_only=True):
     pageInfo: PageInfo  # noqa: N815 - the wire's spelling
 
 
-def _memory(
-    name: str, action: str, request: type[Any], reply: type[Any], en: str, zh: str
-) -> Endpoint[Any, Any]:
-    return Endpoint(
-        name=f"v2.memory.{name}",
-        dialect="action",
-        method="POST",
-        path="/v2/memory",
-        action=action,
-        request=request,
-        reply=reply,
-        auth="signature",
-        summary=en,
-        summary_zh=zh,
-        spec="D.16",
-    )
+_memory = Actions("v2.memory", "/v2/memory", "D.16")
 
 
 CREATE_SYSTEM = _memory(

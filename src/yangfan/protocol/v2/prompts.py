@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from yangfan.protocol.endpoint import Endpoint
+from yangfan.protocol.endpoint import Actions
 from yangfan.protocol.templates import HyperParameters, Identifier
 from yangfan.protocol.v1.prompts import (
     MAX_LABELS,
@@ -247,29 +247,7 @@ class Labels(msgspec.Struct, kw_only=True):
     pageInfo: PageInfo  # noqa: N815 - the wire's spelling
 
 
-def _action(
-    name: str,
-    action: str,
-    request: type[Any],
-    reply: type[Any],
-    en: str,
-    zh: str,
-    *,
-    path: str = "/v2/promptTemplates",
-) -> Endpoint[Any, Any]:
-    return Endpoint(
-        name=f"v2.prompts.{name}",
-        dialect="action",
-        method="POST",
-        path=path,
-        action=action,
-        request=request,
-        reply=reply,
-        auth="signature",
-        summary=en,
-        summary_zh=zh,
-        spec="D.13",
-    )
+_action = Actions("v2.prompts", "/v2/promptTemplates", "D.13")
 
 
 CREATE = _action(

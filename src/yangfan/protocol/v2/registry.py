@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from yangfan.protocol.endpoint import Endpoint
+from yangfan.protocol.endpoint import Actions, Endpoint
 from yangfan.protocol.v2.keys import ActionReply
 from yangfan.protocol.v2.memory import PageInfo
 
@@ -475,28 +475,7 @@ class Upload(msgspec.Struct, kw_only=True):
     files: list[UploadFile]
 
 
-def _model(
-    name: str,
-    action: str,
-    request: type[Any],
-    reply: type[Any],
-    en: str,
-    zh: str,
-    spec: str = "D.2",
-) -> Endpoint[Any, Any]:
-    return Endpoint(
-        name=f"v2.models.{name}",
-        dialect="action",
-        method="POST",
-        path="/v2/model",
-        action=action,
-        request=request,
-        reply=reply,
-        auth="signature",
-        summary=en,
-        summary_zh=zh,
-        spec=spec,
-    )
+_model = Actions("v2.models", "/v2/model", "D.2")
 
 
 CREATE_SET = _model(
@@ -650,7 +629,7 @@ LIST = _model(
     ActionReply[Models],
     "List the versions of a model set.",
     "获取模型的版本列表。",
-    "ours",
+    spec="ours",
 )
 MODIFY = _model(
     "modify_model",
@@ -659,7 +638,7 @@ MODIFY = _model(
     ActionReply[bool],
     "Describe a model version in other words.",
     "修改模型版本描述。",
-    "ours",
+    spec="ours",
 )
 SET_LABEL = _model(
     "set_model_label",
@@ -668,7 +647,7 @@ SET_LABEL = _model(
     ActionReply[bool],
     "Have a label, such as production, point to a model version.",
     "设置模型版本标签。",
-    "ours",
+    spec="ours",
 )
 DELETE_LABEL = _model(
     "delete_model_label",
@@ -677,7 +656,7 @@ DELETE_LABEL = _model(
     ActionReply[bool],
     "Forget a label.",
     "删除模型版本标签。",
-    "ours",
+    spec="ours",
 )
 CREATE_UPLOAD = _model(
     "create_model_upload",
@@ -686,7 +665,7 @@ CREATE_UPLOAD = _model(
     ActionReply[Upload],
     "Begin to send the files of a model.",
     "创建模型文件上传。",
-    "ours",
+    spec="ours",
 )
 SHOW_UPLOAD = _model(
     "describe_model_upload",
@@ -695,7 +674,7 @@ SHOW_UPLOAD = _model(
     ActionReply[Upload],
     "Show how much of an upload is here.",
     "查看模型文件上传进度。",
-    "ours",
+    spec="ours",
 )
 DELETE_UPLOAD = _model(
     "delete_model_upload",
@@ -704,7 +683,7 @@ DELETE_UPLOAD = _model(
     ActionReply[bool],
     "Throw an upload away.",
     "删除模型文件上传。",
-    "ours",
+    spec="ours",
 )
 SEND_FILE: Endpoint[bytes, ActionReply[UploadFile]] = Endpoint(
     name="v2.models.upload",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from yangfan.protocol.endpoint import Endpoint
+from yangfan.protocol.endpoint import Actions
 from yangfan.protocol.v2.keys import ActionReply
 
 RunStatus = Literal["New", "Deploying", "Serving", "Failed", "Stopped"]
@@ -308,29 +308,7 @@ class ServiceEvents(msgspec.Struct, kw_only=True):
     eventList: list[ServiceEvent]  # noqa: N815 - the wire's spelling
 
 
-def _action(
-    name: str,
-    action: str,
-    request: type[Any],
-    reply: Any,
-    en: str,
-    zh: str,
-    *,
-    spec: str = "ours",
-) -> Endpoint[Any, Any]:
-    return Endpoint(
-        name=f"v2.services.{name}",
-        dialect="action",
-        method="POST",
-        path="/v2/service",
-        action=action,
-        request=request,
-        reply=reply,
-        auth="signature",
-        summary=en,
-        summary_zh=zh,
-        spec=spec,
-    )
+_action = Actions("v2.services", "/v2/service", "ours")
 
 
 CREATE_SERVICE = _action(
