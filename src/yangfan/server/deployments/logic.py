@@ -389,30 +389,9 @@ class Deployments:
         return known and (deployed is running.stable or deployed is running.candidate)
 
     def _pool(self, running: _Running, row: Deployment, planned: Planned) -> Pool:
-        need = _need(row, planned)
-        folder = self._folder(running.row.id, row.id)
-        holder: list[Pool] = []
-
-        async def make(number: int) -> Engine:
-            spec = msgspec.structs.replace(planned.plan.spec, model=running.row.suffix)
-            plan = msgspec.structs.replace(planned.plan, spec=spec)
-            return await asyncio.to_thread(self._planner.engine, plan, folder / str(number))
-
-        async def claim(key: str) -> None:
-            await self._claim(key, need, running.row.suffix, holder[0])
-
-        pool = Pool(
-            f"{running.row.suffix}-{row.generation}",
-            make,
-            claim=claim,
-            loaded=self._placement.loaded,
-            release=self._placement.release,
-            wanted=row.replicas,
-            expected_seconds=row.load_seconds,
-            changed=running.service.resize,
-        )
-        holder.append(pool)
-        return pool
+        spec = msgspec.structs.replace(planned.plan.spec, model=running.row.suffix)
+        named = planned._replace(plan=msgspec.structs.replace(planned.plan, spec=spec))
+        return self._pool_of(running, row, lambda: named, running.service.resize)
 
     async def _join(self, running: _Running, deployed: _Deployed, planned: Planned) -> None:
         """Share the replicas of the same base model; they learn the adapter if they lack it."""
@@ -435,23 +414,33 @@ class Deployments:
         deployed.pool, deployed.line = line.pool, key
 
     def _shared_pool(self, running: _Running, row: Deployment, key: bytes) -> Pool:
-        folder = self._folder(running.row.id, row.id)
-        holder: list[Pool] = []
-
-        async def make(number: int) -> Engine:
-            plan = self._lines[key].planned.plan
-            return await asyncio.to_thread(self._planner.engine, plan, folder / str(number))
-
-        async def claim(replica: str) -> None:
-            need = _need(row, self._lines[key].planned)
-            await self._claim(replica, need, running.row.suffix, holder[0])
-
         def changed() -> None:
             line = self._lines.get(key)
             for user in line.users if line is not None else ():
                 found = self._pools.get(user)
                 if found is not None:
                     found[1].service.resize()
+
+        return self._pool_of(running, row, lambda: self._lines[key].planned, changed)
+
+    def _pool_of(
+        self,
+        running: _Running,
+        row: Deployment,
+        planned: Callable[[], Planned],
+        changed: Callable[[], None],
+    ) -> Pool:
+        """Replicas of what `planned` says when each of them starts."""
+        folder = self._folder(running.row.id, row.id)
+        holder: list[Pool] = []
+
+        async def make(number: int) -> Engine:
+            return await asyncio.to_thread(
+                self._planner.engine, planned().plan, folder / str(number)
+            )
+
+        async def claim(key: str) -> None:
+            await self._claim(key, _need(row, planned()), running.row.suffix, holder[0])
 
         pool = Pool(
             f"{running.row.suffix}-{row.generation}",
