@@ -10,31 +10,13 @@ from msgspec import Meta
 from yangfan.protocol.endpoint import Endpoint
 
 
-class ImagesRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Body of a v2 call for pictures. Unknown and null fields (OpenAI's quality, style …) are ignored."""
+class _Drawing(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What both calls that draw may say."""
 
     model: Annotated[str | None, Meta(description="Service or preset name. Required.")] = None
-    prompt: Annotated[
-        str | None,
-        Meta(
-            description="What to show: at most 1024 characters, irag-1.0 220, flux 512. Required."
-        ),
-    ] = None
     negative_prompt: Annotated[str | None, Meta(description="What not to show.")] = None
-    refer_image: Annotated[
-        str | None,
-        Meta(
-            description="URL or data URI of a picture to start from: at most 10 MB, sides from 128 pixels, at most 4 to 1."
-        ),
-    ] = None
     n: Annotated[
         Annotated[int, Meta(ge=1, le=4)] | None, Meta(description="How many pictures, 1.")
-    ] = None
-    size: Annotated[
-        str | None,
-        Meta(
-            description="Width x height in pixels, sides from 256 to 2048 and multiples of 8; 1024x1024, which is also `auto`."
-        ),
     ] = None
     steps: Annotated[
         Annotated[int, Meta(ge=1, le=50)] | None,
@@ -55,10 +37,32 @@ class ImagesRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     user: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
 
 
-class EditsRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ImagesRequest(_Drawing, kw_only=True, omit_defaults=True):
+    """Body of a v2 call for pictures. Unknown and null fields (OpenAI's quality, style …) are ignored."""
+
+    prompt: Annotated[
+        str | None,
+        Meta(
+            description="What to show: at most 1024 characters, irag-1.0 220, flux 512. Required."
+        ),
+    ] = None
+    refer_image: Annotated[
+        str | None,
+        Meta(
+            description="URL or data URI of a picture to start from: at most 10 MB, sides from 128 pixels, at most 4 to 1."
+        ),
+    ] = None
+    size: Annotated[
+        str | None,
+        Meta(
+            description="Width x height in pixels, sides from 256 to 2048 and multiples of 8; 1024x1024, which is also `auto`."
+        ),
+    ] = None
+
+
+class EditsRequest(_Drawing, kw_only=True, omit_defaults=True):
     """Body of a v2 call that draws over a picture: JSON, or a form (multipart/form-data) with files. Unknown fields are ignored."""
 
-    model: Annotated[str | None, Meta(description="Service or preset name. Required.")] = None
     prompt: Annotated[
         str | None, Meta(description="What to show, at most 1024 characters. Required.")
     ] = None
@@ -74,13 +78,9 @@ class EditsRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
             description="What of it to draw anew: what is transparent in the mask or, where nothing is, white. All of it by default."
         ),
     ] = None
-    negative_prompt: Annotated[str | None, Meta(description="What not to show.")] = None
     strength: Annotated[
         Annotated[float, Meta(gt=0, le=1)] | None,
         Meta(description="How far to go from the picture, (0, 1.0]; an extension of ours."),
-    ] = None
-    n: Annotated[
-        Annotated[int, Meta(ge=1, le=4)] | None, Meta(description="How many pictures, 1.")
     ] = None
     size: Annotated[
         str | None,
@@ -88,23 +88,6 @@ class EditsRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
             description="Width x height in pixels, sides from 256 to 2048 and multiples of 8; `auto`, the default, is near the picture's own."
         ),
     ] = None
-    steps: Annotated[
-        Annotated[int, Meta(ge=1, le=50)] | None,
-        Meta(description="Denoising steps; the model's own number by default."),
-    ] = None
-    seed: Annotated[
-        Annotated[int, Meta(ge=0, le=4294967295)] | None,
-        Meta(description="The same seed draws the same picture; a new one by default."),
-    ] = None
-    guidance: Annotated[
-        Annotated[float, Meta(ge=0, le=30)] | None,
-        Meta(description="How closely to follow the prompt; the model's own by default."),
-    ] = None
-    response_format: Annotated[
-        Literal["url", "b64_json"] | None,
-        Meta(description="url (default): for a day at this server; b64_json: in the reply."),
-    ] = None
-    user: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
 
 
 class ImageItem(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -45,18 +45,7 @@ def routes(images: Images, shelf: Shelf) -> list[Route]:
         target = images.target(named(wire.model))
         width, height = _size(wire.size)
         reference = None if not wire.refer_image else await images.reference(wire.refer_image)
-        request = ImageRequest(
-            prompt=wire.prompt or "",
-            negative_prompt=wire.negative_prompt or "",
-            width=width,
-            height=height,
-            n=wire.n or 1,
-            steps=wire.steps,
-            guidance_scale=wire.guidance,
-            seed=wire.seed,
-            reference=reference,
-        )
-        return await drawn(call, target, request)
+        return await drawn(call, target, _request(wire, width, height, reference))
 
     async def edit(call: Call[EditsRequest]) -> Reply:
         wire = call.request
@@ -71,19 +60,7 @@ def routes(images: Images, shelf: Shelf) -> list[Route]:
         mask = None if not wire.mask else await images.reference(wire.mask, param="mask")
         auto = not wire.size or wire.size == "auto"
         width, height = near(picture) if auto else _size(wire.size)
-        request = ImageRequest(
-            prompt=wire.prompt or "",
-            negative_prompt=wire.negative_prompt or "",
-            width=width,
-            height=height,
-            n=wire.n or 1,
-            steps=wire.steps,
-            guidance_scale=wire.guidance,
-            seed=wire.seed,
-            reference=picture,
-            strength=wire.strength,
-            mask=mask,
-        )
+        request = _request(wire, width, height, picture, strength=wire.strength, mask=mask)
         return await drawn(call, target, request)
 
     async def drawn(
@@ -109,6 +86,30 @@ def routes(images: Images, shelf: Shelf) -> list[Route]:
         Route(GENERATIONS, answer),
         Route(EDITS, edit, body=lambda body, scope: json_of_form(body, scope, _NUMBERS)),
     ]
+
+
+def _request(
+    wire: ImagesRequest | EditsRequest,
+    width: int,
+    height: int,
+    reference: bytes | None,
+    *,
+    strength: float | None = None,
+    mask: bytes | None = None,
+) -> ImageRequest:
+    return ImageRequest(
+        prompt=wire.prompt or "",
+        negative_prompt=wire.negative_prompt or "",
+        width=width,
+        height=height,
+        n=wire.n or 1,
+        steps=wire.steps,
+        guidance_scale=wire.guidance,
+        seed=wire.seed,
+        reference=reference,
+        strength=strength,
+        mask=mask,
+    )
 
 
 def _size(size: str | None) -> tuple[int, int]:
