@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,6 @@ from yangfan.protocol.v2.keys import (
     CREATE_KEY,
     LIST_KEYS,
     REVOKE_KEY,
-    ActionReply,
     CreateKey,
     Key,
     KeyList,
@@ -38,6 +36,7 @@ from yangfan.protocol.v2.keys import (
     RevokeKey,
 )
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.actions import success
 from yangfan.server.usage import Limits
 
 if TYPE_CHECKING:
@@ -82,32 +81,32 @@ def routes(access: Access) -> list[Route]:
             lenient=request.lenient,
             app_id=request.appId,
         )
-        return _success(
+        return success(
             NewKey(keyId=key.id, kind=key.kind, secret=secret, name=key.name, appId=key.app_id)
         )
 
     async def list_keys(call: Call[ListKeys]) -> Reply:
         del call
         now_ms = int(datetime.now(UTC).timestamp() * 1000)
-        return _success(KeyList([_wire(key, now_ms) for key in access.all()]))
+        return success(KeyList([_wire(key, now_ms) for key in access.all()]))
 
     async def revoke(call: Call[RevokeKey]) -> Reply:
         if not await access.revoke(call.request.keyId):
             raise NotFound(
                 f"no key {call.request.keyId[:64]!r}; `yangfan keys list` shows the keys"
             )
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def create_app(call: Call[CreateApp]) -> Reply:
-        return _success(_wire_app(await access.create_app(call.request.name), 0))
+        return success(_wire_app(await access.create_app(call.request.name), 0))
 
     async def list_apps(call: Call[ListApps]) -> Reply:
         del call
-        return _success(AppList([_wire_app(app, count) for app, count in access.apps()]))
+        return success(AppList([_wire_app(app, count) for app, count in access.apps()]))
 
     async def delete_app(call: Call[DeleteApp]) -> Reply:
         await access.delete_app(call.request.appId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     return [
         Route(CREATE_APP, create_app, body=lambda body, _scope: body or b"{}"),
@@ -118,10 +117,6 @@ def routes(access: Access) -> list[Route]:
         Route(LIST_KEYS, list_keys, body=lambda body, _scope: body or b"{}"),
         Route(REVOKE_KEY, revoke),
     ]
-
-
-def _success(result: object) -> Reply:
-    return Reply(ActionReply(str(uuid.uuid4()), result))
 
 
 def _lifetime(text: str | None) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from yangfan.protocol.v2.charge import (
     AUTO_RELEASE_TPM,
@@ -20,9 +19,9 @@ from yangfan.protocol.v2.charge import (
     TPMList,
     TPMPurchased,
 )
-from yangfan.protocol.v2.keys import ActionReply
 from yangfan.server.charge.times import lifetime_seconds, release_ms, wire_time
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.actions import success
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +49,7 @@ def routes(
             wanted.billing.paymentTiming,
             lifetime_seconds(wanted.billing),
         )
-        return _success(TPMPurchased(capacity.id))
+        return success(TPMPurchased(capacity.id))
 
     async def describe(call: Call[DescribeTPM]) -> Reply:
         wanted = call.request
@@ -62,21 +61,21 @@ def routes(
             and wanted.instanceId in {None, capacity.id}
             and wanted.status in {None, "Running"}
         ]
-        return _success(TPMList(found))
+        return success(TPMList(found))
 
     async def release(call: Call[ReleaseTPM]) -> Reply:
         await charge.release(call.request.instanceId, model_of(call.request.model))
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def resize(call: Call[ResizeTPM]) -> Reply:
         await charge.resize(call.request.instanceId, call.request.count)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def auto_release(call: Call[AutoReleaseTPM]) -> Reply:
         await charge.release_at(
             call.request.instanceId, release_ms(call.request.releaseTime, "ReleaseTPMResource")
         )
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     return [
         Route(PURCHASE_TPM, purchase),
@@ -85,10 +84,6 @@ def routes(
         Route(RESIZE_TPM, resize),
         Route(AUTO_RELEASE_TPM, auto_release),
     ]
-
-
-def _success(result: Any) -> Reply:
-    return Reply(ActionReply(str(uuid.uuid4()), result))
 
 
 def _wire(capacity: Capacity, model: str, rpm: int) -> TPMInstance:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-import uuid
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from msgspec import UNSET
 
 from yangfan.errors import Invalid
 from yangfan.protocol.v2 import units as wire
-from yangfan.protocol.v2.keys import ActionReply
 from yangfan.server.charge.times import lifetime_seconds, release_ms, wire_time
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.actions import success
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +43,7 @@ def routes(units: Units, charge: Charge, model_of: Callable[[str], str]) -> list
             wanted.billing.paymentTiming,
             _end_ms(wanted.billing),
         )
-        return _success(wire.UnitsPurchased(bought.id))
+        return success(wire.UnitsPurchased(bought.id))
 
     async def purchase(call: Call[wire.PurchaseUnits]) -> Reply:
         wanted = call.request
@@ -56,15 +55,15 @@ def routes(units: Units, charge: Charge, model_of: Callable[[str], str]) -> list
             region=wanted.computeUnitConfig.region,
             type_=wanted.computeUnitConfig.type,
         )
-        return _success(wire.UnitsPurchased(bought.id))
+        return success(wire.UnitsPurchased(bought.id))
 
     async def release(call: Call[wire.OneUnit]) -> Reply:
         await units.release(call.request.instanceId, model(call.request.serviceId))
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def resize(call: Call[wire.ResizeUnit]) -> Reply:
         await units.resize(call.request.instanceId, call.request.count)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def auto_release(call: Call[wire.AutoReleaseUnit]) -> Reply:
         wanted = call.request
@@ -81,7 +80,7 @@ def routes(units: Units, charge: Charge, model_of: Callable[[str], str]) -> list
         # What renews itself does not end, and nothing is paid for it: no rule needs to be kept.
         change = charge.release_at if wanted.instanceType == "TPM" else units.release_at
         await change(wanted.instanceId, release_ms(wanted.releaseTime, NOW))
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     return [
         Route(wire.PURCHASE_SERVICE_RESOURCE, purchase_for_service),
@@ -108,18 +107,18 @@ def _describing(units: Units, model: Callable[[str | None], str | None]) -> list
         return units.get(wanted.instanceId, model(wanted.serviceId))
 
     async def describe_all_of_service(call: Call[wire.DescribeUnits]) -> Reply:
-        return _success(wire.ServiceUnitsList([*map(_of_service, found(call.request))]))
+        return success(wire.ServiceUnitsList([*map(_of_service, found(call.request))]))
 
     async def describe_of_service(call: Call[wire.OneUnit]) -> Reply:
-        return _success(wire.ServiceUnitsDetail(_of_service(named(call.request))))
+        return success(wire.ServiceUnitsDetail(_of_service(named(call.request))))
 
     async def describe_all(call: Call[wire.DescribeUnits]) -> Reply:
-        return _success(wire.UnitList([*map(_wire, found(call.request))]))
+        return success(wire.UnitList([*map(_wire, found(call.request))]))
 
     async def describe(call: Call[wire.OneUnit]) -> Reply:
         item = named(call.request)
         used = [wire.ServiceUsage(item.model, item.count)] if item.model else []
-        return _success(wire.UnitDetail(_wire(item), used if item.status == "Running" else []))
+        return success(wire.UnitDetail(_wire(item), used if item.status == "Running" else []))
 
     return [
         Route(wire.DESCRIBE_UNITS, describe_all_of_service),
@@ -127,10 +126,6 @@ def _describing(units: Units, model: Callable[[str | None], str | None]) -> list
         Route(wire.DESCRIBE_UNIT, describe_of_service),
         Route(wire.DESCRIBE_UNIT_NEW, describe),
     ]
-
-
-def _success(result: Any) -> Reply:
-    return Reply(ActionReply(str(uuid.uuid4()), result))
 
 
 def _end_ms(billing: wire.UnitBilling) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,11 @@ from msgspec import UNSET
 
 from yangfan.errors import Invalid
 from yangfan.protocol.v2 import services as wire
-from yangfan.protocol.v2.keys import ActionReply
 from yangfan.server.deployments.logic import FLEET, New
 from yangfan.server.deployments.types import Filter
 from yangfan.server.deployments.urls import url_of
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.actions import success
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +74,7 @@ def _qianfan_routes(
             )
         )
         instance = f"unit-{view.service.id.removeprefix('svco-')}"
-        return _success(wire.CreatedService(view.service.id, instance))
+        return success(wire.CreatedService(view.service.id, instance))
 
     async def list_all(call: Call[wire.DescribeServices]) -> Reply:
         wanted = call.request
@@ -93,13 +92,13 @@ def _qianfan_routes(
             nextMarker=UNSET if next_id is None else next_id,
         )
         listed = [_service(view, call.scope) for view in views]
-        return _success(wire.ServiceList(serviceList=listed, pageInfo=info))
+        return success(wire.ServiceList(serviceList=listed, pageInfo=info))
 
     async def show(call: Call[wire.NamedService]) -> Reply:
-        return _success(_service(await deployments.get(call.request.serviceId), call.scope))
+        return success(_service(await deployments.get(call.request.serviceId), call.scope))
 
     async def metric(call: Call[wire.DescribeServiceMetric]) -> Reply:
-        return _success(await _metrics(call.request, deployments, access, usage))
+        return success(await _metrics(call.request, deployments, access, usage))
 
     async def modify(call: Call[wire.ModifyService]) -> Reply:
         wanted = call.request
@@ -122,11 +121,11 @@ def _qianfan_routes(
             await deployments.rollout(
                 wanted.serviceId, wanted.modelId, set_id=wanted.modelSetId or ""
             )
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def presets(call: Call[wire.DescribePresetServices]) -> Reply:
         found = _presets(call.request, services, call.scope)
-        return _success(wire.PresetServiceList(serviceList=found))
+        return success(wire.PresetServiceList(serviceList=found))
 
     def no_body(body: bytes, scope: Mapping[str, Any]) -> bytes:
         del scope
@@ -145,19 +144,19 @@ def _qianfan_routes(
 def _own_routes(deployments: Deployments) -> list[Route]:
     async def stop(call: Call[wire.NamedService]) -> Reply:
         await deployments.stop_service(call.request.serviceId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def start(call: Call[wire.NamedService]) -> Reply:
         await deployments.start_service(call.request.serviceId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def delete(call: Call[wire.NamedService]) -> Reply:
         await deployments.remove(call.request.serviceId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def scale(call: Call[wire.ScaleService]) -> Reply:
         await deployments.scale(call.request.serviceId, call.request.replicasCount)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def rollout(call: Call[wire.RolloutService]) -> Reply:
         wanted = call.request
@@ -171,20 +170,20 @@ def _own_routes(deployments: Deployments) -> list[Route]:
             memory_bytes=wanted.memoryBytes,
             bake_seconds=wanted.bakeSeconds,
         )
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def promote(call: Call[wire.NamedService]) -> Reply:
         await deployments.promote(call.request.serviceId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def rollback(call: Call[wire.NamedService]) -> Reply:
         await deployments.rollback(call.request.serviceId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def logs(call: Call[wire.DescribeServiceLogs]) -> Reply:
         found = await deployments.logs(call.request.serviceId, call.request.tailBytes)
         listed = [wire.EngineLog(engine=name, text=text) for name, text in found]
-        return _success(wire.ServiceLogs(logList=listed))
+        return success(wire.ServiceLogs(logList=listed))
 
     async def events(call: Call[wire.DescribeServiceEvents]) -> Reply:
         wanted = call.request
@@ -198,7 +197,7 @@ def _own_routes(deployments: Deployments) -> list[Route]:
             )
             for event in found
         ]
-        return _success(wire.ServiceEvents(eventList=listed))
+        return success(wire.ServiceEvents(eventList=listed))
 
     return [
         Route(wire.STOP_SERVICE, stop),
@@ -368,7 +367,3 @@ def _day(text: str, param: str) -> int:
 
 def _time(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _success(result: Any) -> Reply:
-    return Reply(ActionReply(str(uuid.uuid4()), result))

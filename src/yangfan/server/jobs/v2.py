@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 
 from yangfan.protocol.v2 import jobs as wire
-from yangfan.protocol.v2.keys import ActionReply
 from yangfan.server.http import Call, Reply, Route, Stream
+from yangfan.server.http.actions import success
 from yangfan.server.jobs.logic import LOG_PAGE_LINES
 from yangfan.server.jobs.types import BEFORE_ALL, LogPlace
 
@@ -34,10 +33,10 @@ def routes(jobs: Jobs) -> list[Route]:
         )
         page = found[: request.maxKeys]
         more = page[-1].id if len(found) > len(page) else UNSET
-        return _success(wire.JobList(items=[_wire(job) for job in page], nextMarker=more))
+        return success(wire.JobList(items=[_wire(job) for job in page], nextMarker=more))
 
     async def describe(call: Call[wire.NamedJob]) -> Reply:
-        return _success(_wire(await jobs.get(call.request.id)))
+        return success(_wire(await jobs.get(call.request.id)))
 
     async def logs(call: Call[wire.DescribeJobLogs]) -> Reply:
         request = call.request
@@ -45,24 +44,24 @@ def routes(jobs: Jobs) -> list[Route]:
         found = await jobs.log(request.id, after=_place(request.marker), limit=request.maxKeys + 1)
         page = [_line(line) for line in found[: request.maxKeys]]
         more = page[-1].marker if len(found) > len(page) else UNSET
-        return _success(wire.JobLog(items=page, nextMarker=more))
+        return success(wire.JobLog(items=page, nextMarker=more))
 
     async def watch(call: Call[wire.WatchJob]) -> Stream:
         await jobs.get(call.request.id)
         return Stream(_events(jobs, call.request))
 
     async def cancel(call: Call[wire.NamedJob]) -> Reply:
-        return _success(_wire(await jobs.cancel(call.request.id)))
+        return success(_wire(await jobs.cancel(call.request.id)))
 
     async def pause(call: Call[wire.NamedJob]) -> Reply:
-        return _success(_wire(await jobs.pause(call.request.id)))
+        return success(_wire(await jobs.pause(call.request.id)))
 
     async def resume(call: Call[wire.NamedJob]) -> Reply:
-        return _success(_wire(await jobs.resume(call.request.id)))
+        return success(_wire(await jobs.resume(call.request.id)))
 
     async def delete(call: Call[wire.NamedJob]) -> Reply:
         await jobs.delete(call.request.id)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     return [
         Route(wire.DESCRIBE_JOBS, describe_all, body=lambda body, _scope: body or b"{}"),
@@ -87,10 +86,6 @@ async def _events(jobs: Jobs, wanted: wire.WatchJob) -> AsyncGenerator[wire.JobE
                 break
             yield wire.JobEvent(job=_wire(job), lines=[_line(line) for line in lines])
         yield wire.JobEvent(job=_wire(job), lines=[_line(line) for line in lines])
-
-
-def _success(result: object) -> Reply:
-    return Reply(ActionReply(str(uuid.uuid4()), result))
 
 
 def _wire(job: Job) -> wire.Job:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 
 from yangfan.errors import Invalid
 from yangfan.protocol.v2 import memory as wire
-from yangfan.protocol.v2.keys import ActionReply
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.actions import success
 from yangfan.server.memory.types import Pair
 
 if TYPE_CHECKING:
@@ -32,26 +31,26 @@ def routes(memory: Memory) -> list[Route]:
 def _system_routes(memory: Memory) -> list[Route]:
     async def create(call: Call[wire.CreateMemory]) -> Reply:
         wanted = call.request
-        return _success(await memory.create("system", wanted.appId, wanted.description))
+        return success(await memory.create("system", wanted.appId, wanted.description))
 
     async def list_all(call: Call[wire.ListMemories]) -> Reply:
         records, info = await _page(memory, "system", call.request)
-        return _success(wire.SystemMemories(items=[*map(_system, records)], pageInfo=info))
+        return success(wire.SystemMemories(items=[*map(_system, records)], pageInfo=info))
 
     async def show(call: Call[wire.NameSystemMemory]) -> Reply:
         record = await memory.get("system", call.request.systemMemoryId)
         shown = _system(record)
         shown.memories = [_turns(pair) for pair in record.pairs]
-        return _success(shown)
+        return success(shown)
 
     async def modify(call: Call[wire.ModifySystemMemory]) -> Reply:
         wanted = call.request
         await memory.cover("system", wanted.systemMemoryId, _texts(wanted.memories))
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def delete(call: Call[wire.NameSystemMemory]) -> Reply:
         await memory.delete("system", call.request.systemMemoryId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     return [
         Route(wire.CREATE_SYSTEM, create),
@@ -65,11 +64,11 @@ def _system_routes(memory: Memory) -> list[Route]:
 def _user_routes(memory: Memory) -> list[Route]:
     async def create(call: Call[wire.CreateMemory]) -> Reply:
         wanted = call.request
-        return _success(await memory.create("user", wanted.appId, wanted.description))
+        return success(await memory.create("user", wanted.appId, wanted.description))
 
     async def list_all(call: Call[wire.ListMemories]) -> Reply:
         records, info = await _page(memory, "user", call.request)
-        return _success(wire.UserMemories(items=[*map(_user, records)], pageInfo=info))
+        return success(wire.UserMemories(items=[*map(_user, records)], pageInfo=info))
 
     async def show(call: Call[wire.NameUserMemory]) -> Reply:
         wanted = call.request
@@ -80,7 +79,7 @@ def _user_routes(memory: Memory) -> list[Route]:
             for pair in record.pairs
             if wanted.memoryContentId in {None, pair.id}
         ]
-        return _success(shown)
+        return success(shown)
 
     async def modify(call: Call[wire.ModifyUserMemory]) -> Reply:
         wanted = call.request
@@ -91,7 +90,7 @@ def _user_routes(memory: Memory) -> list[Route]:
             app_id=wanted.appId,
             behind=wanted.operator == "insert",
         )
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def modify_content(call: Call[wire.ModifyUserMemoryContent]) -> Reply:
         wanted = call.request
@@ -101,7 +100,7 @@ def _user_routes(memory: Memory) -> list[Route]:
             for position, pair in enumerate(wanted.memories)
         ]
         await memory.replace(wanted.userMemoryId, wanted.appId, changed)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def delete(call: Call[wire.NameUserMemory]) -> Reply:
         wanted = call.request
@@ -109,7 +108,7 @@ def _user_routes(memory: Memory) -> list[Route]:
             await memory.forget(wanted.userMemoryId, wanted.appId, wanted.memoryContentId)
         else:
             await memory.delete("user", wanted.userMemoryId, wanted.appId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     return [
         Route(wire.CREATE_USER, create),
@@ -119,10 +118,6 @@ def _user_routes(memory: Memory) -> list[Route]:
         Route(wire.MODIFY_USER_CONTENT, modify_content),
         Route(wire.DELETE_USER, delete),
     ]
-
-
-def _success(result: Any) -> Reply:
-    return Reply(ActionReply(str(uuid.uuid4()), result))
 
 
 async def _page(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,9 @@ from msgspec import UNSET
 from yangfan import extensions
 from yangfan.errors import Conflict, Invalid, NotFound
 from yangfan.protocol.v2 import registry as wire
-from yangfan.protocol.v2.keys import ActionReply
 from yangfan.protocol.v2.memory import PageInfo
 from yangfan.server.http import Call, Download, Reply, Route
+from yangfan.server.http.actions import success
 from yangfan.server.models.registry import Page
 from yangfan.server.models.times import beijing, utc
 from yangfan.server.models.work import Caller
@@ -62,24 +61,24 @@ def _set_routes(registry: Registry) -> list[Route]:
             tags=wanted.labels or (),
             description=wanted.description,
         )
-        return _success(wire.CreatedSet(modelSetId=made.id, modelSetName=made.name))
+        return success(wire.CreatedSet(modelSetId=made.id, modelSetName=made.name))
 
     async def list_system(call: Call[wire.Paged]) -> Reply:
         lines, info = await _sets(registry, "PlatformPreset", call.request)
         shown = [_system_set(line) for line in lines]
-        return _success(wire.SystemSets(systemModelSetList=shown, pageInfo=info))
+        return success(wire.SystemSets(systemModelSetList=shown, pageInfo=info))
 
     async def list_custom(call: Call[wire.Paged]) -> Reply:
         lines, info = await _sets(registry, "UserCreate", call.request)
         shown = [_custom_set(line) for line in lines]
-        return _success(wire.CustomSets(customModelSetList=shown, pageInfo=info))
+        return success(wire.CustomSets(customModelSetList=shown, pageInfo=info))
 
     async def show(call: Call[wire.NameSet]) -> Reply:
         name = call.request.modelSetId or call.request.modelSetName
         if not name:
             raise Invalid("say which set: modelSetId or modelSetName", param="modelSetId")
         found = await registry.set(name)
-        return _success(
+        return success(
             wire.ShownSet(
                 modelSetId=found.id,
                 modelSetName=found.name,
@@ -96,7 +95,7 @@ def _set_routes(registry: Registry) -> list[Route]:
 
     async def delete(call: Call[wire.DeleteSet]) -> Reply:
         await registry.delete_set(call.request.modelSetId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     return [
         Route(wire.CREATE_SET, create),
@@ -114,7 +113,7 @@ def _model_routes(registry: Registry, work: Work) -> list[Route]:
             made = await _publish(work, wanted)
         else:
             made = await _import(work, wanted, call.principal.app_id)
-        return _success(
+        return success(
             wire.CreatedModel(modelId=made.id, modelSetId=made.set_id, jobId=made.job_id)
         )
 
@@ -122,7 +121,7 @@ def _model_routes(registry: Registry, work: Work) -> list[Route]:
         version = await registry.find(call.request.modelId)
         shown = await _shown(registry, version)
         shown.progress = _progress(await work.maker_of(version))
-        return _success(shown)
+        return success(shown)
 
     async def show_system(call: Call[wire.NameModel]) -> Reply:
         version = await registry.find(call.request.modelId)
@@ -130,23 +129,23 @@ def _model_routes(registry: Registry, work: Work) -> list[Route]:
             raise NotFound(f"{version.name} is no model of the platform; ask DescribeModel")
         shown = await _shown(registry, version)
         shown.sourceInfo = UNSET
-        return _success(shown)
+        return success(shown)
 
     async def list_models(call: Call[wire.ListModels]) -> Reply:
         wanted = call.request
         page = _page(wanted)
         versions, follows = await registry.versions(wanted.modelSetId, page, state=wanted.status)
         shown = [_line(version) for version in versions]
-        return _success(wire.Models(modelList=shown, pageInfo=_info(wanted, page, follows)))
+        return success(wire.Models(modelList=shown, pageInfo=_info(wanted, page, follows)))
 
     async def modify(call: Call[wire.ModifyModel]) -> Reply:
         version = await registry.find(call.request.modelId)
         await registry.describe(version.id, call.request.description)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def delete(call: Call[wire.DeleteModel]) -> Reply:
         await registry.delete(call.request.modelId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     return [
         Route(wire.CREATE, create),
@@ -198,7 +197,7 @@ async def _import(work: Work, wanted: wire.CreateModel, account: str) -> Version
 def _conf_routes(registry: Registry) -> list[Route]:
     async def system(call: Call[wire.SystemConf]) -> Reply:
         wanted = call.request
-        return _success(
+        return success(
             wire.AdvancedConf(
                 modelApplicationType=wanted.modelApplicationType,
                 modelFormat=wanted.modelFormat,
@@ -213,7 +212,7 @@ def _conf_routes(registry: Registry) -> list[Route]:
     async def custom(call: Call[wire.NameModel]) -> Reply:
         version = await registry.find(call.request.modelId)
         told = version.origin
-        return _success(
+        return success(
             wire.CustomConf(
                 modelId=version.id,
                 modelApplicationType=version.application,
@@ -265,26 +264,26 @@ def _compression_routes(work: Work) -> list[Route]:
             description=wanted.description,
             caller=Caller(call.principal.app_id, wanted.idempotencyKey),
         )
-        return _success(task.id)
+        return success(task.id)
 
     async def list_all(call: Call[wire.ListComps]) -> Reply:
         wanted = call.request
         page = _page(wanted)
         tasks, follows = await work.compressions(wanted.sourceModelId or None, page)
         shown = [_comp(task, await work.job_of(task)) for task in tasks]
-        return _success(wire.Comps(modelCompTaskList=shown, pageInfo=_info(wanted, page, follows)))
+        return success(wire.Comps(modelCompTaskList=shown, pageInfo=_info(wanted, page, follows)))
 
     async def show(call: Call[wire.NameComp]) -> Reply:
         task = await work.task("compress", call.request.modelCompTaskId)
-        return _success(_comp(task, await work.job_of(task)))
+        return success(_comp(task, await work.job_of(task)))
 
     async def cancel(call: Call[wire.NameComp]) -> Reply:
         await work.cancel("compress", call.request.modelCompTaskId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def delete(call: Call[wire.NameComp]) -> Reply:
         await work.remove("compress", call.request.modelCompTaskId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     return [
         Route(wire.CREATE_COMP, create),
@@ -305,11 +304,11 @@ def _export_routes(registry: Registry, work: Work) -> list[Route]:
             target=wanted.target,
             caller=Caller(call.principal.app_id),
         )
-        return _success(_export(task, await work.job_of(task)))
+        return success(_export(task, await work.job_of(task)))
 
     async def show(call: Call[wire.NameModel]) -> Reply:
         task = await work.last_export(call.request.modelId)
-        return _success(_export(task, await work.job_of(task)))
+        return success(_export(task, await work.job_of(task)))
 
     async def download(call: Call[None]) -> Download:
         task = await work.task("export", call.params["task"])
@@ -330,11 +329,11 @@ def _label_routes(registry: Registry) -> list[Route]:
     async def put(call: Call[wire.SetLabel]) -> Reply:
         wanted = call.request
         await registry.set_label(wanted.modelSetId, wanted.label, wanted.modelId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def delete(call: Call[wire.NameLabel]) -> Reply:
         await registry.remove_label(call.request.modelSetId, call.request.label)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     return [Route(wire.SET_LABEL, put), Route(wire.DELETE_LABEL, delete)]
 
@@ -345,7 +344,7 @@ def _upload_routes(uploads: Uploads) -> list[Route]:
             wire.UploadFile(path=path, sizeBytes=size)
             for path, size in uploads.files(upload_id).items()
         ]
-        return _success(wire.Upload(uploadId=upload_id, maxBytes=uploads.max_bytes, files=files))
+        return success(wire.Upload(uploadId=upload_id, maxBytes=uploads.max_bytes, files=files))
 
     async def create(call: Call[wire.NoUpload]) -> Reply:
         del call
@@ -356,14 +355,14 @@ def _upload_routes(uploads: Uploads) -> list[Route]:
 
     async def delete(call: Call[wire.NameUpload]) -> Reply:
         await uploads.remove(call.request.uploadId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def send(call: Call[bytes]) -> Reply:
         path, offset = call.query.get("path", ""), call.query.get("offset", "0")
         if not offset.isdecimal() or len(offset) > 18:
             raise Invalid("offset is how many bytes of the file are here already", param="offset")
         size = await uploads.append(call.params["upload"], path, int(offset), call.pieces)
-        return _success(wire.UploadFile(path=path, sizeBytes=size))
+        return success(wire.UploadFile(path=path, sizeBytes=size))
 
     return [
         Route(wire.CREATE_UPLOAD, create, body=_or_empty),
@@ -371,10 +370,6 @@ def _upload_routes(uploads: Uploads) -> list[Route]:
         Route(wire.DELETE_UPLOAD, delete),
         Route(wire.SEND_FILE, send),
     ]
-
-
-def _success(result: object) -> Reply:
-    return Reply(ActionReply(str(uuid.uuid4()), result))
 
 
 def _or_empty(body: bytes, _scope: object) -> bytes:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
 from yangfan.errors import Invalid, NotFound
 from yangfan.protocol.v2 import prompts as wire
-from yangfan.protocol.v2.keys import ActionReply
 from yangfan.protocol.v2.memory import PageInfo
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.actions import success
 from yangfan.server.prompts.logic import rendered
 from yangfan.server.prompts.types import Change
 from yangfan.server.prompts.wire import (
@@ -53,11 +52,11 @@ def _template_routes(prompts: Prompts) -> list[Route]:
             call.principal.app_id,
             request.note,
         )
-        return _success(_at(found))
+        return success(_at(found))
 
     async def show(call: Call[wire.ShowTemplate]) -> Reply:
         found = await prompts.get(call.request.templateId)
-        return _success(_rendered(found, values_of(call.request.variables)))
+        return success(_rendered(found, values_of(call.request.variables)))
 
     async def modify(call: Call[wire.ModifyTemplate]) -> Reply:
         request = call.request
@@ -75,17 +74,15 @@ def _template_routes(prompts: Prompts) -> list[Route]:
             parameters=request.hyperParameters,
             note=request.note,
         )
-        return _success(
-            _at(await prompts.change(request.templateId, change, call.principal.app_id))
-        )
+        return success(_at(await prompts.change(request.templateId, change, call.principal.app_id)))
 
     async def delete(call: Call[wire.NameTemplate]) -> Reply:
         await prompts.delete([call.request.templateId])
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def delete_many(call: Call[wire.NameTemplates]) -> Reply:
         await prompts.delete(call.request.templateIds)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def list_all(call: Call[wire.ListTemplates]) -> Reply:
         request = call.request
@@ -103,7 +100,7 @@ def _template_routes(prompts: Prompts) -> list[Route]:
             newest_first=bool(request.pageReverse),
         )
         info = _page_info(request.marker, count, next_id)
-        return _success(wire.Templates(items=[*map(_template, found)], pageInfo=info))
+        return success(wire.Templates(items=[*map(_template, found)], pageInfo=info))
 
     return [
         Route(wire.CREATE, create),
@@ -126,24 +123,22 @@ def _version_routes(prompts: Prompts) -> list[Route]:
             newest_first=bool(request.pageReverse),
         )
         info = _page_info(request.marker, count, None if following is None else str(following))
-        return _success(wire.Versions(items=[*map(_version, found)], pageInfo=info))
+        return success(wire.Versions(items=[*map(_version, found)], pageInfo=info))
 
     async def move(call: Call[wire.MoveLabel]) -> Reply:
         request = call.request
-        return _success(
-            _at(await prompts.point(request.templateId, request.label, request.version))
-        )
+        return success(_at(await prompts.point(request.templateId, request.label, request.version)))
 
     async def remove(call: Call[wire.RemoveLabel]) -> Reply:
         await prompts.unpoint(call.request.templateId, call.request.label)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def roll_back(call: Call[wire.RollBack]) -> Reply:
         request = call.request
         found = await prompts.roll_back(
             request.templateId, request.version, call.principal.app_id, request.note
         )
-        return _success(_at(found))
+        return success(_at(found))
 
     return [
         Route(wire.LIST_VERSIONS, list_versions),
@@ -156,11 +151,11 @@ def _version_routes(prompts: Prompts) -> list[Route]:
 def _label_routes(prompts: Prompts) -> list[Route]:
     async def create(call: Call[wire.CreateLabels]) -> Reply:
         made = await prompts.create_labels(call.request.name, call.principal.app_id)
-        return _success([*map(_label_ref, made)])
+        return success([*map(_label_ref, made)])
 
     async def delete(call: Call[wire.NameLabel]) -> Reply:
         await prompts.delete_label(call.request.labelId)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def list_all(call: Call[wire.ListLabels]) -> Reply:
         request = call.request
@@ -179,17 +174,13 @@ def _label_routes(prompts: Prompts) -> list[Route]:
         count = request.maxKeys or DEFAULT_PAGE
         next_id = found[count].id if len(found) > count else None
         info = _page_info(request.marker, count, next_id)
-        return _success(wire.Labels(items=[*map(_label, found[:count])], pageInfo=info))
+        return success(wire.Labels(items=[*map(_label, found[:count])], pageInfo=info))
 
     return [
         Route(wire.CREATE_LABELS, create),
         Route(wire.DELETE_LABEL, delete),
         Route(wire.LIST_LABELS, list_all, body=lambda body, _scope: body or b"{}"),
     ]
-
-
-def _success(result: Any) -> Reply:
-    return Reply(ActionReply(str(uuid.uuid4()), result))
 
 
 def _page_info(marker: str | None, count: int, next_id: str | None) -> PageInfo:

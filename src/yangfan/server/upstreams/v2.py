@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
 from yangfan.protocol.v2 import upstreams as wire
-from yangfan.protocol.v2.keys import ActionReply
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.actions import success
 from yangfan.server.upstreams.types import Upstream
 
 if TYPE_CHECKING:
@@ -36,11 +35,11 @@ def routes(upstreams: Upstreams) -> list[Route]:
                 request.idleTimeoutInSeconds,
             )
         )
-        return _success(_wire(upstreams, made))
+        return success(_wire(upstreams, made))
 
     async def describe(call: Call[wire.DescribeUpstreams]) -> Reply:
         del call
-        return _success(wire.UpstreamList([_wire(upstreams, each) for each in upstreams.all()]))
+        return success(wire.UpstreamList([_wire(upstreams, each) for each in upstreams.all()]))
 
     async def modify(call: Call[wire.ModifyUpstream]) -> Reply:
         request = call.request
@@ -57,15 +56,15 @@ def routes(upstreams: Upstreams) -> list[Route]:
             "idle_timeout_seconds": request.idleTimeoutInSeconds,
         }
         changes = {name: value for name, value in wanted.items() if value is not UNSET}
-        return _success(_wire(upstreams, await upstreams.modify(request.name, changes)))
+        return success(_wire(upstreams, await upstreams.modify(request.name, changes)))
 
     async def remove(call: Call[wire.NamedUpstream]) -> Reply:
         await upstreams.remove(call.request.name)
-        return _success(True)  # noqa: FBT003 - the result of the Action
+        return success(True)  # noqa: FBT003 - the result of the Action
 
     async def test(call: Call[wire.NamedUpstream]) -> Reply:
         trial = await upstreams.test(call.request.name)
-        return _success(
+        return success(
             wire.UpstreamTrial(trial.ok, trial.message, trial.models, trial.milliseconds)
         )
 
@@ -76,10 +75,6 @@ def routes(upstreams: Upstreams) -> list[Route]:
         Route(wire.DELETE_UPSTREAM, remove),
         Route(wire.TEST_UPSTREAM, test),
     ]
-
-
-def _success(result: object) -> Reply:
-    return Reply(ActionReply(str(uuid.uuid4()), result))
 
 
 def _wire(upstreams: Upstreams, upstream: Upstream) -> wire.Upstream:

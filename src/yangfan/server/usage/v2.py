@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from yangfan.errors import Invalid
-from yangfan.protocol.v2.keys import ActionReply
 from yangfan.protocol.v2.usage import DESCRIBE_USAGE, DescribeUsage, UsageItem, UsageList
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.actions import success
 
 if TYPE_CHECKING:
     from yangfan.server.usage.logic import Usage
@@ -44,7 +43,7 @@ def routes(usage: Usage) -> list[Route]:
             )
             for key, count in sorted(counts.items())
         ]
-        return Reply(ActionReply(str(uuid.uuid4()), UsageList(items)))
+        return success(UsageList(items))
 
     return [Route(DESCRIBE_USAGE, describe, body=lambda body, _scope: body or b"{}")]
 
