@@ -15,6 +15,7 @@ import shutil
 import stat
 import sys
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from yangfan.errors import ChecksumMismatch, ConfigurationError, FetchError
@@ -25,7 +26,6 @@ from yangfan.hub.sources.base import Listing, RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from yangfan.hub.sources.base import Workspace
     from yangfan.hub.uri import ModelURI
@@ -215,4 +215,6 @@ def _require_plain(member: zipfile.ZipInfo) -> None:
 
 
 def _bytes_below(folder: Path) -> int:
-    return sum(size_bytes(path) or 0 for path in folder.rglob("*") if path.is_file())
+    """What a folder's files hold, while pip still makes and removes folders in it."""
+    names = ((Path(place) / name) for place, _, files in os.walk(folder) for name in files)
+    return sum(size_bytes(path) or 0 for path in names)
