@@ -141,7 +141,7 @@ async def build(
         stack.push_async_callback(database.close)
         await database.migrate(home.backups)
         vault = Vault(load_or_create_master_key(home.master_key))
-        access = Access(KeyStore(database), vault, required=settings.auth)
+        access, mint = _access(database, vault, settings)
         credentials = await access.load()
         jobs = Jobs(database)
         usage = Usage(
@@ -224,9 +224,21 @@ async def build(
         if settings.metrics != "off":
             counters = registry_of(metrics, services, usage)
             pages += MetricsPage(counters, public=settings.metrics == "public").routes
-        internal = await _working(settings, home, stack, jobs, database, vault, base_url)
+        internal = await _working(settings, home, stack, jobs, database, mint, base_url)
         gateway = _mount(settings, access, usage, listed, metrics, pages, internal)
         yield Platform(gateway, credentials, services, jobs, _endpoints(listed))
+
+
+def _access(database: Database, vault: Vault, settings: Settings) -> tuple[Access, JobMint]:
+    """Who may call, workers among them, and what gives workers their tokens."""
+    mint = JobMint(vault.job_key)
+    access = Access(
+        KeyStore(database),
+        vault,
+        required=settings.auth,
+        worker_account=lambda token: mint.read(token).account,
+    )
+    return access, mint
 
 
 async def _registered(settings: Settings, home: Home, registry: Registry, jobs: Jobs) -> Work:
@@ -243,12 +255,11 @@ async def _working(
     stack: AsyncExitStack,
     jobs: Jobs,
     database: Database,
-    vault: Vault,
+    mint: JobMint,
     base_url: str,
 ) -> list[Route]:
     """The programs that work on jobs, and what answers them; every slice has registered its kinds of work by now."""
     leases = Leases(database, jobs, lease_seconds=settings.job_lease_seconds)
-    mint = JobMint(vault.job_key)
     if base_url and settings.jobs_at_once:
         dispatcher = Dispatcher(
             jobs,

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import httpx2
 import msgspec
 
-from yangfan.errors import BadReply, ConnectionFailed, InternalError
+from yangfan.errors import BadReply, ConnectionFailed, InternalError, RefusedError
 from yangfan.protocol import worker as wire
+from yangfan.protocol.v2 import errors as v2_errors
 
 T = TypeVar("T")
 
@@ -44,7 +45,8 @@ class ServerLine:
         patience_seconds: float = PATIENCE_SECONDS,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
-        self._url = base_url.rstrip("/") + wire.PATH
+        self._base_url = base_url.rstrip("/")
+        self._url = self._base_url + wire.PATH
         self._token = token
         self._patience_seconds = patience_seconds
         self._clients = threading.local()
@@ -86,6 +88,47 @@ class ServerLine:
     def stop(self) -> None:
         """The worker stops because that is wanted."""
         self._ask(wire.StopJob(), wire.Settled)
+
+    def call(self, path: str, body: Any, *, timeout_seconds: float = 600.0) -> Any:
+        """Make a v2 inference call on behalf of the job's account; what it answers, as JSON.
+
+        The platform lets live traffic go first; while it is too busy the call is tried again, as long as it says that this may help.
+
+        Args:
+            path: Such as ``/v2/chat/completions``.
+            body: What msgspec writes as JSON.
+            timeout_seconds: How long one try may take.
+
+        Raises:
+            RefusedError: The call was refused, or the engine failed; the class says how.
+            ConnectionFailed: The server does not answer.
+        """
+        content = msgspec.json.encode(body)
+        give_up = time.monotonic() + self._patience_seconds
+        pauses = iter(_PAUSES_SECONDS)
+        while True:
+            try:
+                answer = self._client().post(
+                    self._base_url + path,
+                    content=content,
+                    headers={
+                        "Authorization": wire.SCHEME + self._token,
+                        "Content-Type": "application/json",
+                    },
+                    timeout=timeout_seconds,
+                )
+            except httpx2.HTTPError as error:
+                if time.monotonic() >= give_up:
+                    raise ConnectionFailed(
+                        f"the server does not answer its worker: {error}"
+                    ) from error
+            else:
+                if answer.status_code == 200:
+                    return msgspec.json.decode(answer.content)
+                failure = _refusal(answer)
+                if not failure.retryable or time.monotonic() >= give_up:
+                    raise failure
+            time.sleep(next(pauses, _PAUSES_SECONDS[-1]))
 
     def _ask(self, request: msgspec.Struct, reply: type[T], *, patiently: bool = True) -> T:
         content = msgspec.json.encode(request)
@@ -130,3 +173,13 @@ class ServerLine:
                 timeout=TIMEOUT_SECONDS, trust_env=False, transport=self._transport
             )
         return client
+
+
+def _refusal(answer: httpx2.Response) -> RefusedError:
+    """What the platform refused a call with."""
+    try:
+        body = msgspec.json.decode(answer.content, type=v2_errors.ErrorBody)
+    except msgspec.MsgspecError:
+        text = f"the server answered {answer.status_code} {answer.text[:500]}"
+        body = v2_errors.ErrorBody(v2_errors.ErrorDetail("", text))
+    return v2_errors.from_body(body, status=answer.status_code, request_id=None)

@@ -94,6 +94,19 @@ class Task:
         self._saves += 1
         self.state = dict(state)
 
+    def ask(self, path: str, body: Any) -> Any:
+        """Make a v2 inference call (``/v2/chat/completions``, ``/v2/embeddings``, …) for the job's account; its answer as JSON.
+
+        Live traffic goes first. Several threads may ask at once.
+
+        Raises:
+            Stopped: As `check`.
+            RefusedError: The call was refused, or the engine failed.
+            ConnectionFailed: The server does not answer.
+        """
+        self.check()
+        return self._server.call(path, body)
+
     def check(self) -> None:
         """Stop here if somebody wants that; call it often where nothing else is called.
 

@@ -11,7 +11,9 @@ JOB = "jb-0123456789abcdef"
 
 
 def test_a_token_opens_its_job_at_its_fence():
-    assert JobMint(b"k").read(JobMint(b"k").issue(JOB, 7)) == (JOB, 7)
+    assert JobMint(b"k").read(JobMint(b"k").issue(JOB, 7)) == (JOB, 7, "")
+    claimed = JobMint(b"k").read(JobMint(b"k").issue(JOB, 7, "app-1/测试"))
+    assert claimed.account == "app-1/测试"
 
 
 def test_a_token_that_was_changed_or_made_elsewhere_opens_nothing():
@@ -22,7 +24,8 @@ def test_a_token_that_was_changed_or_made_elsewhere_opens_nothing():
         token[:-1],
         token.replace(".7.", ".8."),
         token.replace("jb-0", "jb-1"),
-        ".".join([*parts[:3], str(int(parts[3]) + 1), parts[4]]),
+        ".".join([*parts[:3], str(int(parts[3]) + 1), *parts[4:]]),
+        ".".join([*parts[:4], b"app".hex(), parts[5]]),
         JobMint(b"other").issue(JOB, 7),
     ):
         with pytest.raises(TokenInvalid):

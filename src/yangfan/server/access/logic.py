@@ -54,6 +54,7 @@ class Access:
         store: Where keys live.
         vault: Hashing, sealing, signing keys.
         required: Whether credentials are asked for at all.
+        worker_account: The application for which a worker with that token calls; raises what is wrong with a token.
         clock: Seconds since the epoch.
     """
 
@@ -63,6 +64,7 @@ class Access:
         vault: Vault,
         *,
         required: bool = True,
+        worker_account: Callable[[str], str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Start empty; `load` reads the keys."""
@@ -70,6 +72,7 @@ class Access:
         self._vault = vault
         self._mint = TokenMint(vault.token_key)
         self._required = required
+        self._worker_account = worker_account
         self._clock = clock
         self._by_id: dict[str, Key] = {}
         self._by_number: dict[int, Key] = {}
@@ -130,6 +133,9 @@ class Access:
             return self._bearer(rest.strip())
         if authorization.startswith(signing.VERSION):
             return self._signed(scope, authorization)
+        if scheme.lower() == "job" and self._worker_account is not None:
+            app_id = self._worker_account(rest.strip())
+            return Principal(f"jobs-of-{app_id}" if app_id else "jobs", app_id, "job")
         if scope["path"].startswith("/rpc/"):
             raise errors.TokenInvalid(
                 "Access token invalid or no longer valid; add ?access_token= from /oauth/2.0/token, or sign the request"

@@ -69,7 +69,12 @@ def routes(chat: Chat) -> list[Route]:
         request = to_engine(wire, target, lenient=chat.lenient or call.principal.lenient)
         request = await chat.with_pictures(target, request, call.meter, max_bytes=V2_PICTURE_BYTES)
         request = await chat.remembering(request, memories_of(wire), call.principal.app_id)
-        low = bool(wire.preemptible or wire.preemptable or target.preemptible)
+        low = bool(
+            wire.preemptible
+            or wire.preemptable
+            or target.preemptible
+            or call.principal.kind == "job"
+        )
         if wire.stream:
             options = wire.stream_options or StreamOptions()
             chunks = _chunks(chat, target, request, options, call.meter, low=low)

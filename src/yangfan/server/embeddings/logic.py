@@ -33,9 +33,9 @@ class Embeddings:
         return self._services.resolve(name, "embeddings")
 
     async def answer(
-        self, target: Target, texts: str | list[str] | None, meter: Meter
+        self, target: Target, texts: str | list[str] | None, meter: Meter, *, low: bool = False
     ) -> EmbeddingsReply:
-        """One vector for each text; a string is one text.
+        """One vector for each text; a string is one text. A call that is `low` waits for all others.
 
         Raises:
             RateLimited: A limit has no room now.
@@ -53,7 +53,7 @@ class Embeddings:
             counts = [await target.service.count_text_tokens(text) for text in checked]
             meter.reserve(target, sum(counts))
         await _check_tokens(target, checked, sizes)
-        reply = await target.service.embed(checked, key=meter.key_id)
+        reply = await target.service.embed(checked, key=meter.key_id, low=low)
         meter.settle(reply.usage.prompt_tokens, 0)
         return reply
 

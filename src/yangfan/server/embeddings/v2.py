@@ -32,7 +32,8 @@ def routes(embeddings: Embeddings) -> list[Route]:
     async def answer(call: Call[EmbeddingsRequest]) -> Reply:
         wire = call.request
         target = embeddings.target(named(wire.model))
-        reply = await embeddings.answer(target, wire.input, call.meter)
+        low = call.principal.kind == "job"
+        reply = await embeddings.answer(target, wire.input, call.meter, low=low)
         return Reply(
             _reply(wire, target.asked, reply), answered_by(target, estimated=reply.usage.estimated)
         )

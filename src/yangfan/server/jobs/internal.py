@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     import msgspec
 
     from yangfan.server.jobs.leases import Leases
-    from yangfan.server.jobs.tokens import Claimed, JobMint
+    from yangfan.server.jobs.tokens import JobMint
     from yangfan.server.jobs.types import Job
 
 
 def routes(leases: Leases, mint: JobMint) -> list[Route]:
     """What this file answers. The gateway asks for no credentials here; `_claimed` does."""
 
-    def claimed(call: Call[Any]) -> Claimed:
+    def claimed(call: Call[Any]) -> tuple[str, int]:
         for name, value in call.scope["headers"]:
             if name == b"authorization":
-                return mint.read(value.decode("latin-1").removeprefix(wire.SCHEME))
+                found = mint.read(value.decode("latin-1").removeprefix(wire.SCHEME))
+                return found.job_id, found.fence
         raise TokenInvalid("a worker's token is missing")
 
     async def start(call: Call[wire.StartJob]) -> Reply:
@@ -38,7 +39,7 @@ def routes(leases: Leases, mint: JobMint) -> list[Route]:
                 attempt=job.attempts,
                 lease_seconds=leases.lease_seconds,
                 desired=job.desired,
-                token=mint.issue(job.id, job.fence),
+                token=mint.issue(job.id, job.fence, job.account),
             )
         )
 
@@ -49,7 +50,9 @@ def routes(leases: Leases, mint: JobMint) -> list[Route]:
             None if now is None else Progress(now.done, now.total, now.unit, now.note),
             [(line.number, line.at_ms, line.text) for line in call.request.lines],
         )
-        return Reply(wire.Beaten(desired=job.desired, token=mint.issue(job.id, job.fence)))
+        return Reply(
+            wire.Beaten(desired=job.desired, token=mint.issue(job.id, job.fence, job.account))
+        )
 
     async def save(call: Call[wire.SaveState]) -> Reply:
         return _settled(await leases.save(*claimed(call), call.request.number, call.request.state))

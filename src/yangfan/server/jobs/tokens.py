@@ -1,4 +1,4 @@
-"""Short-lived tokens for workers: each opens one job at one fence and nothing else."""
+"""Short-lived tokens for workers: each opens one job at one fence, and inference calls on behalf of the job's account."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIFETIME_SECONDS = 900
-_TOKEN = re.compile(r"job\.(jb-[0-9a-f]{16})\.(\d{1,15})\.(\d{1,12})\.([0-9a-f]{64})")
+_TOKEN = re.compile(
+    r"job\.(jb-[0-9a-f]{16})\.(\d{1,15})\.(\d{1,12})\.((?:[0-9a-f]{2})*)\.([0-9a-f]{64})"
+)
 
 
 class Claimed(NamedTuple):
-    """What a token opens."""
+    """What a token opens: one job at one fence, and inference calls for the account whose job it is."""
 
     job_id: str
     fence: int
+    account: str = ""
 
 
 class JobMint:
@@ -39,9 +42,10 @@ class JobMint:
         """No secrets."""
         return "JobMint()"
 
-    def issue(self, job_id: str, fence: int) -> str:
+    def issue(self, job_id: str, fence: int, account: str = "") -> str:
         """A token for a worker that has claimed a job; each beat brings the next one."""
-        text = f"job.{job_id}.{fence}.{int(self._clock()) + LIFETIME_SECONDS}"
+        until = int(self._clock()) + LIFETIME_SECONDS
+        text = f"job.{job_id}.{fence}.{until}.{account.encode().hex()}"
         return f"{text}.{self._mac(text)}"
 
     def read(self, token: str) -> Claimed:
@@ -52,11 +56,11 @@ class JobMint:
             TokenExpired: It was one.
         """
         match = _TOKEN.fullmatch(token)
-        if match is None or not hmac.compare_digest(match[4], self._mac(token.rpartition(".")[0])):
+        if match is None or not hmac.compare_digest(match[5], self._mac(token.rpartition(".")[0])):
             raise TokenInvalid("this is no worker's token")
         if int(match[3]) <= self._clock():
             raise TokenExpired("the worker's token has expired; its job is tried again")
-        return Claimed(match[1], int(match[2]))
+        return Claimed(match[1], int(match[2]), bytes.fromhex(match[4]).decode())
 
     def _mac(self, text: str) -> str:
         return hmac.digest(self._key, text.encode(), "sha256").hex()

@@ -169,10 +169,17 @@ class Service:
         return self._streamed(lambda engine: engine.complete_stream(request), key, request.n)
 
     async def embed(
-        self, texts: Sequence[str], *, max_tokens: int | None = None, key: str = ""
+        self,
+        texts: Sequence[str],
+        *,
+        max_tokens: int | None = None,
+        key: str = "",
+        low: bool = False,
     ) -> EmbeddingsReply:
         """One vector for each text, cut at `max_tokens`; waits, tries again and raises as `chat` does."""
-        return await self._whole(lambda engine: engine.embed(texts, max_tokens=max_tokens), key)
+        return await self._whole(
+            lambda engine: engine.embed(texts, max_tokens=max_tokens), key, low=low
+        )
 
     async def rerank(self, query: str, documents: Sequence[str], *, key: str = "") -> RerankReply:
         """How relevant each document is; waits, tries again and raises as `chat` does."""
