@@ -74,7 +74,9 @@ def test_a_worker_calls_for_its_jobs_account(echo_server: Server):
     assert answer["choices"][0]["message"]["content"]
     with pytest.raises(Invalid, match="messages"):
         worker.call("/v2/chat/completions", {**CHAT, "messages": []})
-    for token in ("", "job.jb-0123456789abcdef.1.1.00.00", "nonsense"):
+    for token in ("job.jb-0123456789abcdef.1.1.00.00", "nonsense"):
         stranger = ServerLine(echo_server.base_url, token, patience_seconds=0.0)
         with pytest.raises((BearerInvalid, TokenInvalid)):
             stranger.call("/v2/chat/completions", CHAT)
+        stranger.close()
+    worker.close()

@@ -56,6 +56,12 @@ class ServerLine:
         """No secrets."""
         return f"ServerLine({self._url!r})"
 
+    def close(self) -> None:
+        """Close this thread's connection; another call opens a new one."""
+        client: httpx2.Client | None = self._clients.__dict__.pop("client", None)
+        if client is not None:
+            client.close()
+
     def start(self) -> wire.StartedJob:
         """What is to be done.
 
