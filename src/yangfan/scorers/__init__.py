@@ -1,0 +1,1 @@
+"""Scoring answers: one file a metric of evaluation. No wire, no server."""
