@@ -163,7 +163,9 @@ def test_errors_are_drawn_in_the_tree_at_the_top_of_their_file():
     assert drawn == defined
 
 
-@pytest.mark.parametrize("package", ["yangfan.engines", "yangfan.hub.sources", "yangfan.operators", "yangfan.scorers"])
+@pytest.mark.parametrize(
+    "package", ["yangfan.engines", "yangfan.hub.sources", "yangfan.operators", "yangfan.scorers"]
+)
 def test_an_extension_imports_no_sibling(package: str):
     folder = PACKAGE.joinpath(*package.split(".")[1:])
     own = set(extensions.names(package))
