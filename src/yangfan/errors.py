@@ -49,6 +49,7 @@
     │   └── BadReply
     ├── ConfigurationError           settings, arguments, this machine
     │   └── UnknownExtension
+    ├── OperatorFailed               a cleaning operator of third parties crashed, hung or broke a rule
     └── FetchError                   getting a file from somewhere else
         ├── EgressDenied
         ├── ChecksumMismatch
@@ -317,6 +318,10 @@ class ConfigurationError(YangfanError):
 
 class UnknownExtension(ConfigurationError):
     """No extension of that name; the message lists those that exist."""
+
+
+class OperatorFailed(YangfanError):
+    """A cleaning operator of third parties crashed, took too long or answered what is no answer."""
 
 
 class FetchError(YangfanError):

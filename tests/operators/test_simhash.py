@@ -76,7 +76,7 @@ def test_the_first_in_order_stays_whatever_the_batches(distance: int, size: int)
     found: list[int] = []
     for start in range(0, len(prints), size):
         batch = np.array(prints[start : start + size], np.uint64)
-        keep, values = operator.first_of_each(batch)
+        keep, values = operator.decide(batch)
         assert (values[keep] == 64).all()
         found += values.astype(int).tolist()
     operator.close()

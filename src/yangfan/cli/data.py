@@ -22,17 +22,27 @@ def data() -> None:
     """Clean files of texts, without a server. / 本地清洗文本数据，无需服务。"""
 
 
+OPERATORS = typer.Option(
+    "--operators", help="Folder of your own operators, one file each / 自定义算子文件夹"
+)
+
+
 def operators(
     *,
+    folder: Annotated[Path | None, OPERATORS] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")] = False,
 ) -> None:
     """List the cleaning operators with their arguments. / 列出清洗算子及其参数。"""
     _needs_numpy()
     from yangfan.operators import base
 
-    found = base.available()
+    found, foreign = base.available(), base.foreigners(folder)
     if as_json:
-        show_json(found)
+        theirs = [
+            {"name": name, "from": str(place.file or place.module)}
+            for name, place in foreign.items()
+        ]
+        show_json([*found, *theirs])
         return
     rows: list[tuple[str, str, str, str]] = []
     for operator in found:
@@ -54,6 +64,7 @@ def operators(
             )
             for known in operator.parameters
         ]
+    rows += [("", name, "", str(place.file or place.module)) for name, place in foreign.items()]
     show_table(("stage", "operator", "argument", "meaning"), rows)
 
 
@@ -77,6 +88,11 @@ def clean(  # noqa: PLR0913 -- each is an option of the command
     language: Annotated[
         str | None, typer.Option(help="zh, en, ... or auto / 语种代码，默认 auto")
     ] = None,
+    folder: Annotated[Path | None, OPERATORS] = None,
+    processes: Annotated[
+        int,
+        typer.Option(min=0, help="0: what suits the file / 进程数，0 为自动"),
+    ] = 0,
     preview: Annotated[
         int,
         typer.Option(min=0, help="Only show what becomes of the first rows / 只预览前若干行"),
@@ -102,12 +118,12 @@ def clean(  # noqa: PLR0913 -- each is an option of the command
         recipes.everything() if recipe is None else recipes.read(recipe), field, language
     )
     if preview:
-        _show_preview(runs.preview(wanted, file, preview), as_json=as_json)
+        _show_preview(runs.preview(wanted, file, preview, operators=folder), as_json=as_json)
         return
     if out is None:
         raise ConfigurationError("name the file to write, or ask for --preview ROWS")
     with _Bar() as bar:
-        run = runs.Run(wanted, file, out, bar.update)
+        run = runs.Run(wanted, file, out, bar.update, operators=folder, processes=processes)
         if restart:
             run.forget()
         if run.can_go_on:

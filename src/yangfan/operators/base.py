@@ -8,11 +8,14 @@ A module offers
 * ``create(parameters, common) -> Operator``;
 * where it needs a library: ``missing() -> str``, empty or what to install.
 
-Third parties add one with a file of the same shape and an entry point in the group ``yangfan.operators``.
+Third parties add one with a file of the same shape: in a folder of operators that whoever runs them names, or with an entry
+point in the group ``yangfan.operators``. Such a file is never imported here: `pipeline/isolated.py` runs it in a process of
+its own.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from types import ModuleType
+
+    from numpy.typing import NDArray
 
 PACKAGE = "yangfan.operators"
 Stage = Literal["clean", "filter", "deduplication", "desensitization"]
@@ -62,6 +67,19 @@ class Common:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreign:
+    """An operator of third parties: where its module is.
+
+    Attributes:
+        file: The file of it, or None.
+        module: The name of it for `import`, where there is no file.
+    """
+
+    file: Path | None = None
+    module: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What an operator did to a batch.
 
@@ -69,11 +87,13 @@ class Outcome:
         texts: As many texts as it was given, changed or not.
         keep: Which of them stay; None for all.
         values: What was measured of each, for filters.
+        failure: Why the operator did nothing, where it failed and the recipe says to go on without it.
     """
 
     texts: Texts
     keep: Flags | None = None
     values: Values | None = None
+    failure: str = ""
 
 
 class Operator(Protocol):
@@ -89,7 +109,19 @@ class Operator(Protocol):
 
 
 class Remembering(Operator, Protocol):
-    """An operator whose answer depends on the texts before, in their order: it can say where it stands, and go on there."""
+    """An operator whose answer depends on the texts before, in their order: it can say where it stands, and go on there.
+
+    Called with texts it decides about what it prepared of them. The two are apart so that preparing, which takes most of the
+    time, can be done in other processes, while one process decides, batch by batch in order.
+    """
+
+    def prepare(self, texts: Texts) -> NDArray[np.uint64]:
+        """What the decision needs of each text, one row for each; depends on nothing that was seen before."""
+        ...
+
+    def decide(self, prepared: NDArray[np.uint64]) -> tuple[Flags, Values]:
+        """Which stay, and what was measured of each; they are remembered."""
+        ...
 
     def save(self) -> dict[str, Any]:
         """Everything so far made durable, and a JSON value that `restore` takes."""
@@ -173,8 +205,8 @@ class Description:
 
 
 def available() -> list[Description]:
-    """Every operator that can be named here, in the order of stages."""
-    found = [describe(name) for name in extensions.names(PACKAGE)]
+    """Every operator of our own, in the order of stages."""
+    found = [describe(name) for name in extensions.names(PACKAGE) if foreign(name) is None]
     return sorted(found, key=lambda operator: (STAGES.index(operator.stage), operator.name))  # pyright: ignore[reportArgumentType]
 
 
@@ -222,6 +254,31 @@ def load(name: str) -> ModuleType:
     return extensions.load(PACKAGE, ALIASES.get(name, name))
 
 
+def foreign(name: str, folder: Path | None = None) -> Foreign | None:
+    """Where the operator of third parties with this name is, or None for one of our own or none at all; imports nothing.
+
+    Args:
+        name: Its name, which is the name of its file.
+        folder: Where operators that are one file lie.
+    """
+    if folder is not None and name.isidentifier() and (file := folder / f"{name}.py").is_file():
+        return Foreign(file.resolve())
+    for point in importlib.metadata.entry_points(group=PACKAGE, name=name):
+        if not point.module.startswith(f"{PACKAGE}."):
+            return Foreign(module=point.value)
+    return None
+
+
+def foreigners(folder: Path | None = None) -> dict[str, Foreign]:
+    """Every operator of third parties that can be named here, by name; none is imported."""
+    points = importlib.metadata.entry_points(group=PACKAGE)
+    names = {point.name for point in points}
+    if folder is not None:
+        names |= {file.stem for file in folder.glob("*.py")}
+    found = {name: foreign(name, folder) for name in sorted(names)}
+    return {name: place for name, place in found.items() if place is not None}
+
+
 def missing(module: ModuleType) -> str:
     """What must be installed before the operator can run, or nothing."""
     return getattr(module, "missing", lambda: "")()
@@ -234,7 +291,11 @@ def create(name: str, arguments: Mapping[str, Any], common: Common) -> Operator:
         UnknownExtension: No such operator; the message lists those that exist.
         ConfigurationError: An argument is unknown or out of its range, or a library is missing.
     """
-    module = load(name)
+    return made(load(name), name, arguments, common)
+
+
+def made(module: ModuleType, name: str, arguments: Mapping[str, Any], common: Common) -> Operator:
+    """As `create`, of a module that is loaded already."""
     try:
         parameters = msgspec.convert(_whole(arguments), module.Parameters)
     except msgspec.ValidationError as error:

@@ -47,9 +47,12 @@ class Simhash:
 
     def __call__(self, texts: Texts) -> base.Outcome:
         """Which texts stay; the value is the distance to the nearest earlier one that stayed, else 64."""
-        prints = fingerprints(texts)
-        keep, values = self.first_of_each(prints)
+        keep, values = self.decide(self.prepare(texts))
         return base.Outcome(texts, keep, values)
+
+    def prepare(self, texts: Texts) -> Hashes:
+        """The fingerprint of each."""
+        return fingerprints(texts)
 
     def reason(self, value: float) -> str:
         """How near an earlier text is."""
@@ -67,8 +70,9 @@ class Simhash:
         """Let go of the files."""
         self._near.close()
 
-    def first_of_each(self, prints: Hashes) -> tuple[Flags, Values]:
+    def decide(self, prepared: Hashes) -> tuple[Flags, Values]:
         """Which fingerprints stay, and the distance of the others to the nearest that stays; those are remembered."""
+        prints = prepared
         kinds, firsts, of_kind = np.unique(prints, return_index=True, return_inverse=True)
         order = np.argsort(firsts)
         place = np.empty(len(order), np.int64)

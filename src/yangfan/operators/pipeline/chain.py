@@ -10,13 +10,20 @@ import numpy as np
 
 from yangfan.errors import ConfigurationError
 from yangfan.operators import base
-from yangfan.operators._texts import Counts, Texts
+from yangfan.operators.pipeline.hands import Hands
+from yangfan.operators.pipeline.isolated import Isolated, isolated
+from yangfan.operators.pipeline.trace import Trace, remembers, trace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from yangfan.operators._texts import Counts, Flags
     from yangfan.operators.pipeline.recipe import Recipe
+    from yangfan.operators.pipeline.rows import Batch
+
+MAX_FAILURES = 20
+"""Different failures of one operator that are told."""
 
 
 class Tally(msgspec.Struct):
@@ -28,6 +35,10 @@ class Tally(msgspec.Struct):
     """Texts that it changed or dropped."""
     remaining_count: int = 0
     drop_count: int = 0
+    failed_count: int = 0
+    """Texts that passed by it because it failed; only operators of third parties that may be skipped."""
+    failures: list[str] = []
+    """What went wrong there, each thing once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,54 +79,56 @@ class Chain:
     Args:
         recipe: What to do.
         folder: Where operators that remember may keep files.
+        operators: Folder of operators that are one file.
+        processes: How many processes run them; 1 for this one alone. The result is the same.
 
     Raises:
         UnknownExtension: No operator of that name.
         ConfigurationError: An operator in the wrong stage, an argument out of its range, a library that is missing.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path | None = None,
+        *,
+        operators: Path | None = None,
+        processes: int = 1,
+    ) -> None:
         self._language = recipe.language
         self._operators: list[base.Operator] = []
+        self._hands: Hands | None = None
         self.tallies: list[Tally] = []
         try:
-            for number, (stage, step) in enumerate(recipe.steps()):
-                _check_stage(stage, step.name)
-                place = None if folder is None else folder / str(number)
-                common = base.Common(recipe.language, place)
-                self._operators.append(base.create(step.name, step.args, common))
-                self.tallies.append(Tally(step.name, stage))
+            for name, stage, operator in operators_of(recipe, folder, operators):
+                self._operators.append(operator)
+                self.tallies.append(Tally(name, stage))
+            if processes > 1:
+                self._let_go_of_what_others_run()
+                self._hands = Hands(recipe, operators, processes)
         except BaseException:
             self.close()
             raise
 
     def __call__(self, strings: list[str]) -> Cleaned:
-        """Run every operator over a batch."""
-        texts = Texts(strings, self._language)
-        positions: Counts = np.arange(len(texts))
-        drops: list[Drop] = []
-        for operator, tally in zip(self._operators, self.tallies, strict=True):
-            outcome = operator(texts)
-            if outcome.texts is not texts:
-                pairs = zip(texts.strings, outcome.texts.strings, strict=True)
-                tally.entity_match_count += sum(before != after for before, after in pairs)
-                texts = outcome.texts
-            if outcome.keep is not None and not outcome.keep.all():
-                dropped = np.flatnonzero(~outcome.keep)
-                drops += _explained(operator, tally.name, positions[dropped], outcome, dropped)
-                tally.drop_count += len(dropped)
-                tally.entity_match_count += len(dropped)
-                texts, positions = texts.kept(outcome.keep), positions[outcome.keep]
-            tally.remaining_count += len(texts)
-        drops.sort(key=lambda drop: drop.position)
-        return Cleaned(texts.strings, positions, drops)
+        """Run every operator over a batch, in this process."""
+        return self._decided(trace(self._operators, strings, self._language))
+
+    def over(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Cleaned]]:
+        """Run every operator over batches, in order. What `save` gives covers the batches that came out."""
+        if self._hands is None:
+            for batch in batches:
+                yield batch, self(batch.texts)
+            return
+        for batch, traced in self._hands.over(batches):
+            yield batch, self._decided(traced)
 
     def save(self) -> dict[str, Any]:
         """Everything durable, and a JSON value that says where the chain stands."""
         remembered = {
             str(number): cast("base.Remembering", operator).save()
             for number, operator in enumerate(self._operators)
-            if hasattr(operator, "save")
+            if remembers(operator)
         }
         return {"tallies": msgspec.to_builtins(self.tallies), "remembered": remembered}
 
@@ -126,30 +139,107 @@ class Chain:
             cast("base.Remembering", self._operators[int(number)]).restore(remembered)
 
     def close(self) -> None:
-        """Let go of files."""
+        """Let go of files and processes."""
+        if self._hands is not None:
+            self._hands.close()
+            self._hands = None
         for operator in self._operators:
             if hasattr(operator, "close"):
                 cast("base.Remembering", operator).close()
 
+    def _let_go_of_what_others_run(self) -> None:
+        """Here they were created to see that they can be."""
+        for operator in self._operators:
+            if isinstance(operator, Isolated) and not remembers(operator):
+                operator.close()
 
-def _check_stage(stage: str, name: str) -> None:
-    wanted = base.load(name).STAGE
+    def _decided(self, traced: Trace) -> Cleaned:
+        """What of a batch counts, once those that remember have decided about it."""
+        size = len(traced.dropper)
+        alive: Flags = np.ones(size, np.bool_)
+        drops: list[Drop] = []
+        for number, (operator, tally) in enumerate(zip(self._operators, self.tallies, strict=True)):
+            if number in traced.reached:
+                dropped = self._remembered(number, operator, traced, alive, drops)
+            else:
+                changed = traced.changed.get(number)
+                if changed is not None:
+                    tally.entity_match_count += int((changed & alive).sum())
+                if number in traced.failures:
+                    _count_failure(tally, int(alive.sum()), traced.failures[number])
+                dropped = np.flatnonzero((traced.dropper == number) & alive)
+                drops += [
+                    Drop(position, tally.name, *traced.reasons[position])
+                    for position in dropped.tolist()
+                ]
+            alive[dropped] = False
+            tally.drop_count += len(dropped)
+            tally.entity_match_count += len(dropped)
+            tally.remaining_count += int(alive.sum())
+        drops.sort(key=lambda drop: drop.position)
+        stays = alive[traced.positions]
+        texts = traced.texts
+        if not stays.all():
+            texts = [text for text, kept in zip(texts, stays.tolist(), strict=True) if kept]
+        return Cleaned(texts, traced.positions[stays], drops)
+
+    def _remembered(
+        self,
+        number: int,
+        operator: base.Operator,
+        traced: Trace,
+        alive: Flags,
+        drops: list[Drop],
+    ) -> Counts:
+        places, prepared = traced.reached[number]
+        here = alive[places]
+        places, prepared = places[here], prepared[here]
+        keep, values = cast("base.Remembering", operator).decide(prepared)
+        dropped = places[~keep]
+        name = self.tallies[number].name
+        drops += [
+            Drop(position, name, value, operator.reason(value))
+            for position, value in zip(dropped.tolist(), values[~keep].tolist(), strict=True)
+        ]
+        return dropped
+
+
+def operators_of(
+    recipe: Recipe, folder: Path | None, operators: Path | None
+) -> Iterator[tuple[str, str, base.Operator]]:
+    """Each operator of a recipe with its name and its stage.
+
+    Args:
+        recipe: What to do.
+        folder: Where operators that remember may keep files; each gets a folder of its own in there.
+        operators: Folder of operators that are one file.
+
+    Raises:
+        UnknownExtension: No operator of that name.
+        ConfigurationError: An operator in the wrong stage, an argument out of its range, a library that is missing.
+    """
+    for number, (stage, step) in enumerate(recipe.steps()):
+        common = base.Common(recipe.language, None if folder is None else folder / str(number))
+        found = base.foreign(step.name, operators)
+        if found is None:
+            _check_stage(stage, step.name, base.load(step.name).STAGE)
+            yield step.name, stage, base.create(step.name, step.args, common)
+            continue
+        operator = isolated(found, step, common, recipe.custom)
+        try:
+            _check_stage(stage, step.name, operator.stage)
+        except ConfigurationError:
+            operator.close()
+            raise
+        yield step.name, stage, operator
+
+
+def _check_stage(stage: str, name: str, wanted: str) -> None:
     if stage != wanted:
         raise ConfigurationError(f"{name} stands under {stage}; its stage is {wanted}")
 
 
-def _explained(
-    operator: base.Operator,
-    name: str,
-    positions: Counts,
-    outcome: base.Outcome,
-    dropped: Counts,
-) -> list[Drop]:
-    if outcome.values is None:
-        return [Drop(position, name, None, "") for position in positions.tolist()]
-    return [
-        Drop(position, name, value, operator.reason(value))
-        for position, value in zip(
-            positions.tolist(), outcome.values[dropped].tolist(), strict=True
-        )
-    ]
+def _count_failure(tally: Tally, texts: int, why: str) -> None:
+    tally.failed_count += texts
+    if why not in tally.failures and len(tally.failures) < MAX_FAILURES:
+        tally.failures = [*tally.failures, why]

@@ -5,7 +5,7 @@ Source: qianfan_api D.9 (`/wenxinworkshop/etl/create`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -35,6 +35,21 @@ class Stages(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     desensitization: list[Step | str] = []
 
 
+class Custom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How operators of third parties run, each in a process of its own.
+
+    Attributes:
+        on_failure: What follows a crash, a hang or an answer that is none: ``stop`` ends the run with an error that names the
+            operator; ``skip`` lets the batch pass by it, and the report counts the rows and says why.
+        timeout_seconds: Longest answer to one batch.
+        memory_bytes: Address space of the process.
+    """
+
+    on_failure: Literal["stop", "skip"] = "stop"
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 60.0
+    memory_bytes: Annotated[int, msgspec.Meta(ge=256 << 20)] = 4 << 30
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole recipe.
 
@@ -43,12 +58,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         language: ISO 639-1 code of all texts, or ``"auto"``.
         field: The column or key that holds the text.
         max_row_bytes: Longer rows are dropped unread, so that one row cannot fill the memory.
+        custom: How operators of third parties run.
     """
 
     operations: Stages = msgspec.field(name="operationsV2", default=Stages())
     language: str = "auto"
     field: str = "text"
     max_row_bytes: Annotated[int, msgspec.Meta(ge=1 << 10, le=1 << 30)] = 16 << 20
+    custom: Custom = Custom()
 
     def steps(self) -> list[tuple[str, Step]]:
         """Every step with its stage, in the order in which they run."""

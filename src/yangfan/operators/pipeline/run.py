@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from yangfan.operators.pipeline.rows import Batch, Reader
 
 SAVE_EVERY_SECONDS = 5.0
+WORTH_BYTES = 8 << 20
+"""Smaller files are done before more processes have begun."""
+MOST_PROCESSES = 16
+"""One process reads, writes and looks for duplicates; more hands than this would wait for it."""
 READ = "read"
 """Stands in place of an operator where a row could not be read."""
 
@@ -120,6 +124,8 @@ class Run:
         out: What to write, in the same format; beside it come ``OUT.dropped.jsonl``, ``OUT.report.json`` and, while it
             runs, the folder ``OUT.work``.
         progress: Told after each batch. What it raises stops the run, which can go on later.
+        operators: Folder of operators that are one file.
+        processes: How many processes run the operators, 1 for this one alone; 0 for what suits the file and the machine.
 
     Raises:
         ConfigurationError: The recipe, the file or the place to write is not right.
@@ -131,6 +137,9 @@ class Run:
         file: Path,
         out: Path,
         progress: Callable[[Progress], None] = _no_progress,
+        *,
+        operators: Path | None = None,
+        processes: int = 1,
     ) -> None:
         self.out = out
         self.dropped = out.with_name(f"{out.name}.dropped.jsonl")
@@ -148,7 +157,9 @@ class Run:
         self.recipe = recipe
         self.reader = formats.reader(file, recipe.field, recipe.max_row_bytes)
         self.progress = progress
+        self.operators = operators
         stat = file.stat()
+        self.processes = processes or suiting(stat.st_size)
         self.identity = {
             "recipe": msgspec.to_builtins(recipe),
             "file": str(file.resolve()),
@@ -209,7 +220,7 @@ class _Pass:
         self._place: dict[str, int] = {}
         written: dict[str, int] = {}
         dropped: dict[str, int] = {}
-        self._chain = Chain(run.recipe, run.work)
+        self._chain = Chain(run.recipe, run.work, operators=run.operators, processes=run.processes)
         if checkpoint is not None:
             self._place = checkpoint.place
             written, dropped = checkpoint.written, checkpoint.dropped
@@ -226,8 +237,9 @@ class _Pass:
     def run(self) -> Report:
         saved = time.monotonic()
         try:
-            for batch in self._run.reader.batches(self._place):
-                self._do(batch)
+            batches = self._run.reader.batches(self._place)
+            for batch, cleaned in self._chain.over(batches):
+                self._do(batch, cleaned)
                 if time.monotonic() - saved >= SAVE_EVERY_SECONDS:
                     self._save()
                     saved = time.monotonic()
@@ -237,8 +249,7 @@ class _Pass:
         finally:
             self._leave()
 
-    def _do(self, batch: Batch) -> None:
-        cleaned = self._chain(batch.texts)
+    def _do(self, batch: Batch, cleaned: Cleaned) -> None:
         self._writer.write(batch.payloads, cleaned.positions.tolist(), cleaned.texts)
         lines = explained(self._run.reader, batch, cleaned)
         self._dropped.write(lines, range(len(lines)), [""] * len(lines))
@@ -287,14 +298,19 @@ class _Pass:
         return report
 
 
-def preview(recipe: Recipe, file: Path, rows: int) -> Preview:
+def suiting(size_bytes: int) -> int:
+    """How many processes are worth their start for so many bytes."""
+    return min(os.cpu_count() or 1, MOST_PROCESSES) if size_bytes >= WORTH_BYTES else 1
+
+
+def preview(recipe: Recipe, file: Path, rows: int, *, operators: Path | None = None) -> Preview:
     """What a recipe does to the first rows of a file; nothing is written.
 
     Raises:
         ConfigurationError: The recipe or the file is not right.
     """
     source = formats.reader(file, recipe.field, recipe.max_row_bytes)
-    chain = Chain(recipe)
+    chain = Chain(recipe, operators=operators)
     started = time.monotonic()
     done = unreadable = 0
     samples: list[Sample] = []
