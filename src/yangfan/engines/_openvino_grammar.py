@@ -2,9 +2,11 @@
 
 A grammar that cannot be built leaves the library's pipeline for many answers in pieces. Its pipeline for one answer only throws, so a
 model that always says the same, with the real model's tokenizer, tries each schema first. It is a process, and not only a pipeline,
-because a schema may also take all memory or for ever.
+because a schema may also take all memory or for ever. Patterns whose repetitions multiply are refused before that, by their size: what
+they cost depends on the machine and on the vocabulary, and an answer should not.
 
-The process reads one schema a line and answers each with a line of JSON: null, or why not. It ends with its parent.
+The process says whether it is ready (null, or why it never will be), reads one schema a line and answers each with a line of JSON: null,
+or why not. It ends with its parent.
 """
 
 from __future__ import annotations
@@ -36,35 +38,61 @@ MOST_BYTES = 1 << 30
 TRIED_TOKENS = 48
 """So far each grammar is followed: one may be built and lead nowhere."""
 
+MOST_REPETITIONS = 1_000_000
+"""To how many places a pattern's counted repetitions may unfold: ``(a{1,300}b){1,300}`` is 90,300."""
+
 MOST_WORDS = 300
 _PLACE = re.compile(r"\.cc:\d+: (?:Check failed: .*? is false: )?(.*)", re.DOTALL)
+_COUNTED = re.compile(r"\{(\d+)(?:,(\d*))?\}")
+_MOST_DIGITS = 9
 _UNKNOWN = "it takes too long or too much memory"
+_UNFOLDS = (
+    f"the repetitions in a pattern multiply to more than {MOST_REPETITIONS:,} places, "
+    "it takes too long or too much memory; lower the counts in {m,n}"
+)
+
+
+class CannotTryError(Exception):
+    """No schema can be tried, whatever it says; the message says why."""
 
 
 class GrammarCheck:
     """The parent's side: schemas are tried one at a time."""
 
-    def __init__(self, model: Path, workdir: Path) -> None:
+    def __init__(self, model: Path, workdir: Path, check_seconds: float = CHECK_SECONDS) -> None:
         """Nothing runs until the first schema; `workdir` is a private folder."""
         self._model = model
         self._workdir = workdir
+        self._check_seconds = check_seconds
+        self._unfit: str | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
         self._idle: asyncio.TimerHandle | None = None
 
     async def reason(self, schema: str) -> str | None:
-        """Why there can be no grammar for a schema (JSON); None if there can."""
+        """Why there can be no grammar for a schema (JSON); None if there can.
+
+        Raises:
+            CannotTryError: The model's tokenizer does not do for grammars, or the process does not start.
+        """
+        try:
+            if unfolds_too_far(json.loads(schema)):
+                return _UNFOLDS
+        except RecursionError:
+            return _UNKNOWN
         async with self._turn:
+            if self._unfit is not None:
+                raise CannotTryError(self._unfit)
             if self._idle is not None:
                 self._idle.cancel()
             try:
                 process = self._process or await self._start()
                 return await self._ask(process, schema)
-            except (TimeoutError, OSError, ValueError):
-                self.end()
+            except (TimeoutError, OSError, ValueError):  # it died of the schema, or was too slow
+                await self.close()
                 return _UNKNOWN
             except BaseException:
-                self.end()  # its answer would be taken for the next schema's
+                await self.close()  # its answer would be taken for the next schema's
                 raise
             finally:
                 self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self.end)
@@ -76,29 +104,104 @@ class GrammarCheck:
                 self._process.kill()
             self._process = None
 
+    async def close(self) -> None:
+        """End the process, if there is one, and wait until it has ended."""
+        process = self._process
+        self.end()
+        if self._idle is not None:
+            self._idle.cancel()
+        if process is not None:
+            assert process.stdin is not None
+            process.stdin.close()
+            await process.wait()
+
     async def _start(self) -> asyncio.subprocess.Process:
         tokenizer = self._model
-        if self._model.is_file():
-            tokenizer = self._workdir / "tokenizer.gguf"
-            copy_header(self._model, tokenizer)
-        self._process = await asyncio.create_subprocess_exec(
-            *[sys.executable, "-m", __spec__.name, str(tokenizer)],
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert self._process.stdout is not None
-        async with asyncio.timeout(START_SECONDS):
-            json.loads(await self._process.stdout.readline())
+        try:
+            if self._model.is_file():
+                tokenizer = self._workdir / "tokenizer.gguf"
+                copy_header(self._model, tokenizer)
+            self._process = await asyncio.create_subprocess_exec(
+                *[sys.executable, "-m", __spec__.name, str(tokenizer)],
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert self._process.stdout is not None
+            async with asyncio.timeout(START_SECONDS):
+                unfit = json.loads(await self._process.stdout.readline())
+        except (TimeoutError, OSError, ValueError) as error:
+            raise CannotTryError("the process that tries schemas did not start") from error
+        if unfit is not None:
+            self._unfit = str(unfit)
+            raise CannotTryError(self._unfit)
         return self._process
 
     async def _ask(self, process: asyncio.subprocess.Process, schema: str) -> str | None:
         assert process.stdin is not None
         assert process.stdout is not None
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(self._check_seconds):
             process.stdin.write(json.dumps(schema).encode() + b"\n")
             await process.stdin.drain()
             answer = json.loads(await process.stdout.readline())
         return None if answer is None else str(answer)
+
+
+def unfolds_too_far(schema: object) -> bool:
+    """Whether a pattern in a schema unfolds to more than `MOST_REPETITIONS` places."""
+    parts = [schema]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts += cast("list[object]", part)
+        elif isinstance(part, dict):
+            inside = cast("dict[str, object]", part)
+            parts += inside.values()
+            named = inside.get("patternProperties")
+            patterns = [*cast("dict[str, object]", named)] if isinstance(named, dict) else []
+            if isinstance(pattern := inside.get("pattern"), str):
+                patterns.append(pattern)
+            if any(_places(pattern) > MOST_REPETITIONS for pattern in patterns):
+                return True
+    return False
+
+
+def _places(pattern: str) -> int:
+    """To how many places a regular expression unfolds: a group's counted repetition multiplies what stands in the group."""
+    groups, last, at = [0], 0, 0
+    while at < len(pattern):
+        counted = _COUNTED.match(pattern, at)
+        if counted is not None:
+            digits = (counted[2] or counted[1]).lstrip("0") or "1"
+            times = int(digits) if len(digits) <= _MOST_DIGITS else MOST_REPETITIONS + 1
+            whole = min(last * times, MOST_REPETITIONS + 1)
+            groups[-1] += max(whole - last, 0)
+            last, at = whole, counted.end()
+            continue
+        letter = pattern[at]
+        at += 1
+        if letter == "(":
+            groups.append(0)
+            continue
+        if letter == ")" and len(groups) > 1:
+            last = groups.pop()
+        elif letter in "|?*+^$":
+            continue
+        else:
+            last = 1
+            if letter == "\\":
+                at += 1
+            elif letter == "[":
+                at = _end_of_class(pattern, at)
+        groups[-1] += last
+    return sum(groups)
+
+
+def _end_of_class(pattern: str, at: int) -> int:
+    at += pattern.startswith("^", at)
+    at += pattern.startswith("]", at)
+    while at < len(pattern) and pattern[at] != "]":
+        at += 2 if pattern[at] == "\\" else 1
+    return at + 1
 
 
 # The process ----------------------------------------------------------------------------------------
@@ -164,7 +267,11 @@ def main() -> None:
     os.dup2(2, 1)  # what the library prints goes to the log
     sys.modules["openvino_telemetry"] = cast("Any", None)  # its statistics leave no machine of ours
     genai, openvino, numpy = map(importlib.import_module, ("openvino_genai", "openvino", "numpy"))
-    pipeline = _pipeline(genai, openvino, numpy, sys.argv[1])
+    try:
+        pipeline = _pipeline(genai, openvino, numpy, sys.argv[1])
+    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+        answers.write(json.dumps(_why(error)).encode() + b"\n")
+        raise
     _limit_memory()
     answers.write(b"null\n")
     for line in sys.stdin.buffer:

@@ -43,7 +43,7 @@ from msgspec import Meta
 
 from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import NotGGUFError, check_tensors, read_facts
-from yangfan.engines._openvino_grammar import GrammarCheck
+from yangfan.engines._openvino_grammar import CannotTryError, GrammarCheck
 from yangfan.engines._pieces import Detokenizer, StopCutter
 from yangfan.engines.base import Fit
 from yangfan.engines.process import ChildProcess, ParentLink
@@ -320,7 +320,10 @@ class Generator:
     async def _prove(self, answer: Answer, grammar: str) -> None:
         """Add an answer whose grammar may turn out not to work: one such at a time, so that it is clear which one it was."""
         async with self._proving:
-            reason = None if grammar in self._proven else await self._check.reason(grammar)
+            try:
+                reason = None if grammar in self._proven else await self._check.reason(grammar)
+            except CannotTryError as error:
+                raise _RefusedError(_no_grammars(error)) from error
             if reason is not None:
                 raise _RefusedError(_no_grammar(reason))
             answer.unproven = True
@@ -436,6 +439,13 @@ def _invalid(message: str) -> ErrorDetail:
 def _no_grammar(reason: str) -> ErrorDetail:
     return _invalid(
         f"response_format cannot be turned into a grammar; simplify its schema: {reason}"
+    )
+
+
+def _no_grammars(reason: CannotTryError) -> ErrorDetail:
+    return _invalid(
+        "this model cannot be held to a schema by the openvino engine; leave out response_format and "
+        f"tool_choice, or serve the model with engine llama_cpp: {reason}"
     )
 
 
