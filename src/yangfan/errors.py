@@ -48,6 +48,9 @@
     │   ├── DeadlineExceeded
     │   └── BadReply
     ├── ConfigurationError           settings, arguments, this machine
+    │   ├── TrainingDiverged
+    │   ├── OutOfMemory
+    │   ├── DiskFull
     │   └── UnknownExtension
     ├── OperatorFailed               a cleaning operator of third parties crashed, hung or broke a rule
     └── FetchError                   getting a file from somewhere else
@@ -314,6 +317,18 @@ class BadReply(UnreachableError):
 
 class ConfigurationError(YangfanError):
     """A setting, an argument or something on this machine is not right."""
+
+
+class TrainingDiverged(ConfigurationError):
+    """The loss of a training run is no number any more; the last good checkpoint is kept."""
+
+
+class OutOfMemory(ConfigurationError):
+    """There is not enough memory for this work."""
+
+
+class DiskFull(ConfigurationError):
+    """There is not enough disk space for this work."""
 
 
 class UnknownExtension(ConfigurationError):
