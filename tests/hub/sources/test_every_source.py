@@ -23,7 +23,7 @@ def test_a_source_file_makes_a_source_and_shows_its_address(
     module = extensions.load(SOURCES, name)
     assert list(inspect.signature(module.create).parameters) == ["uri", "workspace"]
     assert f"{name}:" in (module.__doc__ or "")
-    path = {"pypi": "a==1", "https": "//host/m.gguf"}.get(name, "a/b")
+    path = {"pypi": "a==1", "https": "//host/m.gguf", "http": "//host/m.gguf"}.get(name, "a/b")
     source = module.create(ModelURI(name, path, None, "m.gguf"), workspace)
     assert inspect.iscoroutinefunction(source.list)
     assert inspect.iscoroutinefunction(source.fetch)
