@@ -5,6 +5,7 @@
     │   ├── Invalid                  the caller must change the request
     │   │   ├── MalformedJSON
     │   │   ├── MalformedArgument
+    │   │   ├── BadSample
     │   │   ├── InvalidMessages
     │   │   ├── InvalidSystem
     │   │   ├── InvalidUserSetting
@@ -122,6 +123,10 @@ class MalformedJSON(Invalid):
 
 class MalformedArgument(Invalid):
     """An argument is missing or has the wrong JSON type."""
+
+
+class BadSample(Invalid):
+    """A row is not of the data format that it should be."""
 
 
 class InvalidMessages(Invalid):

@@ -46,6 +46,7 @@ TABLE: tuple[Row, ...] = (
     Row(336002, errors.MalformedJSON, "Invalid JSON"),
     Row(336003, errors.Invalid),
     Row(336003, errors.Conflict),
+    Row(336003, errors.BadSample),
     Row(336003, errors.InvalidImage),
     Row(336004, errors.BodyTooLarge, "Invalid input size"),
     Row(336004, errors.HeadersTooLarge, "Invalid input size"),

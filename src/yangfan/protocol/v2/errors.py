@@ -34,6 +34,7 @@ TABLE: tuple[Row, ...] = (
     Row(400, "invalid_argument", _BAD, errors.MalformedArgument),
     Row(400, "invalid_argument", _BAD, errors.InvalidUserSetting),
     Row(400, "invalid_argument", _BAD, errors.Conflict),
+    Row(400, "invalid_argument", _BAD, errors.BadSample),
     Row(400, "invalid_argument", _BAD, errors.NotFound),
     Row(400, "invalid_messages", _BAD, errors.InvalidMessages),
     Row(400, "invalid_messages", _BAD, errors.InvalidSystem),
