@@ -39,9 +39,10 @@ def test_service_lives_from_create_to_delete(client: yangfan.Client):
         idle_seconds=60,
         warm=False,
         fallback="echo",
+        qps=5,
     )
     assert (changed.name, changed.priority, changed.idle_seconds) == ("Two", 7, 60)
-    assert (changed.warm, changed.fallback) == (False, "echo")
+    assert (changed.warm, changed.fallback, changed.qps) == (False, "echo", 5)
     assert client.services.scale("sdk-one", 2).replicas == 2
     client.services.rollout("sdk-one", "echo", engine_options={"prefix": "2 "}, bake_seconds=0)
     client.services.wait("sdk-one", rolled_out=True, timeout_seconds=60)

@@ -130,17 +130,23 @@ def answers(server: Server, names: Sequence[str]) -> list[str]:
         ]
 
 
-def storm(start: Start, wait_until: Wait, home: Path, model: str, path: Path) -> None:
-    """Three services of `model` and an import of the file at `path`; kill all at half of it; look what the next server does."""
+def storm(start: Start, wait_until: Wait, home: Path, path: Path, *, of_file: bool) -> None:
+    """Three services and an import of the file at `path`; kill all at half of it; look what the next server does.
+
+    The services are of the same file, imported before from the disk, or else of echo.
+    """
     names = [f"s{number}" for number in range(SERVICES)]
     with half_way(path) as door:
         with start(home, environ=ALLOWED) as server, signed(server) as client:
+            made, model = client.models.create_set("mine"), "echo"
+            if of_file:
+                model = client.models.import_(made.id, str(path)).id
+                client.models.wait(model, poll_seconds=0.1)
             for name in names:
                 client.services.create(model, name)
             for name in names:
                 assert client.services.wait(name).status == "Serving"
             before = answers(server, names)
-            made = client.models.create_set("mine")
             version = client.models.import_(made.id, door.url)
             job = client.jobs.list(kind="import_model")[0]
 
@@ -198,7 +204,7 @@ def test_services_and_half_an_import_come_back(
         },
         [gguf.Tensor("token_embd.weight", size, "F16", lambda: os.urandom(2 * size[0] * size[1]))],
     )
-    storm(start_server, wait_until, tmp_path / "home", "echo", path)
+    storm(start_server, wait_until, tmp_path / "home", path, of_file=False)
 
 
 @pytest.mark.model
@@ -206,4 +212,4 @@ def test_services_and_half_an_import_come_back(
 def test_real_services_and_half_a_real_import_come_back(
     start_server: Start, wait_until: Wait, tmp_path: Path, smollm2_path: Path
 ) -> None:
-    storm(start_server, wait_until, tmp_path / "home", "smollm2-135m-instruct", smollm2_path)
+    storm(start_server, wait_until, tmp_path / "home", smollm2_path, of_file=True)

@@ -69,6 +69,9 @@ def create(  # noqa: PLR0913 - what a service is made of, one option each
     fallback: Annotated[
         str, typer.Option(metavar="NAME", help="Answers when this cannot / 备用服务")
     ] = "",
+    qps: Annotated[
+        float | None, typer.Option(min=0, help="Calls a second at most / 每秒调用上限")
+    ] = None,
     memory_mb: Annotated[
         int | None, typer.Option(metavar="MB", help="What an engine needs / 单副本内存")
     ] = None,
@@ -88,6 +91,7 @@ def create(  # noqa: PLR0913 - what a service is made of, one option each
             idle_seconds=idle,
             priority=priority,
             fallback=fallback,
+            qps=qps,
             engine_options=_options(option),
             memory_bytes=None if memory_mb is None else memory_mb * 1_000_000,
         )
@@ -148,6 +152,7 @@ def show(
         ("url", found.url),
         ("load", "warm" if found.warm else "on demand"),
         ("fallback", found.fallback or "none"),
+        ("calls a second", f"{found.qps:g}" if found.qps else "any number"),
     ):
         typer.echo(f"{label:<10}{printable(value)}")
     show_table(

@@ -1005,6 +1005,7 @@ class Service:
         idle_seconds: When engines that calls loaded are stopped; None for never.
         priority: Services with a higher one start first.
         fallback: What answers when this one cannot; "" for nothing.
+        qps: Calls a second that it takes; 0 for any number.
         deployments: The stable one, the candidate of a rollout, and the one before.
     """
 
@@ -1024,6 +1025,7 @@ class Service:
     idle_seconds: float | None
     priority: int
     fallback: str
+    qps: float
     created_at: datetime
     deployments: tuple[ServiceDeployment, ...]
 

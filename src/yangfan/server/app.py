@@ -181,6 +181,7 @@ async def build(
             _policy(settings),
             Placement(settings.services_memory_bytes),
             workdir=home.engine,
+            limit=usage.lanes.limit_service,
         )
         stack.push_async_callback(deployments.stop)
         await deployments.start()

@@ -305,3 +305,27 @@ def test_names_that_cannot_be_are_refused(console: Console):
     assert console.ask("PromoteService", serviceId="taken").json["code"] == "OperationNotAllowed"
     assert console.ask("RollbackService", serviceId="taken").json["code"] == "OperationNotAllowed"
     console.act("DeleteService", serviceId="taken")
+
+
+def test_calls_beyond_a_services_qps_are_refused_in_both_dialects(console: Console):
+    console.create("paced", resourceConfig={"replicasCount": 1, "qps": 0.02})
+    assert console.show("paced")["resourceConfig"]["qps"] == 0.02
+    assert console.says("paced") == "hi"
+    refused = console.chat("paced")
+    assert (refused.status, refused.json["error"]["code"]) == (429, "user_rate_limit_exceeded")
+    assert "the limit is 1 requests in 50 s" in refused.json["error"]["message"]
+    assert 0 < int(refused.headers["Retry-After"]) <= 50
+    v1 = console.caller.v1({"messages": [{"role": "user", "content": "hi"}]}, "paced")
+    assert (v1.status, v1.json["error_code"]) == (200, 18)
+    assert v1.json["error_msg"].startswith("Open api qps request limit reached")
+    assert console.v1("detail", serviceId="paced")["result"]["qps"] == 0.02
+    # A stop and a start keep it; taking it away lets all calls through again.
+    console.act("StopService", serviceId="paced")
+    console.act("StartService", serviceId="paced")
+    console.wait("paced", "Serving")
+    assert console.says("paced") == "hi"
+    assert console.chat("paced").status == 429
+    console.act("ModifyService", serviceId="paced", qps=0)
+    assert [console.chat("paced").status for _ in range(3)] == [200] * 3
+    assert console.ask("ModifyService", serviceId="paced", qps=-1).status == 400
+    console.act("DeleteService", serviceId="paced")

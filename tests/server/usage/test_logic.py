@@ -187,6 +187,25 @@ def test_applications_keys_share_its_requests_a_second(open_usage: Open, clock: 
     spend(usage, 1, key="c")
 
 
+def test_a_services_qps_is_shared_by_all_and_may_be_below_one(open_usage: Open, clock: Clock):
+    usage = open_usage()
+    usage.lanes.limit_service("echo", 0.5)
+    spend(usage, 1, key="a")
+    with pytest.raises(errors.RateLimited, match="limit is 1 requests in 2 s") as caught:
+        spend(usage, 1, key="b")
+    assert type(caught.value) is errors.RateLimited
+    clock.wait(2)
+    spend(usage, 1, key="b")
+    usage.lanes.limit_service("echo", 2.5)
+    spend(usage, 1, key="a")
+    spend(usage, 1, key="b")
+    with pytest.raises(errors.RateLimited, match=r"limit is 2 requests in 0\.8 s"):
+        spend(usage, 1, key="a")
+    usage.lanes.limit_service("echo", 0)
+    for _ in range(5):
+        spend(usage, 1, key="a")
+
+
 def test_model_limit_is_shared_by_keys_and_changes_at_once(open_usage: Open):
     usage = open_usage(model_rpm=1)
     spend(usage, 1, key="a")

@@ -53,6 +53,7 @@ class AsyncServices:
         idle_seconds: float | None = None,
         priority: int = 0,
         fallback: str = "",
+        qps: float | None = None,
         engine_options: Mapping[str, Any] | None = None,
         memory_bytes: int | None = None,
     ) -> Service:
@@ -69,6 +70,7 @@ class AsyncServices:
             idle_seconds: Without calls for so long, engines that calls loaded are stopped; never by default.
             priority: Services with a higher one start first, -1000 to 1000.
             fallback: Name of the service or model that answers when this one cannot.
+            qps: Calls a second that it takes, all callers together; more are refused with `RateLimited`. Any number by default.
             engine_options: What the engine is told: slots, threads, context_tokens and what it takes itself.
             memory_bytes: What one engine needs, where the estimate from its files is wrong.
 
@@ -84,7 +86,9 @@ class AsyncServices:
             "urlSuffix": suffix or None,
             "name": name or None,
             "description": description or None,
-            "resourceConfig": {"replicasCount": replicas},
+            "resourceConfig": {"replicasCount": replicas}
+            if qps is None
+            else {"replicasCount": replicas, "qps": qps},
             "loadPolicy": "warm" if warm else "onDemand",
             "idleSeconds": idle_seconds,
             "priority": priority or None,
@@ -143,6 +147,7 @@ class AsyncServices:
         idle_seconds: float | None = None,
         priority: int | None = None,
         fallback: str | None = None,
+        qps: float | None = None,
     ) -> Service:
         """Change what is given; a `model` is rolled out to all calls, see `rollout`.
 
@@ -160,6 +165,7 @@ class AsyncServices:
             "idleSeconds": idle_seconds,
             "priority": priority,
             "fallback": fallback,
+            "qps": qps,
         }
         if warm is not None:
             body["loadPolicy"] = "warm" if warm else "onDemand"
@@ -369,6 +375,7 @@ def _service(item: wire.Service) -> Service:
         idle_seconds=None if item.idleSeconds is UNSET else item.idleSeconds,
         priority=item.priority,
         fallback=item.fallback,
+        qps=item.resourceConfig.qps or 0.0,
         created_at=_time(item.createTime),
         deployments=tuple(map(_deployment, item.deployments)),
     )

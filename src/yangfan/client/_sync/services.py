@@ -54,6 +54,7 @@ class Services:
         idle_seconds: float | None = None,
         priority: int = 0,
         fallback: str = "",
+        qps: float | None = None,
         engine_options: Mapping[str, Any] | None = None,
         memory_bytes: int | None = None,
     ) -> Service:
@@ -70,6 +71,7 @@ class Services:
             idle_seconds: Without calls for so long, engines that calls loaded are stopped; never by default.
             priority: Services with a higher one start first, -1000 to 1000.
             fallback: Name of the service or model that answers when this one cannot.
+            qps: Calls a second that it takes, all callers together; more are refused with `RateLimited`. Any number by default.
             engine_options: What the engine is told: slots, threads, context_tokens and what it takes itself.
             memory_bytes: What one engine needs, where the estimate from its files is wrong.
 
@@ -85,7 +87,9 @@ class Services:
             "urlSuffix": suffix or None,
             "name": name or None,
             "description": description or None,
-            "resourceConfig": {"replicasCount": replicas},
+            "resourceConfig": {"replicasCount": replicas}
+            if qps is None
+            else {"replicasCount": replicas, "qps": qps},
             "loadPolicy": "warm" if warm else "onDemand",
             "idleSeconds": idle_seconds,
             "priority": priority or None,
@@ -144,6 +148,7 @@ class Services:
         idle_seconds: float | None = None,
         priority: int | None = None,
         fallback: str | None = None,
+        qps: float | None = None,
     ) -> Service:
         """Change what is given; a `model` is rolled out to all calls, see `rollout`.
 
@@ -161,6 +166,7 @@ class Services:
             "idleSeconds": idle_seconds,
             "priority": priority,
             "fallback": fallback,
+            "qps": qps,
         }
         if warm is not None:
             body["loadPolicy"] = "warm" if warm else "onDemand"
@@ -370,6 +376,7 @@ def _service(item: wire.Service) -> Service:
         idle_seconds=None if item.idleSeconds is UNSET else item.idleSeconds,
         priority=item.priority,
         fallback=item.fallback,
+        qps=item.resourceConfig.qps or 0.0,
         created_at=_time(item.createTime),
         deployments=tuple(map(_deployment, item.deployments)),
     )

@@ -35,6 +35,9 @@ Seconds = Annotated[float, Meta(gt=0, le=30 * 86400)]
 Bake = Annotated[float, Meta(ge=0, le=86400)]
 Priority = Annotated[int, Meta(ge=-1000, le=1000)]
 Description = Annotated[str, Meta(max_length=500)]
+QPS = Annotated[
+    float, Meta(ge=0, le=10_000, description="Calls a second, all callers together; 0 for any.")
+]
 
 
 class ResourceConfig(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -42,7 +45,7 @@ class ResourceConfig(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     region: str | None = None
     type: str | None = None
-    qps: Annotated[float, Meta(ge=0)] | None = None
+    qps: QPS | None = None
     replicasCount: Replicas | None = None  # noqa: N815 - the wire's spelling
 
 
@@ -106,6 +109,7 @@ class ModifyService(msgspec.Struct, kw_only=True):
     idleSeconds: Seconds | UnsetType | None = UNSET  # noqa: N815 - the wire's spelling
     priority: Priority | UnsetType = UNSET
     fallback: Annotated[str, Meta(max_length=128)] | UnsetType = UNSET
+    qps: QPS | UnsetType = UNSET
 
 
 class ScaleService(msgspec.Struct, kw_only=True):

@@ -143,6 +143,7 @@ class Deployments:
         policy: Waiting and overload of each.
         placement: Who has claimed how much memory.
         workdir: Name to a folder for the logs of engines.
+        limit: Told how many calls a second a service may have, 0 for any number, whenever that changes.
     """
 
     name = FLEET
@@ -156,6 +157,7 @@ class Deployments:
         placement: Placement,
         *,
         workdir: Callable[[str], Path],
+        limit: Callable[[str, float], None] = lambda _name, _qps: None,
     ) -> None:
         self.store = store
         self._services = services
@@ -163,6 +165,7 @@ class Deployments:
         self._policy = policy
         self._placement = placement
         self._workdir = workdir
+        self._limit = limit
         self._running: dict[str, _Running] = {}
         self._by_suffix: dict[str, _Running] = {}
         self._by_name: dict[str, _Running] = {}
@@ -269,6 +272,7 @@ class Deployments:
         self._running[row.id] = running
         self._by_suffix[row.suffix.casefold()] = running
         self._name(running)
+        self._limit(row.suffix, row.qps)
         self._offline.pop(row.suffix.casefold(), None)
         self._starts.put_nowait((-row.priority, row.number, row.id))
         self._services.forget()
@@ -646,7 +650,7 @@ class Deployments:
         return views[:count], views[count].service.id if len(views) > count else None
 
     async def update(self, key: str, changes: Mapping[str, Any]) -> View:
-        """Change what a service is called and how it is kept: name, description, priority, warm, idle_seconds, fallback.
+        """Change what a service is called and how it is kept: name, description, priority, warm, idle_seconds, fallback, qps.
 
         Raises:
             NotFound: There is no such service.
@@ -665,6 +669,7 @@ class Deployments:
             if running is not None:
                 running.row = replace(running.row, **changes, modified_ms=row.modified_ms)
                 running.service.fallback = running.row.fallback
+                self._limit(row.suffix, running.row.qps)
                 self._name(running)
                 self._services.forget()
                 pool = running.stable.pool
@@ -1056,6 +1061,7 @@ class Deployments:
         if running is None:
             return
         running.service.reason = "it was stopped"
+        self._limit(running.row.suffix, 0.0)
         self._by_suffix.pop(running.row.suffix.casefold(), None)
         for name, known in list(self._by_name.items()):
             if known is running:

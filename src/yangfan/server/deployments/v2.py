@@ -33,6 +33,7 @@ _CHANGES = {
     "idleSeconds": "idle_seconds",
     "priority": "priority",
     "fallback": "fallback",
+    "qps": "qps",
 }
 DAY_SECONDS = 86_400
 
@@ -112,7 +113,7 @@ def _qianfan_routes(
         if wanted.modelId is None and not changes:
             raise Invalid(
                 "name a modelId to roll over to, or something to change: name, description, loadPolicy, idleSeconds, priority,"
-                " fallback",
+                " fallback, qps",
                 param="modelId",
             )
         if changes:

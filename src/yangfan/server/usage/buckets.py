@@ -26,6 +26,11 @@ class Bucket:
         self._full = self._level = limit * period_ns
         self._seen_ns = now_ns
 
+    @property
+    def period_seconds(self) -> float:
+        """How long it takes to refill from empty."""
+        return self._period_ns / SECOND_NS
+
     def wait_ns(self, units: int, now_ns: int) -> int:
         """How long until `units` can be taken: 0 for now. It makes no sense for more than `limit`."""
         elapsed_ns = now_ns - self._seen_ns

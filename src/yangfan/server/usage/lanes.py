@@ -63,6 +63,7 @@ class Lanes:
         self._of_models: dict[str, Lane] = {}
         self._tpm_of_models: dict[str, int | None] = {}
         self._times_of_models: dict[str, int] = {}
+        self._qps_of_services: dict[str, float] = {}
         self._of_calls: dict[str, dict[str, Lane]] = {}
         """By model, then key."""
 
@@ -99,14 +100,28 @@ class Lanes:
             self._times_of_models[model] = times
             self._renew(model)
 
+    def limit_service(self, name: str, qps: float) -> None:
+        """Let a service have so many requests a second, all callers together; 0 for any number. Its bucket is full at once."""
+        if qps != self._qps_of_services.get(name, 0.0):
+            self._qps_of_services[name] = qps
+            self._renew(name)
+
     def _renew(self, model: str) -> None:
         defaults, times = self._defaults, self._times_of_models.get(model, 1)
         tpm = self._tpm_of_models.get(model) or defaults.model_tpm
         self._of_models[model] = Lane(
+            seconds=self._seconds(self._qps_of_services.get(model, 0.0)),
             requests=self._buckets(defaults.model_rpm, times=times),
             tokens=self._buckets(tpm, times=times),
         )
         self._of_calls[model] = {}
+
+    def _seconds(self, qps: float) -> tuple[Bucket, ...]:
+        """A bucket of whole requests that fills at any rate, below one a second too."""
+        if not qps:
+            return ()
+        limit = max(int(qps), 1)
+        return (Bucket(limit, self._clock_ns(), round(limit / qps * SECOND_NS)),)
 
     def _buckets(
         self, limit: int | None, period_ns: int = MINUTE_NS, *, times: int = 1

@@ -193,7 +193,9 @@ def _check_rates(lane: Lane, tokens: int, now_ns: int) -> None:
 def _refusal(lane: Lane, blame: Bucket, tokens: int, wait_ns: int) -> errors.RateLimited:
     kind, unit, units = errors.TokenRateLimited, "tokens a minute", tokens
     if blame in lane.seconds:
-        kind, unit, units = errors.RateLimited, "requests a second", 1
+        period = blame.period_seconds
+        unit = "requests a second" if period == 1 else f"requests in {period:.3g} s"
+        kind, units = errors.RateLimited, 1
     elif blame in lane.requests:
         kind, unit, units = errors.RequestRateLimited, "requests a minute", 1
     return kind(
