@@ -78,6 +78,7 @@ def unpack(
     wanted: Callable[[str], bool],
     room: Callable[[int], None],
     progress: Callable[[int, int], None],
+    max_members: int = MAX_MEMBERS,
 ) -> dict[str, Path]:
     """Write the wanted members into a folder, each under a number, and return where each is, by its name in the archive.
 
@@ -87,6 +88,7 @@ def unpack(
         wanted: Whether to take the member of a name; the others are checked, too.
         room: Told the bytes to come before the first one is written; raises if there is no room.
         progress: Told the bytes written, and all that will be; whatever it raises ends the work.
+        max_members: Most files that it may hold.
 
     Raises:
         FetchError: The archive is damaged or no archive, or a member must not be unpacked; the message says which and why.
@@ -94,7 +96,7 @@ def unpack(
     """
     try:
         with full_disk_said_clearly(folder):
-            return _unpack(archive, folder, wanted, room, progress)
+            return _unpack(archive, folder, wanted, room, progress, max_members)
     except _BROKEN as error:
         raise FetchError(f"{archive.name} cannot be unpacked: {error}; make it again") from error
 
@@ -105,23 +107,24 @@ def _unpack(
     wanted: Callable[[str], bool],
     room: Callable[[int], None],
     progress: Callable[[int, int], None],
+    max_members: int,
 ) -> dict[str, Path]:
     if _is_zip(archive):
         with _open_zip(archive) as opened:
-            members = list(_zip_members(opened))
+            members = list(_zip_members(opened, max_members))
             _require_distinct(member.path for member in members)
             chosen = [member for member in members if wanted(member.path)]
             total = _total(members, chosen, room)
             return _write(chosen, folder, total, lambda member: opened.open(member.path), progress)
     with _open_tar(archive) as opened:
         # One pass to know all names before anything is written, a second one to write: a stream tells its names as it goes.
-        members = [Member(info.name.removeprefix("./"), info.size) for info in _tar_infos(opened)]
+        members = [Member(info.name.removeprefix("./"), info.size) for info in _tar_infos(opened, max_members)]
         opened.read_to_the_end()
     _require_distinct(member.path for member in members)
     chosen = [member for member in members if wanted(member.path)]
     total = _total(members, chosen, room)
     with _open_tar(archive) as opened:
-        infos = {info.name.removeprefix("./"): info for info in _tar_infos(opened)}
+        infos = {info.name.removeprefix("./"): info for info in _tar_infos(opened, max_members)}
         return _write(
             chosen, folder, total, lambda member: _tar_stream(opened, infos, member), progress
         )
@@ -214,11 +217,11 @@ def _open_zip(archive: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(archive)
 
 
-def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:
+def _zip_members(opened: zipfile.ZipFile, max_members: int) -> Iterator[Member]:
     infos = opened.infolist()
-    if len(infos) > MAX_MEMBERS:
+    if len(infos) > max_members:
         raise FetchError(
-            f"the archive holds {len(infos)} files, {MAX_MEMBERS} are allowed: refused"
+            f"the archive holds {len(infos)} files, {max_members} are allowed: refused"
         )
     for info in infos:
         name = info.filename
@@ -302,12 +305,12 @@ class _Tar(tarfile.TarFile):
             pass
 
 
-def _tar_infos(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def _tar_infos(opened: tarfile.TarFile, max_members: int) -> Iterator[tarfile.TarInfo]:
     count = 0
     for info in opened:
         count += 1
-        if count > MAX_MEMBERS:
-            raise FetchError(f"the archive holds more than {MAX_MEMBERS} files: refused")
+        if count > max_members:
+            raise FetchError(f"the archive holds more than {max_members} files: refused")
         name = info.name.removeprefix("./")
         if info.isdir():
             if name not in {".", ""}:

@@ -223,21 +223,41 @@ class Attempt:
         self, action: Callable[[], Awaitable[T]], tries: int, reached: Callable[[], int]
     ) -> T:
         """Try until it works, pausing longer each time; an attempt that brought bytes starts the count anew."""
-        failed = 0
-        while True:
-            before = reached()
-            try:
-                return await action()
-            except Gone:
+        return await persistently(
+            action, tries, self._workspace.settings.retry_seconds, reached=reached
+        )
+
+
+async def persistently(
+    action: Callable[[], Awaitable[T]],
+    tries: int,
+    retry_seconds: float,
+    *,
+    reached: Callable[[], int] = lambda: 0,
+) -> T:
+    """Do something until it works, pausing longer each time.
+
+    Args:
+        action: What to do.
+        tries: So many failures in a row are the end.
+        retry_seconds: The first pause; each further one is twice as long.
+        reached: How far it is: an attempt that got further starts the count anew.
+
+    Raises:
+        SourceUnavailable: The last failure; `Gone` at once, for it would not change.
+    """
+    failed = 0
+    while True:
+        before = reached()
+        try:
+            return await action()
+        except Gone:
+            raise
+        except SourceUnavailable:
+            failed = 1 if reached() > before else failed + 1
+            if failed >= tries:
                 raise
-            except SourceUnavailable:
-                failed = 1 if reached() > before else failed + 1
-                if failed >= tries:
-                    raise
-            pause = min(
-                self._workspace.settings.retry_seconds * 2 ** (failed - 1), MAX_RETRY_SECONDS
-            )
-            await asyncio.sleep(pause)
+        await asyncio.sleep(min(retry_seconds * 2 ** (failed - 1), MAX_RETRY_SECONDS))
 
 
 def create_source(uri: ModelURI, workspace: Workspace) -> Source:

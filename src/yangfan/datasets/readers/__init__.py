@@ -1,0 +1,1 @@
+"""Reading files of rows: one file of this folder for each format, found by its name."""
