@@ -118,7 +118,10 @@ def _unpack(
             return _write(chosen, folder, total, lambda member: opened.open(member.path), progress)
     with _open_tar(archive) as opened:
         # One pass to know all names before anything is written, a second one to write: a stream tells its names as it goes.
-        members = [Member(info.name.removeprefix("./"), info.size) for info in _tar_infos(opened, max_members)]
+        members = [
+            Member(info.name.removeprefix("./"), info.size)
+            for info in _tar_infos(opened, max_members)
+        ]
         opened.read_to_the_end()
     _require_distinct(member.path for member in members)
     chosen = [member for member in members if wanted(member.path)]
