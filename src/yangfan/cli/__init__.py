@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "pull": "Fetch a model / 下载模型.",
     "models": "Which models answer, and which ones can be had. / 查看可用模型与模型目录。",
     "services": "Publish models as services: roll out, scale, roll back. / 发布与管理模型服务。",
+    "tuning": "Train models on your data, follow it, publish the result. / 模型精调：训练、跟踪、发布。",
     "data": "Clean files of texts, without a server. / 本地清洗文本数据，无需服务。",
     "engines": "Inference engines: which can run here, and builds for this CPU. / 推理引擎：可用状态与本机编译。",
     "keys": "Make, list and revoke keys of the platform. / 创建、列出、吊销平台密钥。",

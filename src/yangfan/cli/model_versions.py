@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import typer
@@ -15,6 +15,8 @@ from yangfan.cli.terminal import human_size, show_json, show_table
 from yangfan.errors import ConfigurationError, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from yangfan.client._sync.client import Client
     from yangfan.client.types import ModelSet, ModelVersion, WorkProgress
 
@@ -263,11 +265,20 @@ def show_version(client: Client, reference: str, *, as_json: bool) -> None:
         ("from", f"{version.source_type} {version.source}"),
         ("revision", version.revision),
         ("made from", version.parent_id),
+        ("trained by", version.trained_by),
+        ("parity", parity_text(version.parity)),
         *(("made of it", child) for child in version.derived_ids),
         *(("sha256", f"{file.sha256} {file.path}") for file in version.files),
         ("job", version.job_id),
     ]
     show_table(("", version.name), [row for row in rows if row[1]], STYLES)
+
+
+def parity_text(parity: Mapping[str, Any] | None) -> str:
+    """How near what is served is to what was trained, in words; "" where nobody measured."""
+    if not parity:
+        return ""
+    return ("passed: " if parity.get("passed") else "FAILED: ") + str(parity.get("reason", ""))
 
 
 def is_reference(name: str) -> bool:

@@ -115,6 +115,8 @@ def shown_version(item: wire.ShownModel) -> ModelVersion:
         files=tuple(ModelFile(file.path, file.sha256, file.sizeBytes) for file in item.files),
         job_id=_text(item.jobId),
         progress=_progress(item.progress),
+        trained_by="" if source is None else _text(source.trainTaskId),
+        parity=None if item.parity is UNSET else item.parity,
     )
 
 

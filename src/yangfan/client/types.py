@@ -538,6 +538,8 @@ class ModelVersion:
         files: Every file with its checksum.
         job_id: The job that makes it, or made it.
         progress: How far that is.
+        trained_by: The tuning task that made it.
+        parity: Of a version that was trained here: how near what is served is to what was trained, and whether that passed.
     """
 
     id: str
@@ -566,6 +568,8 @@ class ModelVersion:
     files: tuple[ModelFile, ...] = ()
     job_id: str = ""
     progress: WorkProgress | None = None
+    trained_by: str = ""
+    parity: JSON | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -1093,3 +1097,170 @@ class StoredFile:
     purpose: str
     size_bytes: int
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TuningParameter:
+    """A hyper-parameter.
+
+    Attributes:
+        key: Its name, such as ``learningRate``.
+        name: For people.
+        description: What it does.
+        type: int, float, string or boolean.
+        check: range (least and most in `values`), choice (one of them) or mult_choice (some of them).
+        values: What `check` says.
+        default: Its value where nobody says.
+    """
+
+    key: str
+    name: str
+    description: str
+    type: str
+    check: str
+    values: tuple[Any, ...]
+    default: Any
+
+
+@dataclass(frozen=True, slots=True)
+class TunableModel:
+    """A model that can be tuned.
+
+    Attributes:
+        name: To tune it by.
+        version_id: The model version behind the name.
+        architecture: What it is.
+        recipes: By way of training and scale, such as ``("SFT", "LoRA")``: the hyper-parameters.
+    """
+
+    name: str
+    version_id: str
+    architecture: str
+    recipes: Mapping[tuple[str, str], tuple[TuningParameter, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class TuningMetric:
+    """What a run measured at a step; None where it did not.
+
+    Attributes:
+        step: Steps that were done.
+        epoch: How often the rows were seen.
+        loss: Of what is trained on.
+        eval_loss: Of the rows that are held out.
+        learning_rate: Of the step.
+        gradient_norm: Length of its gradient.
+        tokens_per_second: Tokens that were read.
+        more: Everything else that the way of training measures.
+    """
+
+    step: int
+    epoch: float | None = None
+    loss: float | None = None
+    eval_loss: float | None = None
+    learning_rate: float | None = None
+    gradient_norm: float | None = None
+    tokens_per_second: float | None = None
+    more: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, slots=True)
+class TuningJob:
+    """A model and a way of training it; its runs are tuning tasks.
+
+    Attributes:
+        id: ``job-…``.
+        name: For people.
+        description: For people.
+        model: What is trained.
+        mode: Way of training, such as SFT.
+        created: When.
+    """
+
+    id: str
+    name: str
+    description: str
+    model: str
+    mode: str
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class TuningLine:
+    """A run in a list.
+
+    Attributes:
+        id: ``task-…``.
+        job_id: The tuning job; `job_name` is its name.
+        model: What is trained.
+        mode: Way of training.
+        scale: How much of the model is trained.
+        status: Waiting, Running, Done, Failed or Stopped.
+        created: When it was made; `finished` is None until it has ended.
+    """
+
+    id: str
+    job_id: str
+    job_name: str
+    model: str
+    mode: str
+    scale: str
+    status: str
+    created: str
+    finished: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TuningTask:
+    """A run of a tuning job.
+
+    Attributes:
+        id: ``task-…``.
+        job_id: The tuning job; `job_name` is its name.
+        model: What is trained; `base_id` is the model version behind that name.
+        mode: Way of training.
+        scale: How much of the model is trained.
+        status: Waiting, Running, Done, Failed or Stopped.
+        percent: How far it is, 0 to 100.
+        step: Steps that are done, of `total_steps` (None: nobody knows yet).
+        eta_seconds: How long the rest should take.
+        note: What it does where it measures nothing.
+        last: What was measured last.
+        scores: Of the held-out answers once it is Done: BLEU-4, ROUGE-1, ROUGE-2, ROUGE-L in percent.
+        checkpoints: Steps that it can be published from, with the loss there.
+        hyper_parameters: All of them.
+        dataset: What is trained on.
+        created: When it was made; `finished` is None until it has ended.
+        error: Why it failed.
+        work_id: The durable job that does it; `client.jobs.logs` shows what it wrote.
+        published_ids: Model versions that were made of it.
+    """
+
+    id: str
+    job_id: str
+    job_name: str
+    model: str
+    base_id: str
+    mode: str
+    scale: str
+    status: str
+    percent: int
+    step: int
+    total_steps: int | None
+    eta_seconds: int | None
+    note: str
+    last: TuningMetric | None
+    scores: Mapping[str, str]
+    checkpoints: Mapping[int, float | None]
+    hyper_parameters: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    created: str
+    finished: str | None = None
+    error: str = ""
+    work_id: str = ""
+    published_ids: tuple[str, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is Done, Failed or Stopped."""
+        return self.status in {"Done", "Failed", "Stopped"}

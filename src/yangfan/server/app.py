@@ -81,6 +81,10 @@ from yangfan.server.services import v2 as services_v2
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.service import ServicePolicy
 from yangfan.server.tokenizer import v1 as tokenizer_v1
+from yangfan.server.tuning import Folders, Tuning
+from yangfan.server.tuning import v1 as tuning_v1
+from yangfan.server.tuning import v2 as tuning_v2
+from yangfan.server.tuning.store import TuningStore
 from yangfan.server.upstreams import Upstreams
 from yangfan.server.upstreams import v2 as upstreams_v2
 from yangfan.server.upstreams.store import UpstreamStore
@@ -156,8 +160,8 @@ async def build(
         models = Models(files, egress, settings)
         models.admit_workers()
         deployed = DeploymentStore(database)
-        registry = Registry(RegistryStore(database), files, models, users_of=deployed.user_of)
-        work = await _registered(settings, home, registry, jobs)
+        registry, tuning = _models(settings, home, database, jobs, models, files, deployed)
+        work = await _registered(settings, home, registry, jobs, tuning)
         store = UpstreamStore(database, vault)
         served, expecting = dict[str, str](), bool(settings.upstreams) or bool(await store.all())
         services = await _services(settings, models, home, progress, served, expecting=expecting)
@@ -213,6 +217,8 @@ async def build(
             *memory_v2.routes(memory),
             *models_v1.routes(registry, work),
             *models_v2.routes(registry, work),
+            *tuning_v1.routes(tuning),
+            *tuning_v2.routes(tuning),
             *charge_v2.routes(
                 charge,
                 lambda name: _served(services, name),
@@ -242,12 +248,34 @@ def _access(database: Database, vault: Vault, settings: Settings) -> tuple[Acces
     return access, mint
 
 
-async def _registered(settings: Settings, home: Home, registry: Registry, jobs: Jobs) -> Work:
+def _models(
+    settings: Settings,
+    home: Home,
+    database: Database,
+    jobs: Jobs,
+    models: Models,
+    files: ModelStore,
+    deployed: DeploymentStore,
+) -> tuple[Registry, Tuning]:
+    """The registry and the tuning of what is in it; a version that a service or a run needs stays."""
+    tuned = TuningStore(database)
+
+    async def user_of(version_id: str) -> str | None:
+        return await deployed.user_of(version_id) or await tuned.user_of(version_id)
+
+    registry = Registry(RegistryStore(database), files, models, users_of=user_of)
+    folders = Folders(home.tuning, home.path / "blobs" / "datasets")
+    return registry, Tuning(tuned, jobs, registry, folders, presets=settings.presets)
+
+
+async def _registered(
+    settings: Settings, home: Home, registry: Registry, jobs: Jobs, tuning: Tuning
+) -> Work:
     """The registry knows the catalogue, and what takes long there is a job."""
     await registry.start()
     uploads = Uploads(home.uploads, max_bytes=settings.max_upload_bytes)
     await uploads.start()
-    return Work(registry, jobs, uploads, home.exports)
+    return Work(registry, jobs, uploads, home.exports, artifact_of=tuning.artifact)
 
 
 async def _working(

@@ -82,6 +82,11 @@ class Home:
         return self.path / "exports"
 
     @property
+    def tuning(self) -> Path:
+        """What tuning runs write: a folder each, with checkpoints, metrics and a report."""
+        return self.path / "tuning"
+
+    @property
     def backups(self) -> Path:
         """Copies of the database as it was before an upgrade."""
         return self.path / "backups"

@@ -61,10 +61,8 @@ async def yard(shop: Shop, tmp_path: Path) -> Yard:
     async def artifact_of(task_id: str, step: int | None) -> Artifact:
         if task_id != "task-1":
             raise NotFound(f"no task {task_id}")
-        files = shop.keep("amv-trained", {"model.safetensors": b"weights"})
         return Artifact(
-            files=files,
-            facts=Facts(licence="MIT"),
+            spec={"trained": "/runs/task-1/final"},
             parent_id="amv-base",
             origin={"jobId": "job-1", "step": step},
         )
@@ -215,13 +213,34 @@ async def test_nothing_is_added_to_the_platforms_sets(yard: Yard) -> None:
         await begin(yard, description="x" * 301)
 
 
-async def test_what_a_training_task_left_is_ready_at_once(yard: Yard) -> None:
-    version = await yard.work.publish_trained("mine", "task-1", step=50)
-    assert (version.state, version.source_type, version.task_id) == ("Ready", "Train", "task-1")
+async def test_what_a_training_task_left_becomes_a_version_with_its_parity(yard: Yard) -> None:
+    version = await yard.work.publish_trained("mine", "task-1", step=50, options={"format": "gguf"})
+    assert (version.state, version.source_type, version.task_id) == ("Creating", "Train", "task-1")
     assert (version.parent_id, version.origin) == ("amv-base", {"jobId": "job-1", "step": 50})
-    assert yard.shop.files.get(version.id) is not None
     with pytest.raises(NotFound, match="no task task-2"):
         await yard.work.publish_trained("mine", "task-2")
+    job = await yard.claim()
+    assert (job.kind, job.spec["trained"]) == ("publish_model", "/runs/task-1/final")
+    assert (job.spec["format"], job.spec["name"]) == ("gguf", version.id)
+    parity = {"passed": False, "reason": "too far"}
+    await yard.finish(job, {**yard.made(job, {"m.gguf": b"GGUF"}), "parity": parity})
+    version = await yard.shop.registry.version(version.id)
+    assert (version.state, version.facts.parity) == ("Ready", parity)
+    assert await yard.shop.registry.store.made_by("task-1") == [version.id]
+
+
+async def test_a_version_whose_parity_gate_failed_runs_only_by_force(yard: Yard) -> None:
+    version = await yard.work.publish_trained("mine", "task-1")
+    job = await yard.claim()
+    parity = {"passed": False, "reason": "its log-probabilities are off by 3.2"}
+    await yard.finish(job, {**yard.made(job, {"m.gguf": b"GGUF"}), "parity": parity})
+    with pytest.raises(
+        Conflict, match=r"is not what was trained: its log-prob.* Deploy it with force"
+    ):
+        await yard.shop.registry.plan(version.id)
+    with pytest.raises(Conflict, match="is not what was trained"):
+        await yard.shop.registry.plan(version.id, {"force": False})
+    assert (await yard.shop.registry.plan(version.id, {"force": True})).spec.path is not None
 
 
 async def test_without_trainings_every_task_is_unknown(shop: Shop, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from yangfan.client._async.services import AsyncServices
 from yangfan.client._async.session import AsyncSession
 from yangfan.client._async.tokenizer import AsyncTokenizer
 from yangfan.client._async.tokens import AsyncTokens
+from yangfan.client._async.tuning import AsyncTuning
 from yangfan.client._async.upstreams import AsyncUpstreams
 from yangfan.client._async.usage import AsyncUsage
 from yangfan.client.settings import Given, load
@@ -69,6 +70,7 @@ class AsyncClient:
         images: Draw pictures.
         rerank: Call it to sort documents by how well they answer a query.
         models: Which names there are.
+        tuning: Train models on datasets, and publish what comes out.
         keys: Make, list and revoke the platform's keys.
         apps: Applications, which keys belong to.
         tokens: Short-lived tokens for other programs.
@@ -131,6 +133,7 @@ class AsyncClient:
         self.images = AsyncImages(self._session)
         self.rerank = AsyncRerank(self._session)
         self.models = AsyncModels(self._session)
+        self.tuning = AsyncTuning(self._session, self.models)
         self.keys = AsyncKeys(self._session)
         self.apps = AsyncApps(self._session)
         self.jobs = AsyncJobs(self._session)

@@ -23,6 +23,7 @@ from yangfan.client._sync.services import Services
 from yangfan.client._sync.session import Session
 from yangfan.client._sync.tokenizer import Tokenizer
 from yangfan.client._sync.tokens import Tokens
+from yangfan.client._sync.tuning import Tuning
 from yangfan.client._sync.upstreams import Upstreams
 from yangfan.client._sync.usage import Usage
 from yangfan.client.settings import Given, load
@@ -70,6 +71,7 @@ class Client:
         images: Draw pictures.
         rerank: Call it to sort documents by how well they answer a query.
         models: Which names there are.
+        tuning: Train models on datasets, and publish what comes out.
         keys: Make, list and revoke the platform's keys.
         apps: Applications, which keys belong to.
         tokens: Short-lived tokens for other programs.
@@ -132,6 +134,7 @@ class Client:
         self.images = Images(self._session)
         self.rerank = Rerank(self._session)
         self.models = Models(self._session)
+        self.tuning = Tuning(self._session, self.models)
         self.keys = Keys(self._session)
         self.apps = Apps(self._session)
         self.jobs = Jobs(self._session)

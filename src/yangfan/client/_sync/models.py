@@ -195,22 +195,38 @@ class Models:
         return self.version(made.modelId)
 
     def publish_trained(
-        self, set: str, task_id: str, *, step: int | None = None, description: str = ""
+        self,
+        set: str,
+        task_id: str,
+        *,
+        step: int | None = None,
+        description: str = "",
+        form: wire.TrainedForm | None = None,
+        format: wire.TrainedFormat | None = None,
+        quantization: wire.TrainedQuantization | None = None,
     ) -> ModelVersion:
-        """Make what a training task left a version.
+        """Begin to make what a training task left a version; `wait` waits for it.
 
         Args:
             set: Id or name of the set that gets it.
             task_id: The task, ``task-…``.
             step: Which checkpoint; the last by default.
             description: For people, at most 300 characters.
+            form: merged (default), or adapter: only what a LoRA run added, to be served on its base.
+            format: gguf (default where the embedded engine can serve it) or safetensors.
+            quantization: Q8_0 or Q4_K_M, to make a gguf smaller.
 
         Raises:
             NotFound: There is no such set, or no such task that ended well.
         """
         meta: JSON = {"taskId": task_id}
-        if step is not None:
-            meta["checkpointStep"] = step
+        chosen = {
+            "checkpointStep": step,
+            "form": form,
+            "format": format,
+            "quantization": quantization,
+        }
+        meta.update((name, value) for name, value in chosen.items() if value is not None)
         made = self._call(
             wire.CREATE,
             modelSetId=set,

@@ -127,12 +127,23 @@ class DeleteSet(msgspec.Struct, kw_only=True):
     modelSetId: Reference  # noqa: N815 - the wire's spelling
 
 
+TrainedForm = Literal["merged", "adapter"]
+TrainedFormat = Literal["gguf", "safetensors"]
+TrainedQuantization = Literal["Q8_0", "Q4_K_M"]
+
+
 class TrainMeta(msgspec.Struct, kw_only=True):
     """A training task that has ended; `step` is another spelling of `checkpointStep`."""
 
     taskId: Reference  # noqa: N815 - the wire's spelling
     checkpointStep: Annotated[int, Meta(ge=0)] | None = None  # noqa: N815 - the wire's spelling
     step: Annotated[int, Meta(ge=0)] | None = None
+    form: TrainedForm | None = None
+    """An extension: the whole model (default), or only what a LoRA run added, to be served on its base."""
+    format: TrainedFormat | None = None
+    """An extension: how its weights are kept; gguf (default) where the embedded engine can serve it."""
+    quantization: TrainedQuantization | None = None
+    """An extension: make a gguf smaller."""
 
 
 class ChatConf(msgspec.Struct, kw_only=True):
@@ -303,6 +314,8 @@ class ShownModel(msgspec.Struct, kw_only=True):
     error: str | UnsetType = UNSET
     jobId: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
     progress: TaskProgress | UnsetType = UNSET
+    parity: dict[str, Any] | UnsetType = UNSET
+    """Of a version that was trained here: how near what is served is to what was trained, and whether that passed."""
 
 
 class DeleteModel(msgspec.Struct, kw_only=True):

@@ -125,6 +125,7 @@ _ACTION_PATHS = frozenset(
         "/v2/apikey",
         "/v2/charge",
         "/v2/computeunit",
+        "/v2/finetuning",
         "/v2/jobs",
         "/v2/memory",
         "/v2/model",
@@ -147,7 +148,7 @@ def dialect_of(path: str) -> Dialect:
         return "oauth"
     if path.startswith("/v1/BCE-BEARER/"):
         return "iam"
-    if path in _ACTION_PATHS:
+    if path in _ACTION_PATHS or path.startswith("/v2/finetuning/"):
         return "action"
     return "v2"
 

@@ -3,5 +3,6 @@
 from yangfan.server.models.logic import Models
 from yangfan.server.models.registry import Page, Registry
 from yangfan.server.models.types import InputLimits, ModelSet, Plan, Version
+from yangfan.server.models.work import Artifact
 
-__all__ = ["InputLimits", "ModelSet", "Models", "Page", "Plan", "Registry", "Version"]
+__all__ = ["Artifact", "InputLimits", "ModelSet", "Models", "Page", "Plan", "Registry", "Version"]

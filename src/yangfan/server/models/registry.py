@@ -429,7 +429,7 @@ class Registry:
         Args:
             version_id: ``amv-…``.
             options: As in the table [options.MODEL] of the settings: `engine`, `context_tokens`, `slots`, `threads`, `adapters`,
-                `quantize`, the limits of input, and what the engine takes.
+                `quantize`, the limits of input, and what the engine takes; and `force`, to run a model whose parity gate failed.
             name: What the engine is told that the model is called; SET:VERSION if None.
             progress: Told of a download or a quantisation.
 
@@ -443,6 +443,13 @@ class Registry:
         if version.state != "Ready":
             why = f": {version.error}" if version.error else ""
             raise Conflict(f"{version.name} is {version.state} and cannot be run{why}")
+        options = dict(options or {})
+        forced = options.pop("force", False) is True
+        if version.facts.parity.get("passed") is False and not forced:
+            raise Conflict(
+                f"{version.name} is not what was trained: {version.facts.parity.get('reason', 'its parity gate failed')}."
+                " Deploy it with force (--force, engineOptions.force) if you want it all the same"
+            )
         if version.is_preset:
             plan = await self._models.plan(version.set_name, progress, options)
             plan = msgspec.structs.replace(plan, name=name or plan.name)
@@ -453,7 +460,7 @@ class Registry:
                     f"the files of {version.name} are gone from the model store {self.files.root}; import it again"
                 )
             plan = await self._models.plan_of_stored(
-                stored, options or {}, name=name or version.name, progress=progress
+                stored, options, name=name or version.name, progress=progress
             )
         return msgspec.structs.replace(plan, memory_bytes=version.memory_bytes)
 

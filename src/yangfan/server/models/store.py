@@ -319,6 +319,12 @@ class RegistryStore:
         async with self._database.read() as connection:
             return [_version(row) for row in (await connection.execute(query)).mappings()]
 
+    async def made_by(self, task_id: str) -> list[str]:
+        """Ids of the versions that a training task became, oldest first."""
+        query = sa.select(_V.id).where(_V.task_id == task_id).order_by(_V.number)
+        async with self._database.read() as connection:
+            return [*(await connection.scalars(query))]
+
     async def remove_version(self, connection: AsyncConnection, version: Version) -> None:
         """Delete a version with its labels and files; content that nothing else has becomes garbage."""
         shas = sa.select(FILES.c.sha256).where(FILES.c.version_number == version.number)

@@ -73,6 +73,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         chat_template: The Jinja text that turns a conversation into a prompt.
         licence: SPDX identifier.
         quantization: How the weights were made smaller, such as ``Q4_K_M``.
+        parity: Of a version that was trained here: how near what is served is to what was trained
+            (`yangfan.worker.works.publish_model`); {} where nobody measured.
     """
 
     architecture: str = ""
@@ -81,6 +83,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     chat_template: str = ""
     licence: str = ""
     quantization: str = ""
+    parity: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class ModelSet(msgspec.Struct, frozen=True, kw_only=True):

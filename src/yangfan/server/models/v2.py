@@ -110,7 +110,7 @@ def _model_routes(registry: Registry, work: Work) -> list[Route]:
     async def create(call: Call[wire.CreateModel]) -> Reply:
         wanted = call.request
         if wanted.sourceType == "Train":
-            made = await _publish(work, wanted)
+            made = await _publish(work, wanted, call.principal.app_id)
         else:
             made = await _import(work, wanted, call.principal.app_id)
         return success(
@@ -157,13 +157,22 @@ def _model_routes(registry: Registry, work: Work) -> list[Route]:
     ]
 
 
-async def _publish(work: Work, wanted: wire.CreateModel) -> Version:
+async def _publish(work: Work, wanted: wire.CreateModel, account: str) -> Version:
     if wanted.trainMeta is None:
         raise Invalid("sourceType Train needs trainMeta", param="trainMeta")
     meta = wanted.trainMeta
     step = meta.step if meta.checkpointStep is None else meta.checkpointStep
     return await work.publish_trained(
-        wanted.modelSetId, meta.taskId, step=step, description=wanted.description
+        wanted.modelSetId,
+        meta.taskId,
+        step=step,
+        description=wanted.description,
+        options={
+            name: value
+            for name in ("form", "format", "quantization")
+            if (value := getattr(meta, name)) is not None
+        },
+        caller=Caller(account, wanted.idempotencyKey),
     )
 
 
@@ -461,6 +470,7 @@ async def _shown(registry: Registry, version: Version) -> wire.ShownModel:
         contextTokens=facts.context_tokens,
         parameters=facts.parameters,
         quantization=facts.quantization,
+        parity=dict(facts.parity) or UNSET,
         licence=facts.licence,
         chatTemplate=facts.chat_template,
         files=[

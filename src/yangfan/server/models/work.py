@@ -33,7 +33,12 @@ if TYPE_CHECKING:
     from yangfan.server.models.types import ModelSet
     from yangfan.server.models.uploads import Uploads
 
-IMPORT, COMPRESS, EXPORT = "import_model", "compress_model", "export_model"
+IMPORT, COMPRESS, EXPORT, PUBLISH = (
+    "import_model",
+    "compress_model",
+    "export_model",
+    "publish_model",
+)
 """Kinds of jobs: files in `yangfan.worker.works`."""
 
 UPLOAD = "upload:"
@@ -46,21 +51,17 @@ _KINDS = {application: kind for kind, application in APPLICATIONS.items()} | {"c
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """What a training task left in the model store: everything about the version that it becomes.
+    """What a training task left: how it becomes a version.
 
     Attributes:
-        files: Files whose content is in the store.
+        spec: For the work that makes a model of it (`yangfan.worker.works.publish_model`).
         kind: chat, embeddings, rerank, images.
-        format: gguf or safetensors.
-        facts: What they say.
         parent_id: The version that was trained.
         origin: What the call that publishes it is to show as its source.
     """
 
-    files: tuple[File, ...]
+    spec: Mapping[str, Any]
     kind: str = "chat"
-    format: str = "safetensors"
-    facts: Facts = Facts()
     parent_id: str = ""
     origin: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
@@ -95,6 +96,7 @@ class _Result(msgspec.Struct, kw_only=True):
     source: str = ""
     revision: str = ""
     memory_bytes_estimate: int = 0
+    parity: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
 
 class Work:
@@ -124,7 +126,7 @@ class Work:
         self._exports = exports
         self._artifact_of = artifact_of
         self._where = {"store": str(registry.files.root)}
-        for kind in (IMPORT, COMPRESS):
+        for kind in (IMPORT, COMPRESS, PUBLISH):
             jobs.register(kind, _VersionHooks(self))
         jobs.register(EXPORT, _ExportHooks(self))
 
@@ -190,14 +192,18 @@ class Work:
         *,
         step: int | None = None,
         description: str = "",
+        options: Mapping[str, Any] | None = None,
+        caller: Caller = NOBODY,
     ) -> Version:
-        """Make what a training task left a version; its content is here, so it is Ready at once.
+        """Begin to make what a training task left a version.
 
         Args:
             set_reference: The set that gets it.
             task_id: The training task.
             step: Which checkpoint; the last if None.
             description: For people.
+            options: How: fields of the work's spec that a caller may choose.
+            caller: Whose call it is.
 
         Raises:
             NotFound: There is no such set or task.
@@ -206,25 +212,17 @@ class Work:
         owner = await self._own_set(set_reference)
         _require_short(description)
         artifact = await self._artifact_of(task_id, step)
-        version_id = new_id("amv-", ID_LENGTH)
-        values = _made_of(artifact.files, artifact.format, artifact.kind, artifact.facts, 0)
-        values |= {
-            "id": version_id,
+        spec: dict[str, Any] = {**self._where, **artifact.spec, **(options or {})}
+        values = {
             "description": description,
-            "state": "Ready",
             "source_type": "Train",
+            "application": APPLICATIONS[artifact.kind],
+            "kind": artifact.kind,
             "task_id": task_id,
             "parent_id": artifact.parent_id,
             "origin": dict(artifact.origin),
         }
-        manifest = _manifest(version_id, values, artifact.files)
-        await asyncio.to_thread(self._registry.files.publish, manifest)
-        async with self._store.write() as connection:
-            number = await self._store.add_version(
-                connection, owner.number, values, self._registry.now_ms()
-            )
-            await self._store.set_files(connection, number, artifact.files)
-        return await self._registry.version(version_id)
+        return await self._begin(owner, PUBLISH, spec, values, caller)
 
     async def require_artifact(self, task_id: str, step: int | None) -> None:
         """Find out whether a training task left something, before a set is made for it.
@@ -534,6 +532,8 @@ class Work:
             facts = _facts(found.facts)
         except (msgspec.ValidationError, TypeError, ValueError) as error:
             raise Invalid(f"the work on {version.name} returned no model: {error}") from None
+        if found.parity:
+            facts = msgspec.structs.replace(facts, parity=found.parity)
         values = _made_of(files, found.format, found.kind, facts, found.memory_bytes_estimate)
         if version.application == "completion" and found.kind == "chat":
             values["application"] = "completion"
@@ -548,7 +548,7 @@ class Work:
             modified_ms=self._registry.now_ms(),
         )
         await self._store.set_files(connection, version.number, files)
-        if version.task_id:
+        if job.kind == COMPRESS:
             await self._end_task(connection, "succeeded", {**result, "files": len(files)}, job=job)
         self._drop_upload(version.source)
 
