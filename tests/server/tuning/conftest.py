@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -201,7 +201,7 @@ async def gym(shop: Shop, tmp_path: Path) -> Gym:
         trainers=TRAINERS,
     )
     made = Gym(shop, tuning, jobs, Leases(shop.database, jobs), data)
-    return cast("Gym", made)
+    return made
 
 
 @pytest.fixture
