@@ -296,6 +296,19 @@ def create(name: str, arguments: Mapping[str, Any], common: Common) -> Operator:
 
 def made(module: ModuleType, name: str, arguments: Mapping[str, Any], common: Common) -> Operator:
     """As `create`, of a module that is loaded already."""
+    parameters = checked(module, name, arguments)
+    if common.language != AUTO and common.language not in _tables.languages():
+        known = ", ".join((AUTO, *_tables.languages()))
+        raise ConfigurationError(f"no language {common.language!r}; there are: {known}")
+    return module.create(parameters, common)
+
+
+def checked(module: ModuleType, name: str, arguments: Mapping[str, Any]) -> Parameters:
+    """The arguments of an operator as it takes them.
+
+    Raises:
+        ConfigurationError: An argument is unknown or out of its range, or a library is missing.
+    """
     try:
         parameters = msgspec.convert(_whole(arguments), module.Parameters)
     except msgspec.ValidationError as error:
@@ -303,10 +316,7 @@ def made(module: ModuleType, name: str, arguments: Mapping[str, Any], common: Co
         raise ConfigurationError(f"{name}: {error}; its arguments are: {known}") from None
     if lacking := missing(module):
         raise ConfigurationError(f"{name} needs {lacking}")
-    if common.language != AUTO and common.language not in _tables.languages():
-        known = ", ".join((AUTO, *_tables.languages()))
-        raise ConfigurationError(f"no language {common.language!r}; there are: {known}")
-    return module.create(parameters, common)
+    return parameters
 
 
 def _whole(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -66,11 +66,13 @@ class Cleaned:
         texts: The texts that stay.
         positions: Their places in the batch.
         drops: The others, in the order of their places.
+        changes: Operators that changed texts, and which of the batch; some of these may have been dropped later.
     """
 
     texts: list[str]
     positions: Counts
     drops: list[Drop]
+    changes: list[tuple[str, Flags]] = field(default_factory=list[tuple[str, "Flags"]])
 
 
 class Chain:
@@ -181,7 +183,8 @@ class Chain:
         texts = traced.texts
         if not stays.all():
             texts = [text for text, kept in zip(texts, stays.tolist(), strict=True) if kept]
-        return Cleaned(texts, traced.positions[stays], drops)
+        changes = [(self.tallies[number].name, flags) for number, flags in traced.changed.items()]
+        return Cleaned(texts, traced.positions[stays], drops, changes)
 
     def _remembered(
         self,

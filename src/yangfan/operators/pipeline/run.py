@@ -322,7 +322,7 @@ def preview(recipe: Recipe, file: Path, rows: int, *, operators: Path | None = N
             done += len(texts) + len(faults)
             unreadable += len(faults)
             samples += [Sample(fault.row, "", None, READ, fault.reason) for fault in faults]
-            samples += _samples(batch, texts, cleaned)
+            samples += changed_and_dropped(batch, texts, cleaned)
             if done >= rows:
                 break
     finally:
@@ -331,7 +331,8 @@ def preview(recipe: Recipe, file: Path, rows: int, *, operators: Path | None = N
     return Preview(result(chain.tallies, done, unreadable, time.monotonic() - started), samples)
 
 
-def _samples(batch: Batch, texts: list[str], cleaned: Cleaned) -> list[Sample]:
+def changed_and_dropped(batch: Batch, texts: list[str], cleaned: Cleaned) -> list[Sample]:
+    """The rows of a batch that are not as they were, those that stay first."""
     positions: list[int] = cleaned.positions.tolist()
     kept = zip(positions, cleaned.texts, strict=True)
     changed = [
