@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 from collections.abc import Generator
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.conftest import Server
+from tests.postgresql import PostgreSQL
 
 from yangfan.hub.store import ModelStore
 from yangfan.server import doctor
@@ -165,3 +167,40 @@ def test_wrong_settings_are_a_finding_and_the_rest_is_still_checked(tmp_path: Pa
     )
     assert (found[0].check, found[0].state) == ("settings", "problem")
     assert {"disk", "clock", "engine echo"} <= {finding.check for finding in found}
+
+
+def test_postgresql_is_asked_for_its_version_and_pgvector(postgresql: PostgreSQL):
+    found = doctor.check_database(postgresql.new())
+    assert (found.check, found.state) == ("PostgreSQL", "ok")
+    assert re.fullmatch(r"\d+\.\d+\S*.*, pgvector \d+\.\d+\.\d+", found.detail)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "words"),
+    [(("13.9", "0.8.0"), "warning", "upgrade"), (("18.1", None), "warning", "extension")],
+)
+def test_an_old_postgresql_and_one_without_pgvector_are_warned_of(
+    monkeypatch: pytest.MonkeyPatch, answer: tuple[str, str | None], state: str, words: str
+):
+    async def told(url: str) -> tuple[str, str | None]:
+        del url
+        return answer
+
+    monkeypatch.setattr(doctor, "_ask_postgresql", told)
+    found = doctor.check_database("postgresql://host/name")
+    assert found.state == state
+    assert words in found.advice
+
+
+def test_postgresql_that_is_not_there_is_a_problem_without_its_password():
+    pytest.importorskip("asyncpg")
+    with socket.create_server(("127.0.0.1", 0)) as once:
+        port = once.getsockname()[1]
+    found = doctor.check_database(f"postgresql://me:s3cret@127.0.0.1:{port}/yangfan")
+    assert (found.check, found.state) == ("PostgreSQL", "problem")
+    assert "cannot use the database" in found.detail
+    assert "s3cret" not in repr(found)
+
+
+def test_without_a_database_setting_sqlite_is_looked_at():
+    assert doctor.check_database(None).check == "SQLite"

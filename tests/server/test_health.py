@@ -59,18 +59,27 @@ def test_running_server_is_alive_and_ready_without_credentials(echo: Caller):
     assert (reply.status, reply.json) == (200, {"status": "ok", "reasons": []})
 
 
+def asking(**query: str) -> MagicMock:
+    return MagicMock(query_params=query)
+
+
 async def test_what_is_not_ready_is_named():
     async def read_only() -> None:
         raise OSError("read-only")
 
     replica = Replica(Scripted())  # pyright: ignore[reportArgumentType] - a double of the interface
     service = Service("scripted", replica, ServicePolicy(1.0, 0), created=0)
-    health = Health(Services([service], presets.load(), {}), read_only)
+    health = Health(
+        Services([service], presets.load(), {}), read_only, lambda: ["the service bot is Deploying"]
+    )
     routes = {route.path: route.endpoint for route in health.routes}
-    response = await routes["/readyz"](MagicMock())
+    response = await routes["/readyz"](asking())
     assert response.status_code == 503
     assert json.loads(response.body)["reasons"] == [
         "the engine of scripted is not running",
+        "the service bot is Deploying",
         "the database cannot be written",
     ]
+    response = await routes["/readyz"](asking(exclude="services"))
+    assert not any("bot" in reason for reason in json.loads(response.body)["reasons"])
     assert (await routes["/livez"](MagicMock())).status_code == 200

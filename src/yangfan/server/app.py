@@ -50,7 +50,7 @@ from yangfan.server.images import Images
 from yangfan.server.images import v1 as images_v1
 from yangfan.server.images import v2 as images_v2
 from yangfan.server.images.shelf import Shelf
-from yangfan.server.jobs import Dispatcher, Jobs, Leases
+from yangfan.server.jobs import Dispatcher, Jobs, Leases, Retention
 from yangfan.server.jobs import internal as jobs_internal
 from yangfan.server.jobs import v2 as jobs_v2
 from yangfan.server.jobs.tokens import JobMint
@@ -61,6 +61,7 @@ from yangfan.server.metrics import Metrics
 from yangfan.server.metrics.collector import registry_of
 from yangfan.server.metrics.page import MetricsPage
 from yangfan.server.metrics.request_log import RequestLog
+from yangfan.server.metrics.work import WorkCollector
 from yangfan.server.models import Models, Registry
 from yangfan.server.models import v1 as models_v1
 from yangfan.server.models import v2 as models_v2
@@ -99,6 +100,7 @@ from yangfan.server.usage.types import Defaults
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from prometheus_client import CollectorRegistry
     from starlette.routing import Route as Page
 
     from yangfan.hub.pull import Progress
@@ -227,10 +229,10 @@ async def build(
             *units_v2.routes(units, charge, lambda name: _served(services, name)),
         ]
         metrics = await _watching(settings, home, stack)
-        pages = [*Health(services, database.check).routes, *shelf.routes]
+        pages = [*Health(services, database.check, deployments.unready).routes, *shelf.routes]
         if settings.metrics != "off":
             counters = registry_of(metrics, services, usage)
-            pages += MetricsPage(counters, public=settings.metrics == "public").routes
+            pages += _metrics_page(settings, counters, WorkCollector(jobs, deployments)).routes
         internal = await _working(settings, home, stack, jobs, database, mint, base_url)
         gateway = _mount(settings, access, usage, listed, metrics, pages, internal)
         yield Platform(gateway, credentials, services, jobs, _endpoints(listed))
@@ -268,6 +270,13 @@ def _models(
     return registry, Tuning(tuned, jobs, registry, folders, presets=settings.presets)
 
 
+def _metrics_page(
+    settings: Settings, counters: CollectorRegistry, work: WorkCollector
+) -> MetricsPage:
+    counters.register(work)
+    return MetricsPage(counters, public=settings.metrics == "public", look=work.look)
+
+
 async def _registered(
     settings: Settings, home: Home, registry: Registry, jobs: Jobs, tuning: Tuning
 ) -> Work:
@@ -301,6 +310,9 @@ async def _working(
         )
         stack.push_async_callback(dispatcher.stop)
         await dispatcher.start()
+    retention = Retention(jobs, settings.jobs_keep_days)
+    stack.push_async_callback(retention.stop)
+    await retention.start()
     return jobs_internal.routes(leases, mint)
 
 

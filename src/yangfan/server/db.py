@@ -231,6 +231,18 @@ class Database:
                 ) from None
             raise
 
+    async def about_postgresql(self) -> tuple[str, str | None]:
+        """Version of the PostgreSQL behind it, and the version of pgvector that is or could be installed there, None for none.
+
+        Raises:
+            ConfigurationError: It cannot be reached.
+        """
+        vector = "SELECT coalesce(installed_version, default_version) FROM pg_available_extensions WHERE name = 'vector'"
+        with self._explained():
+            async with self._readers.begin() as connection:
+                version = await connection.scalar(sa.text("SHOW server_version"))
+                return str(version), await connection.scalar(sa.text(vector))
+
     async def check(self) -> None:
         """Take the write lock and give it back; raises whatever stands in the way."""
         async with self.write():

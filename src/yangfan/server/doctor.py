@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import importlib.metadata
@@ -25,7 +26,7 @@ from yangfan.errors import ConfigurationError
 from yangfan.hub import catalogue
 from yangfan.hub.store import ModelStore
 from yangfan.server import settings as server_settings
-from yangfan.server.db import journal_mode
+from yangfan.server.db import Database, journal_mode
 from yangfan.server.home import MIN_FREE_BYTES, Home
 from yangfan.server.settings import EMBEDDED_MODELS, Settings
 
@@ -41,6 +42,11 @@ COMFORTABLE_FREE_BYTES = 1_000_000_000
 CLOCK_WARNING_SECONDS = 60
 CLOCK_PROBLEM_SECONDS = 300
 """How far a clock may be off; from the second on, signatures are refused."""
+
+OLDEST_POSTGRESQL = 14
+"""The oldest release that PostgreSQL's authors still mend."""
+
+DATABASE_TIMEOUT_SECONDS = 5.0
 
 PLAUSIBLE_YEARS = range(2026, 2100)
 PROBE_TIMEOUT_SECONDS = 2.0
@@ -90,7 +96,7 @@ def examine(flags: Mapping[str, object], environ: Mapping[str, str]) -> list[Fin
         check_extras(),
         check_disk(home.path),
         check_writable(home.path),
-        check_sqlite(sqlite3.sqlite_version_info),
+        check_database(chosen.database),
         *(check_engine(name) for name in extensions.names("yangfan.engines")),
         *(check_model(ModelStore(chosen.model_store_path), name) for name in EMBEDDED_MODELS),
         check_port(chosen.host, chosen.port, answer),
@@ -165,6 +171,36 @@ def check_sqlite(version: tuple[int, int, int]) -> Finding:
     mode = journal_mode(version)
     why = "" if mode == "WAL" else ": safe, slower; before 3.51.3 WAL can lose commits"
     return Finding("SQLite", "ok", f"{'.'.join(map(str, version))}, journal mode {mode}{why}")
+
+
+def check_database(url: str | None) -> Finding:
+    """The database can be used: PostgreSQL if the settings name one, SQLite otherwise."""
+    if url is None:
+        return check_sqlite(sqlite3.sqlite_version_info)
+    try:
+        version, vector = asyncio.run(_ask_postgresql(url))
+    except ConfigurationError as error:
+        advice = "start it, or correct the setting `database`"
+        return Finding("PostgreSQL", "problem", error.message, advice)
+    except TimeoutError:
+        detail = f"it does not answer within {DATABASE_TIMEOUT_SECONDS:g} s"
+        return Finding("PostgreSQL", "problem", detail, "look whether host and port are right")
+    if int(version.partition(".")[0]) < OLDEST_POSTGRESQL:
+        advice = f"upgrade it to {OLDEST_POSTGRESQL} or newer; nothing older is tested"
+        return Finding("PostgreSQL", "warning", version, advice)
+    if vector is None:
+        advice = "install the extension where PostgreSQL runs, if texts are to be searched by meaning there"
+        return Finding("PostgreSQL", "warning", f"{version}, without pgvector", advice)
+    return Finding("PostgreSQL", "ok", f"{version}, pgvector {vector}")
+
+
+async def _ask_postgresql(url: str) -> tuple[str, str | None]:
+    database = Database(url)
+    try:
+        async with asyncio.timeout(DATABASE_TIMEOUT_SECONDS):
+            return await database.about_postgresql()
+    finally:
+        await database.close()
 
 
 def check_engine(name: str) -> Finding:

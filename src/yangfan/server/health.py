@@ -1,6 +1,7 @@
 """Whether the server is well, for load balancers and people, without credentials.
 
-`GET /livez`: the process answers. `GET /readyz`: it can take calls; 503 names what cannot. `GET /healthz`: how busy each model is.
+`GET /livez`: the process answers. `GET /readyz`: it can take calls; 503 names what cannot. With `?exclude=services`, callers' services
+are not judged. `GET /healthz`: how busy each model is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from starlette.routing import Route
 from yangfan.errors import EngineFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
 
@@ -30,12 +31,17 @@ class Health:
     Args:
         services: What is served.
         check_database: Raises if the database cannot be written now; None where there is none.
+        unready: Which services of callers should run and do not, one sentence each.
     """
 
     def __init__(
-        self, services: Services, check_database: Callable[[], Awaitable[None]] | None = None
+        self,
+        services: Services,
+        check_database: Callable[[], Awaitable[None]] | None = None,
+        unready: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._services = services
+        self._unready = unready
         self._check_database = check_database
         self._checked_at, self._writable = -CHECK_SECONDS, True
 
@@ -53,12 +59,13 @@ class Health:
         return JSONResponse({"status": "ok"})
 
     async def _readyz(self, request: Request) -> JSONResponse:
-        del request
         reasons = [
             f"the engine of {service.name} is not running"
             for service in self._services.all
             if not service.replica.ready
         ]
+        if request.query_params.get("exclude") != "services":
+            reasons += self._unready()
         if not await self._can_write():
             reasons.append("the database cannot be written")
         return JSONResponse(

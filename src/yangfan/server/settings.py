@@ -214,6 +214,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ge=1, description="A worker that is silent so long has lost its job to another attempt."
         ),
     ] = 30.0
+    jobs_keep_days: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=36_500,
+            description="Days that a job and its log are kept after its end; what it made is kept in any case.",
+        ),
+    ] = 30.0
     egress_allow: Annotated[
         tuple[str, ...],
         Meta(description="Private hosts and networks that outbound fetches may reach."),

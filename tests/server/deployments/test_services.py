@@ -329,3 +329,29 @@ def test_calls_beyond_a_services_qps_are_refused_in_both_dialects(console: Conso
     assert [console.chat("paced").status for _ in range(3)] == [200] * 3
     assert console.ask("ModifyService", serviceId="paced", qps=-1).status == 400
     console.act("DeleteService", serviceId="paced")
+
+
+def test_a_service_that_is_to_run_and_does_not_makes_the_server_unready(tmp_path: Path):
+    with serving(tmp_path) as server:
+        console = Console(server)
+        console.create("well")
+        console.create("lazy", loadPolicy="onDemand", wait=False)
+        assert console.caller.ask("GET", "/readyz").status == 200
+        console.create("ill", engineOptions={"start_fails": True}, wait=False)
+        console.wait("ill", "Failed")
+        reply = console.caller.ask("GET", "/readyz")
+        assert reply.status == 503
+        (reason,) = reply.json["reasons"]
+        assert reason.startswith("the service ill is Failed: ")
+        assert console.caller.ask("GET", "/readyz?exclude=services").status == 200
+        shown = console.caller.ask("GET", "/metrics").body.decode()
+        for line in (
+            'yangfan_services{status="Failed"} 1.0',
+            'yangfan_service_replicas{model="well",state="ready"} 1.0',
+            'yangfan_service_replicas{model="ill",state="ready"} 0.0',
+            'yangfan_service_replicas{model="ill",state="wanted"} 1.0',
+            "yangfan_jobs_queue_age_seconds 0.0",
+        ):
+            assert line in shown
+        console.act("StopService", serviceId="ill")
+        assert console.caller.ask("GET", "/readyz").status == 200

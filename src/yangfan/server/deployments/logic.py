@@ -187,6 +187,20 @@ class Deployments:
         """Those that are meant to run."""
         return [running.service for running in self._running.values()]
 
+    @property
+    def states(self) -> list[View]:
+        """How those that are meant to run are doing."""
+        return [self._view(running) for running in self._running.values()]
+
+    def unready(self) -> list[str]:
+        """Which of those that are kept warm cannot answer now, and why, one sentence each."""
+        return [
+            f"the service {running.row.suffix} is {_status(running)}"
+            + (f": {reason}" if (reason := _reason(running)) else "")
+            for running in self._running.values()
+            if running.row.warm and not running.service.ready
+        ]
+
     def find(self, name: str) -> AnyService | None:
         """The one of that suffix, id or name.
 

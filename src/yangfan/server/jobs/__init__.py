@@ -4,10 +4,12 @@ from yangfan.server.jobs.dispatcher import Dispatcher
 from yangfan.server.jobs.hooks import Hooks
 from yangfan.server.jobs.leases import Leases
 from yangfan.server.jobs.logic import Jobs
-from yangfan.server.jobs.types import FINAL, Job, JobError, LogLine, Progress, State
+from yangfan.server.jobs.retention import Retention
+from yangfan.server.jobs.types import FINAL, Census, Job, JobError, LogLine, Progress, State
 
 __all__ = [
     "FINAL",
+    "Census",
     "Dispatcher",
     "Hooks",
     "Job",
@@ -16,5 +18,6 @@ __all__ = [
     "Leases",
     "LogLine",
     "Progress",
+    "Retention",
     "State",
 ]

@@ -12,7 +12,7 @@ from yangfan.server.http.call import new_id
 from yangfan.server.jobs import store
 from yangfan.server.jobs.changes import Changes
 from yangfan.server.jobs.ending import Endings
-from yangfan.server.jobs.types import BEFORE_ALL, WORKING, LogPlace
+from yangfan.server.jobs.types import BEFORE_ALL, WORKING, Census, LogPlace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from yangfan.server.jobs.types import Job, LogLine
 
 LOG_PAGE_LINES = 1000
+SETTLING_MS = 1000
+"""A transaction that ends a job takes its time from the clock before others can see it; what is younger waits for the next census."""
+
 POLL_SECONDS = 1.0
 """How soon a watcher sees what another process changed."""
 
@@ -214,6 +217,26 @@ class Jobs:
             if not await store.remove(connection, id):
                 raise Conflict(f"job {id} {_is(job)}; cancel it before you delete it")
         self.changes.tell(id)
+
+    async def census(self, since_ms: int | None) -> Census:
+        """Count them; `ended` holds those that ended after that time, none for None."""
+        async with self._database.read() as connection:
+            now = await store.clock(connection)
+            upto = now - SETTLING_MS
+            jobs = await store.count(connection)
+            oldest = await store.oldest_waiting(connection)
+            ended = [] if since_ms is None else await store.ended(connection, since_ms, upto)
+        age = 0.0 if oldest is None else max(now - oldest, 0) / 1000
+        seconds = [(kind, state, took_ms / 1000) for kind, state, took_ms in ended]
+        return Census(jobs, age, seconds, upto)
+
+    async def forget(self, keep_days: float, limit: int) -> int:
+        """Forget up to `limit` jobs that ended more than so many days ago, and their logs; how many."""
+        async with self._database.write() as connection:
+            forgotten = await store.forget(connection, int(keep_days * 86_400_000), limit)
+        for id in forgotten:
+            self.changes.tell(id)
+        return len(forgotten)
 
     async def log(
         self, id: str, *, after: LogPlace = BEFORE_ALL, limit: int = LOG_PAGE_LINES

@@ -146,6 +146,52 @@ async def remove(connection: AsyncConnection, id: str) -> bool:
     return True
 
 
+async def forget(connection: AsyncConnection, keep_ms: int, limit: int) -> list[str]:
+    """Delete up to `limit` jobs that ended longer ago, and their logs; their ids."""
+    old = (
+        sa.select(JOBS.c.id)
+        .where(JOBS.c.state.in_(FINAL), JOBS.c.finished_ms < now_ms() - keep_ms)
+        .limit(limit)
+    )
+    ids = [row.id for row in await connection.execute(old)]
+    if ids:
+        await connection.execute(sa.delete(JOB_LOGS).where(JOB_LOGS.c.job_id.in_(ids)))
+        await connection.execute(sa.delete(JOBS).where(JOBS.c.id.in_(ids)))
+    return ids
+
+
+async def clock(connection: AsyncConnection) -> int:
+    """Milliseconds since the epoch by the database's clock."""
+    return int((await connection.execute(sa.select(now_ms()))).scalar_one())
+
+
+async def count(connection: AsyncConnection) -> dict[tuple[str, str], int]:
+    """How many jobs there are, by kind and state."""
+    query = sa.select(JOBS.c.kind, JOBS.c.state, sa.func.count()).group_by(
+        JOBS.c.kind, JOBS.c.state
+    )
+    return {(row[0], row[1]): row[2] for row in await connection.execute(query)}
+
+
+async def oldest_waiting(connection: AsyncConnection) -> int | None:
+    """When the longest waiting job whose turn it is could have begun, ms since the epoch; None where none waits."""
+    query = sa.select(sa.func.min(JOBS.c.run_after_ms)).where(JOBS.c.state == "queued")
+    return (await connection.execute(query)).scalar_one()
+
+
+async def ended(
+    connection: AsyncConnection, after_ms: int, upto_ms: int
+) -> list[tuple[str, str, int]]:
+    """Kind, state and milliseconds from the first start of the jobs that ended in that time."""
+    query = sa.select(JOBS.c.kind, JOBS.c.state, JOBS.c.started_ms, JOBS.c.finished_ms).where(
+        JOBS.c.state.in_(FINAL), JOBS.c.finished_ms > after_ms, JOBS.c.finished_ms <= upto_ms
+    )
+    return [
+        (row.kind, row.state, row.finished_ms - (row.started_ms or row.finished_ms))
+        for row in await connection.execute(query)
+    ]
+
+
 async def write_log(
     connection: AsyncConnection, id: str, fence: int, lines: Sequence[tuple[int, int, str]]
 ) -> None:

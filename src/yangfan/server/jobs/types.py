@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 State = Literal["queued", "starting", "running", "paused", "succeeded", "failed", "cancelled"]
 """``queued → starting → running ⇄ paused → succeeded | failed | cancelled``."""
@@ -101,6 +104,23 @@ class Job:
     def final(self) -> bool:
         """Whether it has ended for good."""
         return self.state in FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many jobs there are, how long they take and how long they wait.
+
+    Attributes:
+        jobs: How many, by kind and state.
+        queue_age_seconds: How long the first in the queue could have begun; 0 where none waits.
+        ended: Kind, state and seconds from the first start of those that ended since the census before.
+        upto_ms: Until when `ended` reaches, by the database's clock: what the next census begins with.
+    """
+
+    jobs: Mapping[tuple[str, str], int]
+    queue_age_seconds: float
+    ended: Sequence[tuple[str, str, float]]
+    upto_ms: int
 
 
 class LogPlace(NamedTuple):
