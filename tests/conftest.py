@@ -6,12 +6,14 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,13 +132,42 @@ def postgresql() -> Generator[PostgreSQL]:
         yield server
 
 
+def migrated(target: Path | str) -> Path | str:
+    """The same place, with a database of this release in it."""
+    import asyncio
+
+    from yangfan.server.db import Database
+
+    async def migrate() -> None:
+        database = Database(target)
+        await database.migrate()
+        await database.close()
+
+    with ThreadPoolExecutor(1) as apart:  # a test's event loop may be running
+        apart.submit(asyncio.run, migrate()).result()
+    return target
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the tables of this release, to be copied: that takes a tenth of the time of making them."""
+    return Path(migrated(tmp_path_factory.mktemp("template") / "yangfan.db"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: PostgreSQL) -> str:
+    """The same in a PostgreSQL."""
+    return str(migrated(postgresql.new()))
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_target(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
-    """Where a database may be: a file, and one of a PostgreSQL; tests that ask for this run on both."""
+    """Where a database is: a file, and one of a PostgreSQL; tests that ask for this run on both. It is of this release, and empty."""
     if request.param == "sqlite":
-        return tmp_path / "yangfan.db"
+        template: Path = request.getfixturevalue("sqlite_template")
+        return Path(shutil.copyfile(template, tmp_path / "yangfan.db"))
     server: PostgreSQL = request.getfixturevalue("postgresql")
-    return server.new()
+    return server.new(request.getfixturevalue("postgresql_template"))
 
 
 @pytest.fixture(scope="session")

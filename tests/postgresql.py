@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class PostgreSQL:
@@ -23,10 +24,11 @@ class PostgreSQL:
         self._psql = psql
         self._numbers = itertools.count()
 
-    def new(self) -> str:
-        """URL of a new, empty database."""
+    def new(self, template: str | None = None) -> str:
+        """URL of a new database: an empty one, or a copy of the one at the URL `template`, which nobody may be using."""
         name = f"test_{next(self._numbers)}"
-        self.run(f"CREATE DATABASE {name}")
+        like = "" if template is None else f" TEMPLATE {urlsplit(template).path.removeprefix('/')}"
+        self.run(f"CREATE DATABASE {name}{like}")
         return self._uri.replace("/postgres?", f"/{name}?")
 
     def run(self, statement: str, uri: str | None = None) -> str:

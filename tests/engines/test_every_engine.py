@@ -46,41 +46,40 @@ CHOSEN_TOKEN_ONLY = frozenset({"openvino"})
 """Engines that refuse to tell what else a token could have been."""
 
 MODELS = {
-    "llama_cpp": "smollm2_path",
+    "llama_cpp": "tiny_chat_gguf",
     "openvino": "tiny_chat_gguf",
     "transformers": "tiny_chat_folder",
 }
 """The fixture with the model of each engine that needs one."""
 
-NO_GRAMMAR = frozenset({"echo"})
-"""Engines without a model, which keep to no schema."""
+SLOW_MODELS = {"llama_cpp": "smollm2_path"}
+"""For engines that write a whole answer with the other model before anybody could interrupt it."""
+
+ELSEWHERE = frozenset({"diffusers", "remote", "vllm"})
+"""Engines that other files ask: two draw or need a program of their own, and one's model is somebody else's."""
+
+NO_MODEL = frozenset({"echo"})
+"""Engines that open no files and keep to no schema."""
 
 WaitUntil = Callable[[Callable[[], Awaitable[bool]], str], Awaitable[None]]
-
-needs_grammar = pytest.mark.usefixtures("grammar")
-
-
-@pytest.fixture
-def grammar(name: str) -> None:
-    if name in NO_GRAMMAR:
-        pytest.skip(f"{name} has no grammar")
-
-
-LONG_STORY = (Message("user", "Tell me a long story about the sea. " * 40),)
-STORY = (Message("user", "Tell me a long story about the sea. " * 10),)
-MIXED = (Message("user", "请重复：你好，世界！😀🚀👩‍💻 naïve café 扬帆起航🌊"),)
-
 
 NATIVE = "llama_cpp native"
 """The same engine over llama.cpp built for this CPU."""
 
+VARIANTS = [*(name for name in extensions.names(PACKAGE) if name not in ELSEWHERE), NATIVE]
+needs_model = pytest.mark.parametrize(
+    "variant",
+    [variant for variant in VARIANTS if variant not in NO_MODEL],
+    indirect=True,
+    scope="module",
+)
 
-@pytest.fixture(params=[*extensions.names(PACKAGE), NATIVE], scope="module")
+STORY = (Message("user", "Tell me a long story about the sea. " * 10),)
+MIXED = (Message("user", "请重复：你好，世界！😀🚀👩‍💻 naïve café 扬帆起航🌊"),)
+
+
+@pytest.fixture(params=VARIANTS, scope="module")
 def variant(request: pytest.FixtureRequest) -> str:
-    if request.param == "remote":
-        pytest.skip(
-            "remote: the model is somebody else's; test_remote.py asks it what can be asked"
-        )
     return request.param
 
 
@@ -98,9 +97,7 @@ def spec(name: str, variant: str, request: pytest.FixtureRequest) -> EngineSpec:
     options = dict(OPTIONS.get(name, {}))
     if variant == NATIVE:
         options |= {"program": "native", "builds": request.getfixturevalue("native_builds")}
-    model = MODELS.get(name)
-    if model is None and name != "echo":
-        pytest.skip(f"{name} has tests of its own")
+    model = None if name in NO_MODEL else MODELS[name]
     return EngineSpec(
         model="tested",
         path=None if model is None else str(request.getfixturevalue(model)),
@@ -120,6 +117,25 @@ async def engine(
     await engine.start()
     yield engine
     await engine.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def slow_engine(
+    name: str,
+    spec: EngineSpec,
+    engine: Engine,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncGenerator[Engine]:
+    """A started engine whose answers take long enough to be interrupted."""
+    if name not in SLOW_MODELS:
+        yield engine
+        return
+    spec = msgspec.structs.replace(spec, path=str(request.getfixturevalue(SLOW_MODELS[name])))
+    slow: Engine = extensions.load(PACKAGE, name).create(spec, tmp_path_factory.mktemp(name))
+    await slow.start()
+    yield slow
+    await slow.stop()
 
 
 def ask(messages: tuple[Message, ...] = STORY, *, n: int = 1, **sampling: Any) -> ChatRequest:
@@ -170,14 +186,14 @@ async def test_an_engine_runs_between_start_and_stop(
     await engine.stop()
 
 
-@pytest.mark.parametrize("streaming", [False, True])
 async def test_killing_the_child_fails_what_runs_and_what_waits_at_once(
-    engine: Engine, streaming: bool, wait_until: WaitUntil
+    slow_engine: Engine, wait_until: WaitUntil
 ) -> None:
-    request = ask(LONG_STORY, max_output_tokens=400)
+    engine = slow_engine
+    request = ask(STORY, max_output_tokens=400)
     calls = [
-        asyncio.ensure_future(collect(engine, request) if streaming else engine.chat(request))
-        for _ in range(SLOTS + 3)
+        asyncio.ensure_future(collect(engine, request) if number % 2 else engine.chat(request))
+        for number in range(2 * SLOTS + 4)
     ]
 
     async def busy() -> bool:
@@ -376,7 +392,7 @@ def in_schema(schema: object) -> ChatRequest:
     )
 
 
-@needs_grammar
+@needs_model
 async def test_a_schema_is_kept_to_in_every_answer(engine: Engine) -> None:
     request = msgspec.structs.replace(in_schema(SCHEMA), n=2)
     for answer in (await engine.chat(request)).answers:
@@ -388,7 +404,7 @@ async def test_a_schema_is_kept_to_in_every_answer(engine: Engine) -> None:
     assert json.loads(text_of(await collect(engine, in_schema(SCHEMA)))).keys() == {"sky", "windy"}
 
 
-@needs_grammar
+@needs_model
 async def test_a_schema_that_cannot_be_is_refused_and_harms_nobody(engine: Engine) -> None:
     neighbour = asyncio.create_task(engine.chat(ask(max_output_tokens=60, temperature=0.0)))
     for schema in ({"type": "wrong"}, {"$ref": "#/nowhere"}):
@@ -410,7 +426,7 @@ WEATHER = Tool("get_weather", "Tells the weather", PLACE)
 TIME = Tool("get_time", "Tells the time", PLACE)
 
 
-@needs_grammar
+@needs_model
 @pytest.mark.parametrize("choice", ["required", "function:get_weather"])
 async def test_a_call_that_must_be_made_is_made_and_fits_its_schema(
     engine: Engine, choice: str
@@ -539,15 +555,17 @@ async def test_a_prompt_longer_than_the_context_is_refused_for_its_length(engine
 
 
 async def test_a_caller_that_leaves_a_completion_frees_its_slot(
-    engine: Engine, wait_until: WaitUntil
+    slow_engine: Engine, wait_until: WaitUntil
 ) -> None:
+    engine = slow_engine
+
     async def busy() -> bool:
         return (await engine.slots()).busy == SLOTS
 
     async def idle() -> bool:
         return (await engine.slots()).busy == 0
 
-    prompt = "Tell me a long story about the sea. " * 30
+    prompt = "Tell me a long story about the sea. " * 10
     calls = [
         asyncio.create_task(engine.complete(go_on(prompt, max_output_tokens=200)))
         for _ in range(SLOTS + 2)
@@ -582,9 +600,10 @@ async def test_more_calls_than_slots_all_get_answers(engine: Engine) -> None:
 
 
 async def test_busy_slots_are_counted_and_freed_when_callers_leave(
-    engine: Engine, wait_until: WaitUntil
+    slow_engine: Engine, wait_until: WaitUntil
 ) -> None:
-    request = ask(LONG_STORY, max_output_tokens=400)
+    engine = slow_engine
+    request = ask(STORY, max_output_tokens=400)
 
     async def leave_after_first_delta() -> None:
         async with aclosing(engine.chat_stream(request)) as stream:
@@ -631,13 +650,12 @@ async def test_an_answer_ends_where_the_context_does(engine: Engine) -> None:
     assert reply.usage.total_tokens <= CONTEXT_TOKENS
 
 
+@needs_model
 @pytest.mark.parametrize("adapter", ["absent", "no adapter"])
 async def test_an_adapter_is_looked_at_or_refused_before_the_start(
     name: str, spec: EngineSpec, tmp_path: Path, adapter: str
 ) -> None:
     """An adapter that has no effect, without a word, would be the worst of answers."""
-    if name == "echo":
-        pytest.skip("echo has no weights to adapt")
     path = tmp_path / "adapter.gguf"
     if adapter != "absent":
         path.write_bytes(b"GGUF and so on")
@@ -646,12 +664,12 @@ async def test_an_adapter_is_looked_at_or_refused_before_the_start(
         extensions.load(PACKAGE, name).create(wrong, tmp_path)
 
 
+@needs_model
 @pytest.mark.parametrize("damage", ["half", "nothing", "a pickle", "noise"])
 async def test_files_that_are_no_model_are_refused_with_a_reason_and_no_process_dies(
     name: str, spec: EngineSpec, tmp_path: Path, damage: str
 ) -> None:
-    if spec.path is None:
-        pytest.skip(f"{name} opens no files")
+    assert spec.path is not None
     wrong = msgspec.structs.replace(spec, path=str(damaged(Path(spec.path), tmp_path, damage)))
     with pytest.raises((ConfigurationError, EngineFailed)) as refused:
         await extensions.load(PACKAGE, name).create(wrong, tmp_path).start()
