@@ -27,6 +27,7 @@ __all__ = ["smollm2_folder", "smollm2_path"]
 START_SECONDS = 120.0
 STOP_SECONDS = 20.0
 MODEL = "smollm2-135m-instruct"
+TINY = "tiny-chat"
 EMBEDDINGS_MODEL = "all-minilm-l6-v2"
 
 
@@ -243,6 +244,28 @@ def tiny_chat_folder(request: pytest.FixtureRequest) -> Path:
 def tiny_chat_gguf(tiny_chat_folder: Path) -> Path:
     """The same model as a GGUF file."""
     return tiny_chat_folder / "tiny-chat.gguf"
+
+
+@pytest.fixture(scope="session")
+def chat_server(
+    tmp_path_factory: pytest.TempPathFactory, tiny_chat_gguf: Path
+) -> Generator[Server]:
+    """A server with the very small model under llama.cpp: for whatever a large model would only do more slowly."""
+    home = tmp_path_factory.mktemp("chat-home")
+    (home / "yangfan.toml").write_text(f'[options.{TINY}]\nengine = "llama_cpp"\n')
+    with serving(home, models=(str(tiny_chat_gguf), "echo")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shapes_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    """A server with the demo model of pictures."""
+    from yangfan.engines import diffusers
+
+    if lacking := diffusers.missing():
+        pytest.skip(f"diffusers: {lacking}")
+    with serving(tmp_path_factory.mktemp("shapes"), models=("shapes-demo",)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,12 @@
-"""Function calls and schemas through the published packages, unchanged: on the echo model and on a real one.
+"""Function calls and schemas through the published packages, unchanged: on the echo model and on one that computes.
 
-The real one is small and its template knows no tools, so what it must get right is what the engine makes certain.
+That one is very small and its template knows no tools, so what it must get right is what the engine makes certain.
 """
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-
-import pytest
 
 if TYPE_CHECKING:
     from tests.conformance.conftest import Programs  # pyright: ignore[reportMissingImports]
@@ -91,11 +89,10 @@ def test_qianfan_reads_functions_from_the_echo_model(
     _check_qianfan_shapes(_qianfan(programs, echo_server))
 
 
-@pytest.mark.model
-def test_openai_reads_tools_and_schemas_from_a_real_model(
-    model_server: Server, programs: Programs
+def test_openai_reads_tools_and_schemas_from_a_model(
+    chat_server: Server, programs: Programs
 ) -> None:
-    found = _openai(programs, model_server, "smollm2-135m-instruct", PARSE="yes")
+    found = _openai(programs, chat_server, "tiny-chat", PARSE="yes")
     _check_openai_shapes(found)
     for kind in ("required", "named"):
         (call,) = found[kind]["message"]["tool_calls"]
@@ -116,11 +113,8 @@ def test_openai_reads_tools_and_schemas_from_a_hugging_face_folder(
     assert found["parsed"].keys() == {"sky", "degrees", "windy"}
 
 
-@pytest.mark.model
-def test_qianfan_reads_functions_from_a_real_model(
-    model_server: Server, programs: Programs
-) -> None:
-    found = _qianfan(programs, model_server)
+def test_qianfan_reads_functions_from_a_model(chat_server: Server, programs: Programs) -> None:
+    found = _qianfan(programs, chat_server)
     _check_qianfan_shapes(found)
     for kind in ("whole", "react"):
         assert json.loads(found[kind]["function_call"]["arguments"]).keys() == {"city"}

@@ -85,11 +85,11 @@ def test_embeddings_read_as_openai_promises(
 @pytest.mark.model
 @pytest.mark.parametrize("path", ["/v2", "/v1"])
 def test_completions_read_as_openai_promises(
-    model_server: Server, programs: Programs, path: str
+    chat_server: Server, programs: Programs, path: str
 ) -> None:
     found = programs.run(
         "openai_completions",
-        environ={"BASE_URL": model_server.base_url + path, "API_KEY": model_server.bearer},
+        environ={"BASE_URL": chat_server.base_url + path, "API_KEY": chat_server.bearer},
     )
 
     whole = found["sync"]

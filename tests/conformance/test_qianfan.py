@@ -31,11 +31,15 @@ def _environ(server: Any, credentials: str) -> dict[str, str]:
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("credentials", ["oauth", "signature"])
+@pytest.mark.parametrize(
+    ("credentials", "served", "name"),
+    [("oauth", "model_server", "smollm2"), ("signature", "chat_server", "tiny-chat")],
+)
 def test_v1_chat_answers_whole_and_streamed(
-    model_server: Server, programs: Programs, credentials: str
+    request: pytest.FixtureRequest, programs: Programs, credentials: str, served: str, name: str
 ) -> None:
-    found = programs.run("qianfan_chat", "1", environ=_environ(model_server, credentials))
+    server: Server = request.getfixturevalue(served)
+    found = programs.run("qianfan_chat", "1", environ=_environ(server, credentials))
 
     whole = found["sync"]["body"]
     assert found["sync"]["code"] == 200
@@ -47,7 +51,7 @@ def test_v1_chat_answers_whole_and_streamed(
     usage = whole["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
     assert 0 < usage["completion_tokens"] <= 24
-    assert found["sync"]["headers"]["x-yangfan-model"].startswith("smollm2")
+    assert found["sync"]["headers"]["x-yangfan-model"].startswith(name)
     assert int(found["sync"]["headers"]["x-ratelimit-limit-requests"]) > 0
     assert found["async"]["headers"]["x-baidu-request-id"] == "my-own-id"
 
@@ -70,9 +74,9 @@ def test_v1_chat_answers_whole_and_streamed(
 @pytest.mark.model
 @pytest.mark.parametrize("credentials", ["bearer", "signature"])
 def test_v2_chat_answers_whole_and_streamed(
-    model_server: Server, programs: Programs, credentials: str
+    chat_server: Server, programs: Programs, credentials: str
 ) -> None:
-    found = programs.run("qianfan_chat", "2", environ=_environ(model_server, credentials))
+    found = programs.run("qianfan_chat", "2", environ=_environ(chat_server, credentials))
 
     whole = found["sync"]["body"]
     assert whole["object"] == "chat.completion"
@@ -146,9 +150,9 @@ def test_a_rerank_without_a_reranker_says_so(vector_server: Server, programs: Pr
 @pytest.mark.model
 @pytest.mark.parametrize("credentials", ["oauth", "signature"])
 def test_completions_go_on_and_tokens_are_counted(
-    model_server: Server, programs: Programs, credentials: str
+    chat_server: Server, programs: Programs, credentials: str
 ) -> None:
-    found = programs.run("qianfan_completions", environ=_environ(model_server, credentials))
+    found = programs.run("qianfan_completions", environ=_environ(chat_server, credentials))
 
     for name in ("preset", "chat_preset", "endpoint", "async"):
         whole, events = found[name]["whole"], found[name]["stream"]
@@ -165,6 +169,6 @@ def test_completions_go_on_and_tokens_are_counted(
             assert whole["is_safe"] == 1
             assert {event["is_safe"] for event in events} == {1}
             assert usage["prompt_tokens"] == found["tokens"]
-    assert found["preset"]["served"].startswith("smollm2")
+    assert found["preset"]["served"].startswith("tiny-chat")
     assert found["error"]["code"] == 336007
     assert found["tokens"] == found["default_tokens"] > 10

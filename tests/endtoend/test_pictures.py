@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Generator
 from typing import Any
 
-import pytest
-from tests.conftest import Server, serving
+from tests.conftest import Server
 from tests.shapes import look
 
 import yangfan
-from yangfan.engines import diffusers
 
-PICTURES = 4
+PICTURES = 3
 """Of each prompt, with seeds one after the other."""
 
 PROMPTS = (
@@ -32,14 +29,6 @@ LEAST_OVERLAP = 0.75
 LEAST_RIGHT = 0.9
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
-    if lacking := diffusers.missing():
-        pytest.skip(f"diffusers: {lacking}")
-    with serving(tmp_path_factory.mktemp("shapes"), models=("shapes-demo",)) as server:
-        yield server
-
-
 def pixels(file: bytes) -> Any:
     """(H, W, 3), 0 to 255, at the side that the model draws: what it was enlarged to says nothing more."""
     import numpy as np
@@ -49,11 +38,11 @@ def pixels(file: bytes) -> Any:
     return np.asarray(picture).astype(float)
 
 
-def test_ground_figure_and_shape_are_those_that_were_asked_for(server: Server) -> None:
+def test_ground_figure_and_shape_are_those_that_were_asked_for(shapes_server: Server) -> None:
     right: Counter[str] = Counter()
     wrong: list[str] = []
     for prompt, colour, shape, ground in PROMPTS:
-        with yangfan.Client(server.base_url, bearer=server.bearer) as client:
+        with yangfan.Client(shapes_server.base_url, bearer=shapes_server.bearer) as client:
             pictures = client.images.generate(
                 prompt, model="shapes-demo", n=PICTURES, seed=1, size="256x256", steps=STEPS
             )

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-from tests.conftest import serving
+from tests.conftest import Server
 
 import yangfan
-from yangfan.engines import diffusers
 from yangfan.server import pictures
 
 
-def test_v1_draws_the_same_from_the_same_seed(tmp_path_factory: pytest.TempPathFactory) -> None:
-    if lacking := diffusers.missing():
-        pytest.skip(f"diffusers: {lacking}")
-    with (
-        serving(tmp_path_factory.mktemp("shapes"), models=("shapes-demo",)) as server,
-        yangfan.Client(
-            server.base_url, api_key=server.api_key, secret_key=server.secret_key, version=1
-        ) as client,
-    ):
+def test_v1_draws_the_same_from_the_same_seed(shapes_server: Server) -> None:
+    server = shapes_server
+    with yangfan.Client(
+        server.base_url, api_key=server.api_key, secret_key=server.secret_key, version=1
+    ) as client:
         one, two = (
             client.images.generate(
                 "a red circle",

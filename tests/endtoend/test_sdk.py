@@ -1,4 +1,4 @@
-"""Our own SDK against the real server with the real model, with every kind of credentials."""
+"""Our own SDK against the real server with a model that computes, with every kind of credentials."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from yangfan import errors
 
 if TYPE_CHECKING:
     from tests.conftest import Server  # pyright: ignore[reportMissingImports] - for readers; importlib mode has no packages
-
-pytestmark = pytest.mark.model
 
 QUESTION = "1加1为什么等于2?"
 CREDENTIALS = {
@@ -44,8 +42,8 @@ def _client(server: Server, kind: str) -> yangfan.Client:
 
 
 @pytest.mark.parametrize("kind", CREDENTIALS)
-def test_a_question_gets_a_typed_answer_whole_and_streamed(model_server: Server, kind: str) -> None:
-    with _client(model_server, kind) as client:
+def test_a_question_gets_a_typed_answer_whole_and_streamed(chat_server: Server, kind: str) -> None:
+    with _client(chat_server, kind) as client:
         answer = client.chat(QUESTION, model="ernie_speed", max_output_tokens=16)
         with client.chat(
             QUESTION, model="ernie_speed", max_output_tokens=16, stream=True
@@ -53,7 +51,7 @@ def test_a_question_gets_a_typed_answer_whole_and_streamed(model_server: Server,
             pieces = [event.text for event in stream]
 
     assert answer.text
-    assert answer.served_model == "smollm2-135m-instruct"
+    assert answer.served_model == "tiny-chat"
     assert answer.usage
     assert answer.rate_limit
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
@@ -63,16 +61,16 @@ def test_a_question_gets_a_typed_answer_whole_and_streamed(model_server: Server,
     assert stream.result().text == "".join(pieces)
 
 
-async def test_the_asynchronous_client_answers_as_well(model_server: Server) -> None:
-    async with yangfan.AsyncClient(model_server.base_url, bearer=model_server.bearer) as client:
+async def test_the_asynchronous_client_answers_as_well(chat_server: Server) -> None:
+    async with yangfan.AsyncClient(chat_server.base_url, bearer=chat_server.bearer) as client:
         answer = await client.chat(QUESTION, model="ernie_speed", max_output_tokens=8)
 
     assert answer.text
 
 
 @pytest.mark.parametrize("seed", [1, 77])
-def test_a_seed_gives_the_same_answer_again(model_server: Server, seed: int) -> None:
-    with _client(model_server, "bearer, v2") as client:
+def test_a_seed_gives_the_same_answer_again(chat_server: Server, seed: int) -> None:
+    with _client(chat_server, "bearer, v2") as client:
         first, second = (
             client.chat(
                 "Tell me a story", model="ernie_speed", seed=seed, max_output_tokens=24
@@ -83,15 +81,15 @@ def test_a_seed_gives_the_same_answer_again(model_server: Server, seed: int) -> 
     assert first == second
 
 
-def test_chinese_and_emoji_stream_unbroken(model_server: Server) -> None:
+def test_chinese_and_emoji_stream_unbroken(chat_server: Server) -> None:
     # A grammar makes the model say exactly this, byte by byte where its vocabulary has no such character.
     text = "千帆竞发，百舸争流。😀👨‍👩‍👧‍👦🇨🇳🏳️‍🌈𠮷é"
     schema = {"name": "exact", "schema": {"type": "string", "enum": [text]}}
     with (
-        _client(model_server, "bearer, v2") as client,
+        _client(chat_server, "bearer, v2") as client,
         client.chat(
             "Say it",
-            model="smollm2-135m-instruct",
+            model="tiny-chat",
             response_format={"type": "json_schema", "json_schema": schema},
             max_output_tokens=400,
             stream=True,
@@ -106,9 +104,9 @@ def test_chinese_and_emoji_stream_unbroken(model_server: Server) -> None:
 
 @pytest.mark.parametrize("kind", CREDENTIALS)
 def test_a_text_goes_on_and_its_tokens_are_those_of_the_usage(
-    model_server: Server, kind: str
+    chat_server: Server, kind: str
 ) -> None:
-    with _client(model_server, kind) as client:
+    with _client(chat_server, kind) as client:
         prompt = "Once upon a time there was a 灯塔 😀"
         whole = client.completions(prompt, model="ernie_speed", max_output_tokens=8, seed=1)
         with client.completions(
@@ -118,7 +116,7 @@ def test_a_text_goes_on_and_its_tokens_are_those_of_the_usage(
         counted = client.tokenizer.count(prompt, model="ernie_speed")
 
     assert whole.text == "".join(pieces)
-    assert whole.served_model == stream.served_model == "smollm2-135m-instruct"
+    assert whole.served_model == stream.served_model == "tiny-chat"
     assert whole.usage
     assert whole.usage.prompt_tokens == counted
 

@@ -71,7 +71,7 @@ def test_a_text_of_very_many_words_has_its_fingerprint_too() -> None:
 @pytest.mark.parametrize("distance", [4, 5, 6])
 @pytest.mark.parametrize("size", [1, 37, 1000])
 def test_the_first_in_order_stays_whatever_the_batches(distance: int, size: int) -> None:
-    prints = near_prints(1000, seed=distance)
+    prints = near_prints(150 if size == 1 else 1000, seed=distance)
     operator = Simhash(Near(distance))
     found: list[int] = []
     for start in range(0, len(prints), size):

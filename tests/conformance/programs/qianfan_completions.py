@@ -19,7 +19,7 @@ found = {}
 for name, where in {
     "preset": {"model": "SQLCoder-7B"},
     "chat_preset": {"model": "ERNIE-Speed-8K"},
-    "endpoint": {"endpoint": "smollm2-135m-instruct"},
+    "endpoint": {"endpoint": "tiny-chat"},
 }.items():
     whole = completion.do(prompt=PROMPT, **where, **LIMIT)
     stream = completion.do(prompt=PROMPT, stream=True, **where, **LIMIT)

@@ -110,10 +110,10 @@ def test_workers_end_with_their_server_and_jobs_go_on_with_the_next(
 def test_work_that_tells_nobody_anything_keeps_its_lease(
     tmp_path: Path, start_server: Callable[..., AbstractContextManager[Server]]
 ):
-    """Three times as long as the lease, without a pause and without a word."""
-    with start_server(tmp_path, environ={"YANGFAN_JOB_LEASE_SECONDS": "3"}) as server:
+    """More than twice as long as the lease, without a pause and without a word."""
+    with start_server(tmp_path, environ={"YANGFAN_JOB_LEASE_SECONDS": "2"}) as server:
         desk = Desk(server)
-        id = desk.submit(1, busy_seconds=9.0)
+        id = desk.submit(1, busy_seconds=5.0)
         done = desk.until(id, lambda job: job.final, "the end")
         assert (done.state, done.fence) == ("succeeded", 1)
 
@@ -168,7 +168,7 @@ def test_servers_that_share_a_postgresql_share_the_work(
         with start_server(other_home, environ=environ) as other:
             assert (one.bearer, one.pid != other.pid) == (other.bearer, True)
             desk = Desk(one, url)
-            ids = [desk.submit(3, pause_seconds=pause) for pause in (2.0, 2.0, 0.0, 0.0)]
+            ids = [desk.submit(3, pause_seconds=pause) for pause in (1.5, 1.5, 0.0, 0.0)]
             parents = {parent_of(desk.worker(id)) for id in ids[:2]}
             assert parents == {one.pid, other.pid}, "both work, one job each"
             for id in ids:
