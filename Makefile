@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test test-large vllm-test fuzz kill-storm check fix bench docs clean
+.PHONY: help serve test test-large vllm-test fuzz kill-storm data-storm data-memory check fix bench docs clean
 
 help: ## Print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -27,6 +27,12 @@ fuzz: $(VENV)/.dev ## Send damaged and generated calls to a server, and print co
 
 kill-storm: $(VENV)/.dev ## Kill workers and the server 500 times, and count what is left (options: ARGS='--kills 50')
 	@$(BIN)/python -m tests.kill_storm $(ARGS)
+
+data-storm: $(VENV)/.dev ## Kill imports and exports 20 times, and compare what is left with undisturbed ones
+	@$(BIN)/python -m tests.data_storm $(ARGS)
+
+data-memory: $(VENV)/.dev ## Import and export a file of 1 GB, and print the memory of the worker (options: ARGS='--gigabytes 10')
+	@$(BIN)/python -m tests.data_memory $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, imports, generated files
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports && $(BIN)/codespell

@@ -7,6 +7,8 @@ signed with Signature Version 4: https://docs.aws.amazon.com/AmazonS3/latest/API
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import hmac
 import re
@@ -18,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from yangfan.errors import ConfigurationError, FetchError, SourceUnavailable
+from yangfan.hub.disk import size_bytes
 from yangfan.hub.http import Gone, download
 
 if TYPE_CHECKING:
@@ -162,6 +165,39 @@ class S3:
     async def abandon(self, bucket: str, key: str, upload: str) -> None:
         """Forget the parts of an upload."""
         await self._send("DELETE", bucket, key, {"uploadId": upload})
+
+    async def send_file(
+        self, bucket: str, key: str, file: Path, progress: Callable[[int], None]
+    ) -> None:
+        """Write a file as one object, in parts if it is large; a killed upload begins anew.
+
+        Args:
+            bucket: Where to.
+            key: Of the object.
+            file: What to write.
+            progress: Told the bytes that are there; whatever it raises ends the upload.
+
+        Raises:
+            SourceUnavailable: The store did not answer, or refuses (`Gone`).
+        """
+        size = size_bytes(file) or 0
+        if size <= PART_BYTES:
+            await self.put(bucket, key, await asyncio.to_thread(file.read_bytes))
+            progress(size)
+            return
+        part_bytes = max(PART_BYTES, -(-size // 9_000))
+        upload, etags, done = await self.begin(bucket, key), list[str](), 0
+        try:
+            with file.open("rb") as stream:
+                while content := await asyncio.to_thread(stream.read, part_bytes):
+                    etags.append(await self.put_part(bucket, key, upload, len(etags) + 1, content))
+                    done += len(content)
+                    progress(done)
+            await self.finish(bucket, key, upload, etags)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                await self.abandon(bucket, key, upload)
+            raise
 
     async def _send(
         self, method: str, bucket: str, key: str, query: Mapping[str, str], content: bytes = b""

@@ -1,0 +1,172 @@
+"""A storm of kill -9 over the workers of imports and exports: what is left is compared with what undisturbed ones leave.
+
+    python -m tests.data_storm --kills 20
+
+Jobs run under a real server. A worker is killed at a random moment of the time that an undisturbed one takes, again and again, until so
+many were killed; then the last one may end. Equal shards are equal rows, ids and order included, for shards are named by their content.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import serving
+from tests.server.jobs.conftest import Desk, workers
+
+MAX_ATTEMPTS = 1_000_000
+
+
+@dataclass
+class Account:
+    """What happened."""
+
+    kind: str
+    kills: int = 0
+    jobs: int = 0
+    rows: int = 0
+    bad_rows: int = 0
+    equal: bool = True
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        """In one line."""
+        word = (
+            "equal to the undisturbed one" if self.equal else "DIFFERENT from the undisturbed one"
+        )
+        return f"{self.kind}: {self.kills} kills over {self.jobs} jobs, {self.rows} rows, {self.bad_rows} refused, each {word}; {self.seconds:.0f} s"
+
+
+def write_rows(file: Path, rows: int) -> None:
+    """Ragged JSON lines, one in a hundred of them no row."""
+    generator = random.Random(17)
+    with file.open("w", encoding="utf-8") as out:
+        for number in range(rows):
+            if generator.random() < 0.01:
+                out.write("no json\n")
+            turn: dict[str, Any] = {
+                "prompt": f"问题 {number}",
+                "response": [["答" * generator.randrange(250)]],
+            }
+            if generator.random() < 0.1:
+                turn["score"] = generator.choice([1, 0.5, "high", None])
+            out.write(json.dumps([turn], ensure_ascii=False) + "\n")
+
+
+class Storm:
+    """Jobs of one server."""
+
+    def __init__(self, desk: Desk, folder: Path, seed: int) -> None:
+        self.desk, self.folder = desk, folder
+        self.generator = random.Random(seed)
+        self.blobs = folder / "blobs"
+
+    def import_spec(self, file: Path) -> dict[str, Any]:
+        """Always the same one, so that equal rows are equal shards."""
+        return {
+            "store": str(self.folder / "models"),
+            "blobs": str(self.blobs),
+            "refused": str(self.folder / "refused.jsonl"),
+            "sources": [f"file:{file}"],
+            "data_format": "PromptResponse",
+            "row_prefix": "storm",
+            "created_ms": 1,
+        }
+
+    def export_spec(self, manifest: Any, kind: str) -> dict[str, Any]:
+        """To a zip archive."""
+        return {
+            "store": str(self.folder / "models"),
+            "blobs": str(self.blobs),
+            "target": str(self.folder / f"out-{kind}.zip"),
+            "manifest": manifest,
+            "format": kind,
+        }
+
+    def run(
+        self, kind: str, spec: dict[str, Any], kills: int = 0, within: float = 0.0
+    ) -> dict[str, Any]:
+        """The result of a job whose workers are killed so often."""
+        id = self.desk.ask("submit", kind, spec, max_attempts=MAX_ATTEMPTS).id
+        done = 0
+        while done < kills:
+            deadline = time.monotonic() + 60.0
+            while not (found := workers(id)):
+                if self.desk.ask("get", id).final or time.monotonic() > deadline:
+                    break
+                time.sleep(0.005)
+            if not found:
+                break
+            time.sleep(self.generator.random() * within)
+            for pid in workers(id):
+                os.kill(pid, signal.SIGKILL)
+                done += 1
+        self.killed = done
+        job = self.desk.until(id, lambda job: job.final, "the end")
+        assert job.state == "succeeded", job
+        assert job.result is not None
+        return dict(job.result)
+
+    def storm(self, kind: str, spec: dict[str, Any], kills: int) -> Account:
+        """Compare killed jobs with an undisturbed one."""
+        begun = time.monotonic()
+        wanted = self.run(kind, spec)
+        undisturbed = time.monotonic() - begun
+        account = Account(kind, rows=wanted["rows"], bad_rows=wanted.get("bad_rows", 0))
+        refused = self.refused()
+        while account.kills < kills:
+            found = self.run(kind, spec, min(kills - account.kills, 4), undisturbed)
+            account.kills += self.killed
+            account.jobs += 1
+            account.equal &= found == wanted and self.refused() == refused
+        account.seconds = time.monotonic() - begun
+        return account
+
+    def refused(self) -> bytes:
+        """The file of refused rows."""
+        file = self.folder / "refused.jsonl"
+        return file.read_bytes() if file.exists() else b""
+
+
+def storm(folder: Path, *, kills: int, export_kills: int, rows: int, seed: int) -> list[Account]:
+    """Kill imports and exports."""
+    file = folder / "rows.jsonl"
+    write_rows(file, rows)
+    with serving(folder / "home") as server:
+        storm = Storm(Desk(server), folder, seed)
+        accounts = [storm.storm("import_dataset", storm.import_spec(file), kills)]
+        manifest = storm.run("import_dataset", storm.import_spec(file))["manifest"]
+        accounts.append(
+            storm.storm("export_dataset", storm.export_spec(manifest, "jsonl"), export_kills)
+        )
+    return accounts
+
+
+def main() -> None:
+    """Run it and print the account."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    args = parser.parse_args()
+    print(f"seed {args.seed}")
+    with tempfile.TemporaryDirectory(prefix="yangfan-data-storm-") as folder:
+        accounts = storm(
+            Path(folder), kills=args.kills, export_kills=args.kills, rows=args.rows, seed=args.seed
+        )
+    for account in accounts:
+        print(account)
+    if not all(account.equal and account.kills >= args.kills for account in accounts):
+        raise SystemExit("what is left is not what must be")
+
+
+if __name__ == "__main__":
+    main()
