@@ -84,7 +84,7 @@ class BlobFolder:
     """A folder of files that are named by the sha256 of what they hold. Safe for many processes at once.
 
     Args:
-        root: The folder, made when something is put into it. The server's is ``<home>/blobs/datasets``.
+        root: The folder, made when something is put into it. The server's is ``<home>/datasets``.
     """
 
     def __init__(self, root: Path) -> None:
@@ -197,7 +197,7 @@ class BlobFolder:
 
 def _gone(sha256: str) -> ConfigurationError:
     return ConfigurationError(
-        f"content {sha256[:16]}… of the dataset is no longer on this machine; restore the folder blobs/datasets of the home folder"
+        f"content {sha256[:16]}… of the dataset is no longer on this machine; restore the folder datasets of the home folder"
     )
 
 

@@ -67,6 +67,11 @@ class Home:
         return self.path / "files"
 
     @property
+    def datasets(self) -> Path:
+        """Rows and pictures of datasets, by what they hold."""
+        return self.path / "datasets"
+
+    @property
     def pictures(self) -> Path:
         """Pictures that answers name by URL, for a day."""
         return self.path / "pictures"
