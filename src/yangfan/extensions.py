@@ -17,7 +17,7 @@ from yangfan.errors import UnknownExtension
 if TYPE_CHECKING:
     from types import ModuleType
 
-SHARED = frozenset({"base", "choice", "figures", "pipeline", "process", "wire"})
+SHARED = frozenset({"base", "choice", "figures", "pipeline", "process", "rendering", "wire"})
 """File names that hold what the extensions of a package share, never an extension."""
 
 
