@@ -267,7 +267,8 @@ class Run:
             },
         )
         if peers.rank == 0:
-            report.write(self._output, self._spec, metrics.read(self._output), result)
+            page = report.write(self._output, self._spec, metrics.read(self._output), result)
+            result = msgspec.structs.replace(result, report=str(page))
         if self._distributed:
             libraries.torch().distributed.destroy_process_group()
         return result
