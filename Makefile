@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test test-large vllm-test fuzz kill-storm data-storm data-memory check fix bench docs clean
+.PHONY: help serve test test-large vllm-test fuzz kill-storm batch-storm data-storm data-memory check fix bench docs clean
 
 help: ## Print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -33,6 +33,9 @@ data-storm: $(VENV)/.dev ## Kill imports and exports 20 times, and compare what 
 
 data-memory: $(VENV)/.dev ## Import and export a file of 1 GB, and print the memory of the worker (options: ARGS='--gigabytes 10')
 	@$(BIN)/python -m tests.data_memory $(ARGS)
+
+batch-storm: $(VENV)/.dev ## Kill a batch of 10,000 lines ten times, and count its results (options: ARGS='--lines 500')
+	@$(BIN)/python -m tests.batch_storm $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, imports, generated files
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/pyright && $(BIN)/lint-imports && $(BIN)/codespell

@@ -33,6 +33,7 @@
     │   │   └── ModelNotFound
     │   ├── MethodNotAllowed
     │   ├── Conflict
+    │   │   └── TooManyTasks
     │   ├── RateLimited
     │   │   ├── RequestRateLimited
     │   │   ├── TokenRateLimited
@@ -252,6 +253,10 @@ class MethodNotAllowed(RefusedError):
 
 class Conflict(RefusedError):
     """The state of the thing does not allow this now."""
+
+
+class TooManyTasks(Conflict):
+    """As many tasks as may be at once wait or are worked on already."""
 
 
 class RateLimited(RefusedError):

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "keys": "Make, list and revoke keys of the platform. / 创建、列出、吊销平台密钥。",
     "apps": "Make, list and delete applications, which keys belong to. / 创建、列出、删除应用。",
     "files": "Files to work on: upload, list, download, delete. / 管理上传的文件。",
+    "batches": "Files of requests, worked on when there is time. / 批量推理：创建、跟踪、取消、下载。",
     "prompts": "Prompt templates: versions, labels such as production, files for git. / 管理 Prompt 模板。",
     "memory": "What models are told before every conversation. / 管理系统记忆。",
     "jobs": "Long tasks: list, follow, stop, go on. / 管理长任务：查看、跟踪、暂停、取消。",

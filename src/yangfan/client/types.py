@@ -739,6 +739,7 @@ class KeyUsage:
         model: Name of the served model, whatever name the calls used.
         requests: How many calls.
         prompt_tokens: Tokens of prompts, and `completion_tokens` of answers, by the model's own tokenizer.
+        price_share: What they cost of the price of calls that are answered at once: 0.4 for batches.
     """
 
     day: date
@@ -747,6 +748,7 @@ class KeyUsage:
     requests: int
     prompt_tokens: int
     completion_tokens: int
+    price_share: float = 1.0
 
     @property
     def total_tokens(self) -> int:

@@ -29,6 +29,7 @@ class Endpoint(Generic[RequestT, ReplyT]):
         reply: Type of the JSON reply; bytes when it is a file.
         stream: Type of one event when the request asks for a stream; None when it cannot stream.
         auth: Which credentials it takes.
+        asks_models: Whether a call with an inference credential and a JSON body uses a model, and so the caller's limits.
         aliases: Further paths that answer the same.
         summary: One English sentence for the reference.
         summary_zh: The same in Chinese.
@@ -43,6 +44,7 @@ class Endpoint(Generic[RequestT, ReplyT]):
     reply: type[ReplyT]
     stream: type[Any] | None = None
     auth: Auth = "inference"
+    asks_models: bool = True
     action: str | None = None
     aliases: tuple[str, ...] = ()
     summary: str = ""

@@ -21,6 +21,8 @@ from yangfan.server.access import v1 as access_v1
 from yangfan.server.access import v2 as access_v2
 from yangfan.server.access.secrets import Vault, load_or_create_master_key
 from yangfan.server.access.store import KeyStore
+from yangfan.server.batches import Batches
+from yangfan.server.batches import v2 as batches_v2
 from yangfan.server.charge import Charge, Units
 from yangfan.server.charge import v2 as charge_v2
 from yangfan.server.charge import v2_units as units_v2
@@ -158,11 +160,11 @@ async def build(
         stack.push_async_callback(usage.stop)
         await usage.start()
         egress = Egress(allow=settings.egress_allow, proxy=settings.egress_proxy)
-        files = ModelStore(settings.model_store_path)
-        models = Models(files, egress, settings)
+        weights = ModelStore(settings.model_store_path)
+        models = Models(weights, egress, settings)
         models.admit_workers()
         deployed = DeploymentStore(database)
-        registry, tuning = _models(settings, home, database, jobs, models, files, deployed)
+        registry, tuning = _models(settings, home, database, jobs, models, weights, deployed)
         work = await _registered(settings, home, registry, jobs, tuning)
         store = UpstreamStore(database, vault)
         served, expecting = dict[str, str](), bool(settings.upstreams) or bool(await store.all())
@@ -213,7 +215,9 @@ async def build(
             *access_v1.routes(access),
             *access_v2.routes(access),
             *_prompt_routes(database),
-            *await _file_routes(database, home),
+            *await _file_routes(
+                database, home, settings, stack, jobs, _called(services, deployments)
+            ),
             *usage_v2.routes(usage),
             *jobs_v2.routes(jobs),
             *memory_v2.routes(memory),
@@ -245,7 +249,7 @@ def _access(database: Database, vault: Vault, settings: Settings) -> tuple[Acces
         KeyStore(database),
         vault,
         required=settings.auth,
-        worker_account=lambda token: mint.read(token).account,
+        worker_account=lambda token: mint.read(token)[2:],
     )
     return access, mint
 
@@ -352,10 +356,29 @@ def _inference_routes(services: Services, chat: Chat) -> list[Route]:
     ]
 
 
-async def _file_routes(database: Database, home: Home) -> list[Route]:
-    files = Files(FileStore(database), home.files)
+async def _file_routes(
+    database: Database,
+    home: Home,
+    settings: Settings,
+    stack: AsyncExitStack,
+    jobs: Jobs,
+    named: Callable[[str], str],
+) -> list[Route]:
+    """Files, and the batches that work on them."""
+    files = Files(FileStore(database), home.files, quota_bytes=settings.files_quota_bytes)
     await files.tidy()
-    return files_v2.routes(files)
+    batches = Batches(
+        database,
+        jobs,
+        files,
+        home.batches,
+        secrets=settings.model_store_path,
+        at_once=settings.batch_at_once,
+        named=named,
+    )
+    stack.push_async_callback(batches.stop)
+    await batches.start()
+    return [*files_v2.routes(files), *batches_v2.routes(batches)]
 
 
 def _prompt_routes(database: Database) -> list[Route]:
@@ -419,6 +442,17 @@ def _policy(settings: Settings) -> ServicePolicy:
         settings.max_waiting_per_key,
         settings.max_wait_seconds,
     )
+
+
+def _called(services: Services, deployments: Deployments) -> Callable[[str], str]:
+    """From a name, or the id of a model version, to a name that a chat call may give. What it makes raises ModelNotFound."""
+
+    def called(reference: str) -> str:
+        name = deployments.serving(reference) or reference
+        services.resolve(name)
+        return name
+
+    return called
 
 
 def _served(services: Services, name: str) -> str:

@@ -72,6 +72,11 @@ class Home:
         return self.path / "datasets"
 
     @property
+    def batches(self) -> Path:
+        """Results of batches that are not finished."""
+        return self.path / "batches"
+
+    @property
     def pictures(self) -> Path:
         """Pictures that answers name by URL, for a day."""
         return self.path / "pictures"

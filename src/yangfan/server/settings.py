@@ -178,6 +178,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int,
         Meta(ge=1024, description="Largest model that can be sent here, all its files together."),
     ] = 256 * 1024**3
+    files_quota_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="What the files of one application may have together, results of batches apart; 0 for no limit.",
+        ),
+    ] = 100 * 1024**3
+    batch_at_once: Annotated[
+        int,
+        Meta(ge=1, le=256, description="Requests of one batch that are asked side by side."),
+    ] = 4
     max_header_bytes: Annotated[int, Meta(ge=1024, description="Largest request head.")] = 64 * 1024
     read_timeout_seconds: Annotated[
         float, Meta(gt=0, description="How long a client may take to send a request.")

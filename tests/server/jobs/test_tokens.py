@@ -11,9 +11,9 @@ JOB = "jb-0123456789abcdef"
 
 
 def test_a_token_opens_its_job_at_its_fence():
-    assert JobMint(b"k").read(JobMint(b"k").issue(JOB, 7)) == (JOB, 7, "")
-    claimed = JobMint(b"k").read(JobMint(b"k").issue(JOB, 7, "app-1/测试"))
-    assert claimed.account == "app-1/测试"
+    assert JobMint(b"k").read(JobMint(b"k").issue(JOB, 7)) == (JOB, 7, "", "")
+    claimed = JobMint(b"k").read(JobMint(b"k").issue(JOB, 7, "app-1/测试", "count"))
+    assert (claimed.account, claimed.kind) == ("app-1/测试", "count")
 
 
 def test_a_token_that_was_changed_or_made_elsewhere_opens_nothing():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yangfan.client._async.apps import AsyncApps
+from yangfan.client._async.batches import AsyncBatches
 from yangfan.client._async.charge import AsyncCharge
 from yangfan.client._async.chat import AsyncChat
 from yangfan.client._async.completions import AsyncCompletions
@@ -79,6 +80,7 @@ class AsyncClient:
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models, in tokens a minute and in compute units.
         memory: What models are told before every conversation.
+        batches: Files of requests that are worked on when there is time.
         files: Files to work on, such as the requests of a batch.
         prompts: Prompt templates in versions, and labels that say which one is used.
         services: Names in front of deployed model versions.
@@ -144,6 +146,7 @@ class AsyncClient:
         self.memory = AsyncMemory(self._session)
         self.prompts = AsyncPrompts(self._session)
         self.files = AsyncFiles(self._session)
+        self.batches = AsyncBatches(self._session, self.files)
         self.services = AsyncServices(self._session)
 
     @property

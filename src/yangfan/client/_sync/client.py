@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yangfan.client._sync.apps import Apps
+from yangfan.client._sync.batches import Batches
 from yangfan.client._sync.charge import Charge
 from yangfan.client._sync.chat import Chat
 from yangfan.client._sync.completions import Completions
@@ -80,6 +81,7 @@ class Client:
         usage: Requests and tokens by day, key and model.
         charge: Capacity of models, in tokens a minute and in compute units.
         memory: What models are told before every conversation.
+        batches: Files of requests that are worked on when there is time.
         files: Files to work on, such as the requests of a batch.
         prompts: Prompt templates in versions, and labels that say which one is used.
         services: Names in front of deployed model versions.
@@ -145,6 +147,7 @@ class Client:
         self.memory = Memory(self._session)
         self.prompts = Prompts(self._session)
         self.files = Files(self._session)
+        self.batches = Batches(self._session, self.files)
         self.services = Services(self._session)
 
     @property

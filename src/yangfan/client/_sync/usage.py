@@ -61,5 +61,11 @@ def _usage(item: wire.UsageItem) -> KeyUsage:
     except ValueError:
         raise errors.BadReply(f"{item.date!r} is not a day") from None
     return KeyUsage(
-        day, item.keyId, item.model, item.requests, item.promptTokens, item.completionTokens
+        day,
+        item.keyId,
+        item.model,
+        item.requests,
+        item.promptTokens,
+        item.completionTokens,
+        item.priceShare,
     )

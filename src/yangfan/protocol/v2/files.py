@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from yangfan.protocol.endpoint import Endpoint
 
 Purpose = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
-"""What a caller may say that a file is for."""
+"""What a caller may say that a file is for; results of a batch are ``batch_output``."""
 
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
@@ -27,6 +28,7 @@ class File(msgspec.Struct, kw_only=True):
     object: Literal["file"] = "file"
     bytes: int
     created_at: int
+    expires_at: int | UnsetType = UNSET
     filename: str
     purpose: str
     status: Literal["uploaded", "processed", "error"] = "processed"
@@ -58,8 +60,8 @@ CREATE: Endpoint[bytes, File] = Endpoint(
     aliases=("/v1/files", "/v2/v1/files"),
     request=bytes,
     reply=File,
-    summary="Upload a file: multipart/form-data with `purpose` and `file`.",
-    summary_zh="上传文件：multipart/form-data，字段为 purpose 和 file。",
+    summary="Upload a file: multipart/form-data with `purpose` and `file`, if wanted `expires_after`.",
+    summary_zh="上传文件：multipart/form-data，字段为 purpose 和 file，可选 expires_after。",
     spec="C.5",
 )
 LIST = Endpoint[None, FileList](

@@ -36,6 +36,8 @@ class UsageItem(msgspec.Struct, kw_only=True):
     promptTokens: int  # noqa: N815 - the wire's spelling
     completionTokens: int  # noqa: N815 - the wire's spelling
     totalTokens: int  # noqa: N815 - the wire's spelling
+    priceShare: float = 1.0  # noqa: N815 - the wire's spelling
+    """What they cost of the price of calls that are answered at once: batches cost less."""
 
 
 class UsageList(msgspec.Struct):

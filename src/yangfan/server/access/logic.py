@@ -33,6 +33,9 @@ _LOWER = string.ascii_lowercase + string.digits
 
 
 MAX_SEEN_TOKENS = 4096
+BATCH_KIND = "batch_inference"
+"""Kind of the jobs whose calls cost less, and are booked apart."""
+
 """Tokens whose signature is not computed again; each costs some 200 bytes."""
 
 _NEVER = float("inf")
@@ -54,7 +57,7 @@ class Access:
         store: Where keys live.
         vault: Hashing, sealing, signing keys.
         required: Whether credentials are asked for at all.
-        worker_account: The application for which a worker with that token calls; raises what is wrong with a token.
+        worker_account: The application for which a worker with that token calls, and the kind of its work; raises what is wrong with a token.
         clock: Seconds since the epoch.
     """
 
@@ -64,7 +67,7 @@ class Access:
         vault: Vault,
         *,
         required: bool = True,
-        worker_account: Callable[[str], str] | None = None,
+        worker_account: Callable[[str], tuple[str, str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Start empty; `load` reads the keys."""
@@ -134,8 +137,9 @@ class Access:
         if authorization.startswith(signing.VERSION):
             return self._signed(scope, authorization)
         if scheme.lower() == "job" and self._worker_account is not None:
-            app_id = self._worker_account(rest.strip())
-            return Principal(f"jobs-of-{app_id}" if app_id else "jobs", app_id, "job")
+            app_id, kind = self._worker_account(rest.strip())
+            what = "batches" if kind == BATCH_KIND else "jobs"
+            return Principal(f"{what}-of-{app_id}" if app_id else what, app_id, "job")
         if scope["path"].startswith("/rpc/"):
             raise errors.TokenInvalid(
                 "Access token invalid or no longer valid; add ?access_token= from /oauth/2.0/token, or sign the request"

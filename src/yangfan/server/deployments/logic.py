@@ -219,6 +219,13 @@ class Deployments:
             )
         return None
 
+    def serving(self, reference: str) -> str:
+        """The name of a running service in front of that model version; "" if there is none."""
+        for running in self._running.values():
+            if running.stable.row.reference == reference:
+                return running.service.name
+        return ""
+
     def stand_for(self, preset: Preset) -> AnyService | None:
         """The one whose suffix is one of the preset's names."""
         for spelling in (preset.name.lower().replace(" ", "-"), *preset.spellings):

@@ -11,7 +11,10 @@ from yangfan.server.files.tables import FILES
 from yangfan.server.files.types import StoredFile
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
     from yangfan.server.db import Database
+    from yangfan.server.files.types import Adopted
 
 _C = FILES.c
 
@@ -23,26 +26,55 @@ class FileStore:
         self._database = database
 
     async def add(
-        self, file_id: str, app_id: str, name: str, purpose: str, size_bytes: int, sha256: str
-    ) -> StoredFile:
-        """Insert one."""
+        self,
+        file_id: str,
+        app_id: str,
+        adopted: Adopted,
+        *,
+        expires_seconds: int = 0,
+        quota_bytes: int = 0,
+        connection: AsyncConnection | None = None,
+    ) -> StoredFile | None:
+        """Insert one, in a transaction of the caller's if there is one; None if the application's files would be too much."""
+        if connection is None:
+            async with self._database.write() as own:
+                return await self.add(
+                    file_id,
+                    app_id,
+                    adopted,
+                    expires_seconds=expires_seconds,
+                    quota_bytes=quota_bytes,
+                    connection=own,
+                )
+        now = time.time_ns() // 1_000_000
+        if quota_bytes:
+            total = sa.select(sa.func.sum(_C.size_bytes)).where(_C.app_id == app_id)
+            used = int(await connection.scalar(total) or 0)
+            if used + adopted.size_bytes > quota_bytes:
+                return None
         values: dict[str, Any] = {
             "id": file_id,
             "app_id": app_id,
-            "name": name,
-            "purpose": purpose,
-            "size_bytes": size_bytes,
-            "sha256": sha256,
-            "created_ms": time.time_ns() // 1_000_000,
+            "name": adopted.name,
+            "purpose": adopted.purpose,
+            "size_bytes": adopted.size_bytes,
+            "sha256": adopted.sha256,
+            "created_ms": now,
+            "expires_ms": now + 1000 * expires_seconds if expires_seconds else None,
         }
-        async with self._database.write() as connection:
-            done = await connection.execute(sa.insert(FILES).values(values))
-            (number,) = done.inserted_primary_key or (0,)
+        done = await connection.execute(sa.insert(FILES).values(values))
+        (number,) = done.inserted_primary_key or (0,)
         return StoredFile(number=number, **values)
+
+    async def expired(self) -> list[StoredFile]:
+        """Those whose time is over."""
+        query = sa.select(FILES).where(_C.expires_ms <= time.time_ns() // 1_000_000)
+        async with self._database.read() as connection:
+            return [_file(row) for row in await connection.execute(query)]
 
     async def get(self, file_id: str, app_id: str) -> StoredFile | None:
         """An application's file of that id."""
-        query = sa.select(FILES).where(_C.id == file_id, _C.app_id == app_id)
+        query = sa.select(FILES).where(_C.id == file_id, _C.app_id == app_id, _not_over())
         async with self._database.read() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else _file(row)
@@ -57,7 +89,7 @@ class FileStore:
         newest_first: bool,
     ) -> list[StoredFile]:
         """Up to `count` of an application's, behind that number."""
-        query = sa.select(FILES).where(_C.app_id == app_id).limit(count)
+        query = sa.select(FILES).where(_C.app_id == app_id, _not_over()).limit(count)
         if purpose is not None:
             query = query.where(_C.purpose == purpose)
         if after is not None:
@@ -78,6 +110,10 @@ class FileStore:
         async with self._database.read() as connection:
             found = await connection.execute(sa.select(_C.sha256).distinct())
             return set(found.scalars())
+
+
+def _not_over() -> sa.ColumnElement[bool]:
+    return sa.or_(_C.expires_ms.is_(None), _C.expires_ms > time.time_ns() // 1_000_000)
 
 
 def _file(row: sa.Row[Any]) -> StoredFile:

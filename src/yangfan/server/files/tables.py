@@ -17,6 +17,7 @@ FILES = sa.Table(
     sa.Column("size_bytes", BIG, nullable=False),
     sa.Column("sha256", sa.Text, nullable=False),
     sa.Column("created_ms", BIG, nullable=False),
+    sa.Column("expires_ms", BIG, nullable=True),
     sa.Index("files_application", "app_id", "number"),
     sa.Index("files_content", "sha256"),
     sqlite_strict=True,

@@ -17,6 +17,8 @@ class StoredFile:
         purpose: What it is for.
         size_bytes: How long it is.
         sha256: Where it lies: files that hold the same are kept once.
+        created_ms: When it came, ms since the epoch.
+        expires_ms: When it is deleted; None for never.
     """
 
     number: int
@@ -27,3 +29,14 @@ class StoredFile:
     size_bytes: int
     sha256: str
     created_ms: int
+    expires_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A content that lies among the others already, and the file that it is to become."""
+
+    name: str
+    purpose: str
+    size_bytes: int
+    sha256: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from yangfan.errors import Invalid
 from yangfan.protocol.v2 import files as wire
 from yangfan.server.http import Call, Reply, Route
@@ -83,4 +85,5 @@ def _file(file: StoredFile) -> wire.File:
         created_at=file.created_ms // 1000,
         filename=file.name,
         purpose=file.purpose,
+        expires_at=UNSET if file.expires_ms is None else file.expires_ms // 1000,
     )

@@ -64,6 +64,7 @@ _ACTION_CODES: tuple[tuple[type[errors.RefusedError], int, str], ...] = (
     (errors.Forbidden, 403, "AccessDenied"),
     (errors.NotFound, 404, "ResourceNotFound"),
     (errors.MethodNotAllowed, 405, "MethodNotAllowed"),
+    (errors.TooManyTasks, 400, "TaskRunningNumberExceedLimit"),
     (errors.Conflict, 409, "OperationNotAllowed"),
     (errors.RateLimited, 429, "RequestLimitExceeded"),
     (errors.QuotaExceeded, 403, "QuotaExceeded"),

@@ -118,7 +118,7 @@ class Gateway:
                 principal = self._authenticate(answering.scope, endpoint.auth)
             if endpoint.auth == "inference":
                 meter = answering.meter = self._meter(principal)
-                answering.must_reserve = decoder is not None
+                answering.must_reserve = decoder is not None and endpoint.asks_models
             request: Any = None
             if decoder is not None:
                 body = await answering.read_body(self._max_body_bytes)

@@ -123,6 +123,7 @@ _ACTION_PATHS = frozenset(
     {
         "/internal/jobs",
         "/v2/apikey",
+        "/v2/batchinference",
         "/v2/charge",
         "/v2/computeunit",
         "/v2/finetuning",

@@ -122,7 +122,7 @@ class Dispatcher:
     async def _work(self, job: Job) -> None:
         order = Order(
             base_url=self._base_url,
-            token=self._mint.issue(job.id, job.fence, job.account),
+            token=self._mint.issue(job.id, job.fence, job.account, job.kind),
             folder=str(self._executor.folder(job.id)),
         )
         assignment = Assignment(job.id, job.fence, msgspec.json.encode(order))

@@ -39,7 +39,7 @@ def routes(leases: Leases, mint: JobMint) -> list[Route]:
                 attempt=job.attempts,
                 lease_seconds=leases.lease_seconds,
                 desired=job.desired,
-                token=mint.issue(job.id, job.fence, job.account),
+                token=mint.issue(job.id, job.fence, job.account, job.kind),
             )
         )
 
@@ -51,7 +51,9 @@ def routes(leases: Leases, mint: JobMint) -> list[Route]:
             [(line.number, line.at_ms, line.text) for line in call.request.lines],
         )
         return Reply(
-            wire.Beaten(desired=job.desired, token=mint.issue(job.id, job.fence, job.account))
+            wire.Beaten(
+                desired=job.desired, token=mint.issue(job.id, job.fence, job.account, job.kind)
+            )
         )
 
     async def save(call: Call[wire.SaveState]) -> Reply:

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 LIFETIME_SECONDS = 900
 _TOKEN = re.compile(
-    r"job\.(jb-[0-9a-f]{16})\.(\d{1,15})\.(\d{1,12})\.((?:[0-9a-f]{2})*)\.([0-9a-f]{64})"
+    r"job\.(jb-[0-9a-f]{16})\.(\d{1,15})\.(\d{1,12})\.([a-z0-9_]*)\.((?:[0-9a-f]{2})*)\.([0-9a-f]{64})"
 )
 
 
 class Claimed(NamedTuple):
-    """What a token opens: one job at one fence, and inference calls for the account whose job it is."""
+    """What a token opens: one job of a kind at one fence, and inference calls for the account whose job it is."""
 
     job_id: str
     fence: int
     account: str = ""
+    kind: str = ""
 
 
 class JobMint:
@@ -42,10 +43,10 @@ class JobMint:
         """No secrets."""
         return "JobMint()"
 
-    def issue(self, job_id: str, fence: int, account: str = "") -> str:
+    def issue(self, job_id: str, fence: int, account: str = "", kind: str = "") -> str:
         """A token for a worker that has claimed a job; each beat brings the next one."""
         until = int(self._clock()) + LIFETIME_SECONDS
-        text = f"job.{job_id}.{fence}.{until}.{account.encode().hex()}"
+        text = f"job.{job_id}.{fence}.{until}.{kind}.{account.encode().hex()}"
         return f"{text}.{self._mac(text)}"
 
     def read(self, token: str) -> Claimed:
@@ -56,11 +57,11 @@ class JobMint:
             TokenExpired: It was one.
         """
         match = _TOKEN.fullmatch(token)
-        if match is None or not hmac.compare_digest(match[5], self._mac(token.rpartition(".")[0])):
+        if match is None or not hmac.compare_digest(match[6], self._mac(token.rpartition(".")[0])):
             raise TokenInvalid("this is no worker's token")
         if int(match[3]) <= self._clock():
             raise TokenExpired("the worker's token has expired; its job is tried again")
-        return Claimed(match[1], int(match[2]), bytes.fromhex(match[4]).decode())
+        return Claimed(match[1], int(match[2]), bytes.fromhex(match[5]).decode(), match[4])
 
     def _mac(self, text: str) -> str:
         return hmac.digest(self._key, text.encode(), "sha256").hex()

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from yangfan.errors import Invalid
+from yangfan.protocol.v2.batches import PRICE_SHARE
 from yangfan.protocol.v2.usage import DESCRIBE_USAGE, DescribeUsage, UsageItem, UsageList
 from yangfan.server.http import Call, Reply, Route
 from yangfan.server.http.actions import success
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from yangfan.server.usage.logic import Usage
 
 DEFAULT_DAYS = 30
+BATCH_KEYS = "batches-of-"
+"""What the ids begin with under which batches' usage is booked."""
+
 _EPOCH = date(1970, 1, 1)
 
 
@@ -40,6 +44,7 @@ def routes(usage: Usage) -> list[Route]:
                 promptTokens=count.prompt_tokens,
                 completionTokens=count.completion_tokens,
                 totalTokens=count.total_tokens,
+                priceShare=PRICE_SHARE if key.key_id.startswith(BATCH_KEYS) else 1.0,
             )
             for key, count in sorted(counts.items())
         ]

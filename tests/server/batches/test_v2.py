@@ -1,0 +1,323 @@
+"""`/v2/batches` (specification C.5) and `/v2/batchinference` (D.12) on a real server with real workers: OpenAI's own client and Qianfan's."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from tests.conftest import Server, serving, wait_until
+from tests.server.conftest import Caller
+
+import yangfan
+from yangfan import errors
+
+WAIT_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module", name="server")
+def server_fixture(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    home = tmp_path_factory.mktemp("batches") / "home"
+    environ = {"YANGFAN_FILES_QUOTA_BYTES": "200000", "YANGFAN_BATCH_AT_ONCE": "4"}
+    with serving(home, environ=environ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", name="ai")
+def ai_fixture(server: Server) -> Generator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.base_url}/v2", api_key=server.bearer) as client:
+        yield client
+
+
+@pytest.fixture(scope="module", name="client")
+def client_fixture(server: Server) -> Generator[yangfan.Client]:
+    with yangfan.Client(
+        server.base_url,
+        bearer=server.bearer,
+        access_key=server.access_key,
+        secret_access_key=server.secret_access_key,
+    ) as client:
+        yield client
+
+
+def request(number: int, text: str = "", **body: Any) -> bytes:
+    line = {
+        "custom_id": f"r{number}",
+        "method": "POST",
+        "url": "/v2/chat/completions",
+        "body": {
+            "model": "echo",
+            "messages": [{"role": "user", "content": text or f"line {number}"}],
+            **body,
+        },
+    }
+    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
+
+
+def sent(ai: openai.OpenAI, content: bytes) -> str:
+    return ai.files.create(file=("requests.jsonl", content), purpose="batch").id
+
+
+def begun(ai: openai.OpenAI, content: bytes, **more: Any) -> str:
+    more = {"endpoint": "/v1/chat/completions", "completion_window": "24h", **more}
+    return ai.batches.create(input_file_id=sent(ai, content), **more).id
+
+
+def until(found: Callable[[], bool], what: str) -> None:
+    wait_until(found, what, WAIT_SECONDS)
+
+
+def ended(ai: openai.OpenAI, id: str) -> Any:
+    until(
+        lambda: ai.batches.retrieve(id).status in {"completed", "failed", "expired", "cancelled"},
+        f"batch {id} to end",
+    )
+    return ai.batches.retrieve(id)
+
+
+def lines(ai: openai.OpenAI, file_id: str | None) -> list[Any]:
+    assert file_id is not None
+    return [json.loads(line) for line in ai.files.content(file_id).read().splitlines()]
+
+
+def test_batch_answers_each_line_and_books_it_apart(
+    ai: openai.OpenAI, client: yangfan.Client, server: Server
+):
+    content = b"".join(request(number, f"第 {number} 行") for number in range(20))
+    content += request(90, model="nobody") + b"\n" + request(91, temperature=9.0)
+    before = time.time()
+    made = ai.batches.create(
+        input_file_id=sent(ai, content),
+        endpoint="/v1/chat/completions",
+        completion_window="24h",
+        metadata={"for": "测试"},
+    )
+    assert (made.object, made.status, made.endpoint) == (
+        "batch",
+        "validating",
+        "/v2/chat/completions",
+    )
+    assert made.expires_at is not None
+    assert abs(made.expires_at - before - 86_400) < 60
+    batch = ended(ai, made.id)
+    assert (batch.status, batch.metadata) == ("completed", {"for": "测试"})
+    counts = batch.request_counts
+    assert (counts.total, counts.completed, counts.failed) == (22, 20, 2)
+    answers = lines(ai, batch.output_file_id)
+    assert [answer["custom_id"] for answer in answers] == [f"r{number}" for number in range(20)]
+    first = answers[0]
+    assert first["error"] is None
+    assert first["response"]["status_code"] == 200
+    assert first["response"]["body"]["choices"][0]["message"]["content"] == "第 0 行"
+    wrong = {line["custom_id"]: line for line in lines(ai, batch.error_file_id)}
+    assert wrong["r90"]["response"]["status_code"] == 401
+    assert "nobody" in wrong["r90"]["response"]["body"]["error"]["message"]
+    assert wrong["r91"]["response"]["status_code"] == 400
+    times = (batch.created_at, batch.in_progress_at, batch.finalizing_at, batch.completed_at)
+    assert list(times) == sorted(times)
+    assert ai.files.retrieve(batch.output_file_id).purpose == "batch_output"
+    rows = [row for row in client.usage.list() if row.key_id.startswith("batches-of-")]
+    assert sum(row.requests for row in rows) >= 20
+    assert {row.price_share for row in rows} == {0.4}
+    until(lambda: not list((server.home / "batches").glob("*")), "the folder to be gone")
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "line"),
+    [
+        (b"{}\n", "invalid_json_line", 1),
+        (request(1) + request(1), "duplicate_custom_id", 2),
+        (request(1).replace(b"POST", b"GET"), "invalid_method", 1),
+        (request(1).replace(b"chat/completions", b"embeddings"), "mismatched_endpoint", 1),
+        (request(1, stream=True), "invalid_request", 1),
+        (request(1, model=""), "missing_required_parameter", 1),
+        (request(1).replace(b'"r1"', b'""'), "invalid_custom_id", 1),
+        (b"\n\n", "empty_file", None),
+    ],
+)
+def test_file_that_cannot_be_worked_on_says_where(
+    ai: openai.OpenAI, content: bytes, code: str, line: int | None
+):
+    batch = ended(ai, begun(ai, content))
+    assert batch.status == "failed"
+    found = batch.errors.data[0]
+    assert (found.code, found.line) == (code, line)
+    assert batch.output_file_id is None
+
+
+def test_batches_are_listed_and_belong_to_their_application(
+    ai: openai.OpenAI, client: yangfan.Client, server: Server
+):
+    ids = [begun(ai, request(number)) for number in range(3)]
+    found = [batch.id for batch in ai.batches.list(limit=2)]
+    assert [id for id in found if id in ids] == ids[::-1]
+    app = client.apps.create("other")
+    other = client.keys.create(name="other", app_id=app.id)
+    with openai.OpenAI(base_url=f"{server.base_url}/v2", api_key=other.secret) as stranger:
+        assert not stranger.batches.list().data
+        with pytest.raises(openai.BadRequestError, match="no batch"):
+            stranger.batches.retrieve(ids[0])
+        with pytest.raises(openai.BadRequestError, match="no file"):
+            stranger.batches.create(
+                input_file_id=sent(ai, request(1)),
+                endpoint="/v1/chat/completions",
+                completion_window="24h",
+            )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"endpoint": "/v2/models"}, "endpoint must be one of"),
+        ({"completion_window": "soon"}, "completion_window"),
+        ({"metadata": {"x" * 65: "y"}}, "metadata has keys of at most 64"),
+        (
+            {"extra_body": {"output_expires_after": {"anchor": "created_at", "seconds": 1}}},
+            "must be in",
+        ),
+    ],
+)
+def test_order_that_is_wrong_is_refused(ai: openai.OpenAI, wrong: dict[str, Any], message: str):
+    with pytest.raises(openai.BadRequestError, match=message):
+        begun(ai, request(1), **wrong)
+
+
+def test_files_of_other_purposes_and_too_many_files_are_refused(ai: openai.OpenAI):
+    other = ai.files.create(file=("a.jsonl", request(1)), purpose="user_data").id
+    with pytest.raises(openai.BadRequestError, match="send it with purpose batch"):
+        ai.batches.create(
+            input_file_id=other, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+    with pytest.raises(openai.PermissionDeniedError, match="may have 200000 bytes together"):
+        ai.files.create(file=("large.bin", b"x" * 200_001), purpose="user_data")
+    kept = ai.files.create(
+        file=("a.txt", b"x"),
+        purpose="user_data",
+        expires_after={"anchor": "created_at", "seconds": 3600},
+    )
+    assert kept.expires_at is not None
+    assert kept.expires_at - kept.created_at == 3600
+    with pytest.raises(openai.BadRequestError, match="seconds must be in"):
+        ai.files.create(
+            file=("a.txt", b"x"),
+            purpose="user_data",
+            expires_after={"anchor": "created_at", "seconds": 60},
+        )
+
+
+def slow(number: int) -> bytes:
+    """A line of a few hundred tokens, for a server whose echo takes its time."""
+    return request(number, "词" * 200)
+
+
+def test_batch_is_paused_resumed_and_cancelled(tmp_path: Path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/yangfan.toml").write_text("[options.echo]\ndelay_seconds = 0.001\n")
+    with (
+        serving(tmp_path / "home") as server,
+        openai.OpenAI(base_url=f"{server.base_url}/v2", api_key=server.bearer) as ai,
+        yangfan.Client(
+            server.base_url,
+            bearer=server.bearer,
+            access_key=server.access_key,
+            secret_access_key=server.secret_access_key,
+        ) as client,
+    ):
+        id = begun(ai, b"".join(map(slow, range(300))))
+
+        def completed() -> int:
+            return client.batches.get(id).completed
+
+        until(lambda: completed() > 0, "the first answers")
+        job = client.batches.get(id).job_id
+        client.jobs.pause(job)
+        until(lambda: client.jobs.get(job).state == "paused", "the pause")
+        rest = completed()
+        assert 0 < rest < 300
+        client.jobs.resume(job)
+        until(lambda: completed() > rest, "more answers")
+        cancelled = ai.batches.cancel(id)
+        assert cancelled.status in {"cancelling", "in_progress", "cancelled"}
+        batch = ended(ai, id)
+        assert batch.status == "cancelled"
+        answers = lines(ai, batch.output_file_id)
+        assert len(answers) == completed() < 300
+        assert max(Counter(answer["custom_id"] for answer in answers).values()) == 1
+        assert ai.batches.cancel(id).status == "cancelled"
+
+
+def test_task_of_qianfan_is_created_stopped_and_shown(
+    ai: openai.OpenAI, client: yangfan.Client, caller: Caller
+):
+    queries = [
+        {"id": str(number), "query": f"问题 {number}"}
+        if number % 2
+        else {"id": number, "query": [{"role": "user", "content": f"问题 {number}"}]}
+        for number in range(6)
+    ]
+    content = b"\n".join(json.dumps(query).encode() for query in queries)
+    file = client.files.upload(content, "batch", name="queries.jsonl")
+
+    def act(action: str, **body: Any) -> Any:
+        path = f"/v2/batchinference?Action={action}"
+        return caller.ask("POST", path, body, caller.signed("POST", path))
+
+    made = act(
+        "CreateBatchInferenceTask",
+        name="t",
+        modelId="echo",
+        inferenceParams={"temperature": 0.5, "system": "说中文", "max_output_tokens": 50},
+        inputFileId=file.id,
+    )
+    id = made.json["result"]["taskId"]
+    assert id.startswith("infer-")
+
+    def task() -> Any:
+        return act("DescribeBatchInferenceTask", taskId=id).json
+
+    until(lambda: task()["runStatus"] in {"Done", "Failed"}, "the task to end")
+    shown = task()
+    assert (shown["runStatus"], shown["progress"]) == ("Done", 6)
+    result = shown["result"]
+    assert (result["runStatus"], result["inputTokenUsage"] > 0) == ("Done", True)
+    assert result["inferenceParams"]["temperature"] == 0.5
+    answers = lines(ai, result["outputFileId"])
+    assert {str(answer["id"]) for answer in answers} == {str(number) for number in range(6)}
+    assert answers[1]["output"]["result"] == "问题 1"
+    assert answers[1]["output"]["finish_reason"] == "normal"
+    listed = act("DescribeBatchInferenceTasks", runStatus=["Done"], pageReverse=True).json["result"]
+    assert listed["taskList"][0]["taskId"] == id
+    assert act("DescribeBatchInferenceTasks", runStatus=["Nope"]).status == 400
+    afs = act("CreateBatchInferenceTask", name="t", modelId="echo", afsConfig={"userName": "me"})
+    assert (afs.status, afs.json["code"]) == (400, "InappropriateJSON")
+    assert "param[userName]" in afs.json["message"]
+    nobody = act("CreateBatchInferenceTask", name="t", modelId="amv-nobody", inputFileId=file.id)
+    assert nobody.status == 404
+    assert act("StopBatchInferenceTask", taskId=id).json["code"] == "OperationNotAllowed"
+
+
+@pytest.fixture(scope="module", name="caller")
+def caller_fixture(server: Server) -> Caller:
+    return Caller(server)
+
+
+def test_results_and_refusals_reach_the_sdk(client: yangfan.Client, tmp_path: Path):
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(request(1) + request(2))
+    batch = client.batches.create(path, endpoint="/v2/chat/completions", metadata={"a": "b"})
+    batch = client.batches.wait(batch.id, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
+    assert (batch.state, batch.total, batch.completed) == ("completed", 2, 2)
+    results = {result.custom_id: result for result in client.batches.results(batch.id)}
+    body = results["r1"].body
+    assert body is not None
+    assert body["choices"][0]["message"]["content"] == "line 1"
+    assert batch.id in [each.id for each in client.batches.list()]
+    with pytest.raises(errors.Invalid, match="no batch"):
+        client.batches.get("batch_0")
+    with pytest.raises(errors.Invalid, match="cannot be cancelled"):
+        client.batches.cancel(batch.id)
