@@ -1,6 +1,6 @@
 """A batch on the echo engine whose worker and server are killed with -9 again and again: each line has one result in the end.
 
-    python -m tests.batch_storm --lines 10000 --kills 10
+python -m tests.batch_storm --lines 10000 --kills 10
 """
 
 from __future__ import annotations
