@@ -14,14 +14,17 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.conftest import serving
 
 import yangfan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROUNDS = 4
 PAUSE_SECONDS = 0.01

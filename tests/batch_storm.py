@@ -107,10 +107,12 @@ def _request(number: int) -> bytes:
 
 def _until(client: yangfan.Client, id: str, answered: int) -> Batch:
     end = time.monotonic() + END_SECONDS
-    while time.monotonic() < end:
+    while True:
         batch = client.batches.get(id)
         if batch.final or batch.completed >= answered:
             return batch
+        if time.monotonic() > end:
+            break
         time.sleep(LOOK_SECONDS)
     raise TimeoutError(f"the batch has {batch.completed} answers after {END_SECONDS:g} s")
 

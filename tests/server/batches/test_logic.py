@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from yangfan.errors import Conflict, TooManyTasks
-from yangfan.server.batches import Batches, v2
+from yangfan.server.batches import Batches, store, v2
 from yangfan.server.batches.logic import MOST_ACTIVE
 from yangfan.server.batches.types import Order
 from yangfan.server.db import Database
@@ -65,12 +64,14 @@ class Shop:
         return v2._batch(batch, job).status, v2._run_status(batch, job)  # pyright: ignore[reportPrivateUsage]
 
     async def finished(self, id: str) -> Any:
-        await self.batches.start()
-        async with asyncio.timeout(20):
-            while (found := (await self.batches.get(id, "app"))[0]).state == "finalizing":
-                await asyncio.sleep(0.01)
-        await self.batches.stop()
-        return found
+        (batch,) = [each for each in await self.waiting() if each.id == id]
+        await self.batches._finish(batch)  # pyright: ignore[reportPrivateUsage] - what runs in the background, once
+        return (await self.batches.get(id, "app"))[0]
+
+    async def waiting(self) -> Any:
+        """Those that the finisher would take up."""
+        async with self.database.read() as connection:
+            return await store.in_states(connection, ("finalizing",))
 
 
 @pytest.fixture(name="shop")
@@ -157,8 +158,8 @@ def test_requests_expire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     class Stand:
         """A task that is never asked anything."""
 
-        state: dict[str, Any] = {}
-        spec: dict[str, Any] = {}
+        def __init__(self, spec: dict[str, Any]) -> None:
+            self.spec, self.state = spec, dict[str, Any]()
 
         def check(self) -> None: ...
         def progress(self, *_: Any, **__: Any) -> None: ...
@@ -170,13 +171,8 @@ def test_requests_expire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         for n in range(3)
     ]
     (tmp_path / "input.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    task: Any = Stand()
-    task.spec = {
-        "form": "openai",
-        "folder": str(tmp_path),
-        "endpoint": "/v2/embeddings",
-        "expires_ms": 1,
-    }
+    spec = {"form": "openai", "folder": str(tmp_path), "endpoint": "/v2/embeddings"}
+    task: Any = Stand({**spec, "expires_ms": 1})
     result = work.run(task)
     assert (result["expired"], result["failed"], result["total"]) == (True, 3, 3)
     errors = [json.loads(line) for line in (tmp_path / "error.jsonl").read_text().splitlines()]
