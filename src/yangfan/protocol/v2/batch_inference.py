@@ -35,7 +35,7 @@ class CreateBatchInferenceTask(msgspec.Struct, kw_only=True, omit_defaults=True)
     """Instead of both folders: a file of /v2/files. The results become one, too. An extension of ours."""
 
 
-class NamedTask(msgspec.Struct):
+class NamedInferenceTask(msgspec.Struct):
     """Which one."""
 
     taskId: TaskId  # noqa: N815 - the wire's spelling
@@ -50,7 +50,7 @@ class DescribeBatchInferenceTasks(msgspec.Struct, kw_only=True, omit_defaults=Tr
     runStatus: list[str] = []  # noqa: N815 - the wire's spelling
 
 
-class CreatedTask(msgspec.Struct):
+class CreatedInferenceTask(msgspec.Struct):
     """Its id."""
 
     taskId: str  # noqa: N815 - the wire's spelling
@@ -84,7 +84,7 @@ class BatchInferenceTask(msgspec.Struct, kw_only=True):
     jobId: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
 
 
-class ShownTask(ActionReply[BatchInferenceTask], kw_only=True):
+class ShownInferenceTask(ActionReply[BatchInferenceTask], kw_only=True):
     """A task, with what the official helper reads beside the result."""
 
     runStatus: str  # noqa: N815 - the wire's spelling
@@ -100,19 +100,19 @@ class BatchInferenceTasks(msgspec.Struct):
 
 _endpoint = Actions("v2.batches", "/v2/batchinference", "D.12")
 
-CREATE: Endpoint[CreateBatchInferenceTask, ActionReply[CreatedTask]] = _endpoint(
+CREATE: Endpoint[CreateBatchInferenceTask, ActionReply[CreatedInferenceTask]] = _endpoint(
     "create_batch_inference_task",
     "CreateBatchInferenceTask",
     CreateBatchInferenceTask,
-    ActionReply[CreatedTask],
+    ActionReply[CreatedInferenceTask],
     "Work on folders of queries when there is time.",
     "创建批量推理任务。",
 )
-SHOW: Endpoint[NamedTask, ShownTask] = _endpoint(
+SHOW: Endpoint[NamedInferenceTask, ShownInferenceTask] = _endpoint(
     "describe_batch_inference_task",
     "DescribeBatchInferenceTask",
-    NamedTask,
-    ShownTask,
+    NamedInferenceTask,
+    ShownInferenceTask,
     "Show a batch inference task.",
     "查看批量推理任务。",
 )
@@ -124,18 +124,18 @@ LIST: Endpoint[DescribeBatchInferenceTasks, ActionReply[BatchInferenceTasks]] = 
     "List batch inference tasks, the oldest first unless `pageReverse`.",
     "查询批量推理任务列表。",
 )
-STOP: Endpoint[NamedTask, ActionReply[bool]] = _endpoint(
+STOP: Endpoint[NamedInferenceTask, ActionReply[bool]] = _endpoint(
     "stop_batch_inference_task",
     "StopBatchInferenceTask",
-    NamedTask,
+    NamedInferenceTask,
     ActionReply[bool],
     "Stop a batch inference task and keep what it has answered; it can go on later.",
     "停止批量推理任务，已完成的结果保留，可继续。",
 )
-RESUME: Endpoint[NamedTask, ActionReply[bool]] = _endpoint(
+RESUME: Endpoint[NamedInferenceTask, ActionReply[bool]] = _endpoint(
     "resume_batch_inference_task",
     "ResumeBatchInferenceTask",
-    NamedTask,
+    NamedInferenceTask,
     ActionReply[bool],
     "Let a stopped batch inference task go on from where it stopped. An extension of ours.",
     "继续已停止的批量推理任务（扬帆扩展）。",

@@ -85,12 +85,12 @@ def _tasks(batches: Batches) -> list[Route]:
 
     async def create(call: Call[batch_inference.CreateBatchInferenceTask]) -> Reply:
         batch = await batches.create(call.principal.app_id, "qianfan", _order(call.request))
-        return success(batch_inference.CreatedTask(batch.id))
+        return success(batch_inference.CreatedInferenceTask(batch.id))
 
-    async def show(call: Call[batch_inference.NamedTask]) -> Reply:
+    async def show(call: Call[batch_inference.NamedInferenceTask]) -> Reply:
         task = _task(*await batches.get(call.request.taskId, call.principal.app_id))
         return Reply(
-            batch_inference.ShownTask(
+            batch_inference.ShownInferenceTask(
                 requestId=str(uuid4()),
                 result=task,
                 runStatus=task.runStatus,
@@ -130,11 +130,11 @@ def _tasks(batches: Batches) -> list[Route]:
             )
         )
 
-    async def stop(call: Call[batch_inference.NamedTask]) -> Reply:
+    async def stop(call: Call[batch_inference.NamedInferenceTask]) -> Reply:
         await batches.pause(call.request.taskId, call.principal.app_id)
         return success(result=True)
 
-    async def resume(call: Call[batch_inference.NamedTask]) -> Reply:
+    async def resume(call: Call[batch_inference.NamedInferenceTask]) -> Reply:
         await batches.resume(call.request.taskId, call.principal.app_id)
         return success(result=True)
 
