@@ -56,6 +56,9 @@ from yangfan.server.jobs import Dispatcher, Jobs, Leases, Retention
 from yangfan.server.jobs import internal as jobs_internal
 from yangfan.server.jobs import v2 as jobs_v2
 from yangfan.server.jobs.tokens import JobMint
+from yangfan.server.knowledge import Knowledge
+from yangfan.server.knowledge import v2 as knowledge_v2
+from yangfan.server.knowledge.store import KnowledgeStore
 from yangfan.server.memory import Memory
 from yangfan.server.memory import v2 as memory_v2
 from yangfan.server.memory.store import MemoryStore
@@ -196,13 +199,7 @@ async def build(
         memory = Memory(MemoryStore(database))
         pictures = Pictures(egress, max_total_bytes=settings.max_body_bytes)
         chat = Chat(services, memory, pictures, lenient=settings.lenient)
-        charge = Charge(ChargeStore(database), usage.lanes.limit_model)
-        stack.push_async_callback(charge.stop)
-        await charge.start()
-        units = Units(UnitStore(database), usage.lanes.multiply_model)
-        stack.push_async_callback(units.stop)
-        await units.start()
-        model_rpm = settings.model_rpm or GENEROUS_REQUESTS_PER_MINUTE
+        known, for_workers = await _knowledge(database, services, jobs, home)
         images, shelf = Images(services, egress), Shelf(home.pictures)
         listed = [
             *images_v1.routes(images),
@@ -218,6 +215,7 @@ async def build(
             *await _file_routes(
                 database, home, settings, stack, jobs, _called(services, deployments)
             ),
+            *known,
             *usage_v2.routes(usage),
             *jobs_v2.routes(jobs),
             *memory_v2.routes(memory),
@@ -225,20 +223,15 @@ async def build(
             *models_v2.routes(registry, work),
             *tuning_v1.routes(tuning),
             *tuning_v2.routes(tuning),
-            *charge_v2.routes(
-                charge,
-                lambda name: _served(services, name),
-                lambda model: model_rpm * units.times(model),
-            ),
-            *units_v2.routes(units, charge, lambda name: _served(services, name)),
+            *await _charge_routes(settings, database, usage, services, stack),
         ]
         metrics = await _watching(settings, home, stack)
         pages = [*Health(services, database.check, deployments.unready).routes, *shelf.routes]
         if settings.metrics != "off":
             counters = registry_of(metrics, services, usage)
             pages += _metrics_page(settings, counters, WorkCollector(jobs, deployments)).routes
-        internal = await _working(settings, home, stack, jobs, database, mint, base_url)
-        gateway = _mount(settings, access, usage, listed, metrics, pages, internal)
+        for_workers += await _working(settings, home, stack, jobs, database, mint, base_url)
+        gateway = _mount(settings, access, usage, listed, metrics, pages, for_workers)
         yield Platform(gateway, credentials, services, jobs, _endpoints(listed))
 
 
@@ -379,6 +372,40 @@ async def _file_routes(
     stack.push_async_callback(batches.stop)
     await batches.start()
     return [*files_v2.routes(files), *batches_v2.routes(batches)]
+
+
+async def _charge_routes(
+    settings: Settings,
+    database: Database,
+    usage: Usage,
+    services: Services,
+    stack: AsyncExitStack,
+) -> list[Route]:
+    """Capacity that was bought for models, in tokens a minute and in compute units."""
+    charge = Charge(ChargeStore(database), usage.lanes.limit_model)
+    stack.push_async_callback(charge.stop)
+    await charge.start()
+    units = Units(UnitStore(database), usage.lanes.multiply_model)
+    stack.push_async_callback(units.stop)
+    await units.start()
+    model_rpm = settings.model_rpm or GENEROUS_REQUESTS_PER_MINUTE
+    return [
+        *charge_v2.routes(
+            charge,
+            lambda name: _served(services, name),
+            lambda model: model_rpm * units.times(model),
+        ),
+        *units_v2.routes(units, charge, lambda name: _served(services, name)),
+    ]
+
+
+async def _knowledge(
+    database: Database, services: Services, jobs: Jobs, home: Home
+) -> tuple[list[Route], list[Route]]:
+    """What callers and what workers are answered."""
+    knowledge = Knowledge(KnowledgeStore(database), services, jobs, home.knowledge)
+    await knowledge.start()
+    return knowledge_v2.routes(knowledge), knowledge_v2.worker_routes(knowledge)
 
 
 def _prompt_routes(database: Database) -> list[Route]:

@@ -77,6 +77,11 @@ class Home:
         return self.path / "batches"
 
     @property
+    def knowledge(self) -> Path:
+        """Contents of the documents of knowledge bases."""
+        return self.path / "knowledge"
+
+    @property
     def pictures(self) -> Path:
         """Pictures that answers name by URL, for a day."""
         return self.path / "pictures"

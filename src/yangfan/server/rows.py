@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 500
 _NOT_ROWS = frozenset({"alembic_version"})
+_DERIVED = "fts_"
+"""What begins so is an index that triggers keep."""
 
 
 def dump(connection: sa.Connection) -> Iterator[bytes]:
@@ -98,7 +100,7 @@ def _tables(connection: sa.Connection) -> list[sa.Table]:
             *(sa.Column(str(column["name"]), column["type"]) for column in found.get_columns(name)),
         )
         for name, _ in found.get_sorted_table_and_fkc_names()
-        if name is not None and name not in _NOT_ROWS
+        if name is not None and name not in _NOT_ROWS and not name.startswith(_DERIVED)
     ]
 
 

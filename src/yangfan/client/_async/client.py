@@ -15,6 +15,7 @@ from yangfan.client._async.image2text import AsyncImage2Text
 from yangfan.client._async.images import AsyncImages
 from yangfan.client._async.jobs import AsyncJobs
 from yangfan.client._async.keys import AsyncKeys
+from yangfan.client._async.knowledge import AsyncKnowledge
 from yangfan.client._async.memory import AsyncMemory
 from yangfan.client._async.models import AsyncModels
 from yangfan.client._async.prompts import AsyncPrompts
@@ -82,6 +83,7 @@ class AsyncClient:
         memory: What models are told before every conversation.
         batches: Files of requests that are worked on when there is time.
         files: Files to work on, such as the requests of a batch.
+        knowledge: Knowledge bases: documents in, the passages that answer a question out.
         prompts: Prompt templates in versions, and labels that say which one is used.
         services: Names in front of deployed model versions.
     """
@@ -147,6 +149,7 @@ class AsyncClient:
         self.prompts = AsyncPrompts(self._session)
         self.files = AsyncFiles(self._session)
         self.batches = AsyncBatches(self._session, self.files)
+        self.knowledge = AsyncKnowledge(self._session)
         self.services = AsyncServices(self._session)
 
     @property

@@ -16,6 +16,7 @@ from yangfan.client._sync.image2text import Image2Text
 from yangfan.client._sync.images import Images
 from yangfan.client._sync.jobs import Jobs
 from yangfan.client._sync.keys import Keys
+from yangfan.client._sync.knowledge import Knowledge
 from yangfan.client._sync.memory import Memory
 from yangfan.client._sync.models import Models
 from yangfan.client._sync.prompts import Prompts
@@ -83,6 +84,7 @@ class Client:
         memory: What models are told before every conversation.
         batches: Files of requests that are worked on when there is time.
         files: Files to work on, such as the requests of a batch.
+        knowledge: Knowledge bases: documents in, the passages that answer a question out.
         prompts: Prompt templates in versions, and labels that say which one is used.
         services: Names in front of deployed model versions.
     """
@@ -148,6 +150,7 @@ class Client:
         self.prompts = Prompts(self._session)
         self.files = Files(self._session)
         self.batches = Batches(self._session, self.files)
+        self.knowledge = Knowledge(self._session)
         self.services = Services(self._session)
 
     @property

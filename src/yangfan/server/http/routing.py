@@ -122,12 +122,14 @@ class RoutingTable:
 _ACTION_PATHS = frozenset(
     {
         "/internal/jobs",
+        "/internal/knowledge",
         "/v2/apikey",
         "/v2/batchinference",
         "/v2/charge",
         "/v2/computeunit",
         "/v2/finetuning",
         "/v2/jobs",
+        "/v2/knowledgeBase",
         "/v2/memory",
         "/v2/model",
         "/v2/promptLabels",
