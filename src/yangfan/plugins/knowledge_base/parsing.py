@@ -159,11 +159,6 @@ class Parser:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={
-                name: os.environ[name]
-                for name in ("PATH", "LANG", "PYTHONPATH")
-                if name in os.environ
-            },
             start_new_session=True,
         )
 
