@@ -13,6 +13,7 @@ URL = "http://127.0.0.1:9/v1"
 def test_an_upstream_from_the_cradle_to_the_grave(yangfan: Command):
     made = yangfan(
         *("upstreams", "add", "mine", URL, "--model", "big", "--rename", "old=big"),
+        *("--kind", "big=rerank", "--first-byte-timeout-seconds", "7"),
         stdin=f"{KEY}\n".encode(),
     )
     assert (made.status, made.out) == (0, f"mine: {URL}, 1 models\n")
@@ -26,6 +27,8 @@ def test_an_upstream_from_the_cradle_to_the_grave(yangfan: Command):
         {"old": "big"},
         "openai",
     )
+    assert shown["kinds"] == {"big": "rerank"}
+    assert (shown["first_byte_timeout_seconds"], shown["idle_timeout_seconds"]) == (7.0, 120.0)
     tried = yangfan("upstreams", "test", "mine")
     assert (tried.status, "egress_allow" in tried.out) == (1, True)
     renewed = yangfan("upstreams", "rekey", "mine", stdin=b"sk-another-0123456789\n")
@@ -40,6 +43,8 @@ def test_an_upstream_from_the_cradle_to_the_grave(yangfan: Command):
 def test_a_wrong_pair_is_refused_at_once(yangfan: Command):
     refused = yangfan("upstreams", "add", "other", URL, "--rename", "old", "--no-key")
     assert (refused.status, "OLD=NEW" in refused.err) == (2, True)
+    refused = yangfan("upstreams", "add", "other", URL, "--kind", "big=video", "--no-key")
+    assert (refused.status, "'video' is none of chat, embeddings" in refused.err) == (2, True)
 
 
 def test_a_key_may_come_from_a_variable(yangfan: Command):

@@ -183,7 +183,8 @@ async def answer(
 ) -> Answer:
     """The one answer, the same whole and in a stream, whose text never shows a tag."""
     request = ChatRequest(messages, sampling, **fields)
-    whole = (await engine.chat(request)).answers[0]
+    whole_reply = await engine.chat(request)
+    whole = whole_reply.answers[0]
     deltas: list[Delta] = [delta async for delta in engine.chat_stream(request)]
 
     async def again() -> AsyncGenerator[Delta]:
@@ -191,6 +192,9 @@ async def answer(
             yield delta
 
     streamed: ChatReply = await gather_reply(again(), 1)
+    thoughts = (whole_reply.usage.reasoning_tokens, streamed.usage.reasoning_tokens)
+    assert all((count > 0) == bool(whole.reasoning.strip()) for count in thoughts)
+    assert max(thoughts) <= whole_reply.usage.completion_tokens
     assert [(call.name, call.arguments) for call in whole.function_calls] == [
         (call.name, call.arguments) for call in streamed.answers[0].function_calls
     ]

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from yangfan.engines import remote
-from yangfan.engines._remote_bodies import chat_body, style_of
+from yangfan.engines._remote_bodies import VLLM_STYLE, chat_body, style_of
 from yangfan.engines.base import (
     ChatRequest,
     Delta,
@@ -28,9 +28,12 @@ from yangfan.engines.base import (
     Finish,
     ImageRequest,
     Message,
+    Page,
     Sampling,
     Tool,
+    Usage,
 )
+from yangfan.engines.wire.trace import CURRENT, Trace
 from yangfan.errors import (
     ContentRefused,
     ContextTooLong,
@@ -466,7 +469,7 @@ async def test_what_only_a_server_elsewhere_acts_on_is_passed_on(
     if dialect == "qianfan":
         wanted |= {"min_output_tokens": 2, "thinking_budget": 64, **request.passed}
     else:
-        wanted |= {"min_tokens": 2}
+        wanted |= {"min_tokens": 2, "thinking_budget": 64}
     assert other.requests[0][2] == wanted
 
 
@@ -479,6 +482,81 @@ async def test_openais_own_servers_get_only_what_they_know() -> None:
     )
     body = json.loads(chat_body("gpt", request, style, stream=False))
     assert set(body) == {"model", "messages", "user"}
+
+
+@pytest.mark.parametrize(
+    ("enable", "budget", "effort"),
+    [
+        (None, None, None),
+        (True, None, None),
+        (False, None, "minimal"),
+        (None, 1000, "low"),
+        (True, 5000, "medium"),
+        (None, 20_000, "high"),
+    ],
+)
+async def test_how_long_to_think_is_a_degree_for_openai_and_a_variable_of_vllms_templates(
+    enable: bool | None, budget: int | None, effort: str | None
+) -> None:
+    request = ChatRequest(HELLO.messages, enable_thinking=enable, thinking_budget=budget)
+    openai = style_of("openai", "https://api.openai.com/v1")
+    body = json.loads(chat_body("gpt", request, openai, stream=False))
+    assert body.get("reasoning_effort") == effort
+    assert not {"enable_thinking", "thinking_budget"} & set(body)
+    wanted = {"enable_thinking": enable, "thinking_budget": budget}
+    said = {name: value for name, value in wanted.items() if value is not None}
+    body = json.loads(chat_body("qwen", request, VLLM_STYLE, stream=False))
+    assert body.get("chat_template_kwargs", {}) == said
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_thoughts_are_counted_and_pages_told(tmp_path: Path, streamed: bool) -> None:
+    usage = {
+        "prompt_tokens": 3,
+        "completion_tokens": 9,
+        "completion_tokens_details": {"reasoning_tokens": 7},
+    }
+    pages = [{"url": "https://a.example", "title": "A", "extra": 1}, {"index": 4, "url": "u"}, {}]
+    said = {"content": "hi", "reasoning_content": "hm"}
+    choice = {"delta" if streamed else "message": said, "finish_reason": "stop"}
+    body = {"choices": [choice], "usage": usage, "search_results": pages}
+    answer = stream(body) if streamed else whole(body)
+    async with upstream(tmp_path, answer, dialect="qianfan") as (engine, _other):
+        if streamed:
+            last = (await collect(engine))[-1]
+            found, counted = last.pages, last.usage
+        else:
+            reply = await engine.chat(HELLO)
+            found, counted = reply.pages, reply.usage
+    assert counted == Usage(3, 9, reasoning_tokens=7)
+    assert found == (Page(1, "https://a.example", "A"), Page(4, "u", ""))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_the_trace_of_the_call_goes_along(tmp_path: Path, streamed: bool) -> None:
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    body = {"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}
+    async with upstream(tmp_path, whole(body)) as (engine, other):
+        await engine.chat(HELLO)
+        before = CURRENT.set(Trace(parent))
+        await (collect(engine) if streamed else engine.chat(HELLO))
+        CURRENT.reset(before)
+        await engine.chat(HELLO)
+    assert [headers.get("traceparent") for _line, headers, _body in other.requests] == [
+        None,
+        parent,
+        None,
+    ]
+
+
+async def test_each_call_is_told_with_how_it_ended(tmp_path: Path) -> None:
+    told: list[tuple[str, bool]] = []
+    async with upstream(tmp_path, stream()) as (engine, _other):
+        engine.tell = lambda outcome, seconds: told.append((outcome, seconds > 0))
+        other = engine.for_model("another", engine.kinds)
+        with pytest.raises(UpstreamFailed):
+            await collect(other)
+    assert told == [("UpstreamFailed", True)]
 
 
 async def test_vectors_and_scores_may_come_without_an_index(tmp_path: Path) -> None:

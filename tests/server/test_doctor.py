@@ -20,6 +20,7 @@ from yangfan.hub.store import ModelStore
 from yangfan.server import doctor
 from yangfan.server.doctor import Answer
 from yangfan.server.home import Home
+from yangfan.server.settings import Settings, UpstreamSettings
 
 NOW = datetime(2026, 11, 22, 8, 0, tzinfo=UTC)
 
@@ -167,6 +168,25 @@ def test_wrong_settings_are_a_finding_and_the_rest_is_still_checked(tmp_path: Pa
     )
     assert (found[0].check, found[0].state) == ("settings", "problem")
     assert {"disk", "clock", "engine echo"} <= {finding.check for finding in found}
+
+
+def test_upstreams_of_the_settings_are_asked(echo_server: Server):
+    fine = UpstreamSettings(base_url=f"{echo_server.base_url}/v2", key=echo_server.bearer)
+    wrong = UpstreamSettings(base_url=f"{echo_server.base_url}/v2", key="not-the-key-0123456789")
+    odd = UpstreamSettings(base_url="ftp://nowhere")
+    chosen = Settings(
+        egress_allow=("127.0.0.1",), upstreams={"fine": fine, "wrong": wrong, "odd": odd}
+    )
+    found = {name: doctor.check_upstream(chosen, name) for name in chosen.upstreams}
+    assert {name: each.state for name, each in found.items()} == {
+        "fine": "ok",
+        "wrong": "warning",
+        "odd": "problem",
+    }
+    assert found["fine"].detail == f"{fine.base_url} answers"
+    assert "must renew the key of that upstream" in found["wrong"].detail
+    assert "not-the-key" not in str(found["wrong"])
+    assert "baseUrl must be an address" in found["odd"].detail
 
 
 def test_postgresql_is_asked_for_its_version_and_pgvector(postgresql: PostgreSQL):

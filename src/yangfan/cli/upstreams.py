@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.terminal import show_json, show_table
-from yangfan.protocol.v2.upstreams import Dialect
+from yangfan.protocol.v2.upstreams import Dialect, RemoteKind
 
 if TYPE_CHECKING:
     from yangfan.client.types import Upstream
@@ -20,6 +20,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="See `upstreams list` 
 KeyEnv = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Variable that holds its key / 存放密钥的环境变量"),
+]
+Timeout = Annotated[
+    float | None, typer.Option(min=0.001, max=86_400, help="Seconds, 120 by default / 超时秒数")
 ]
 Pairs = Annotated[
     list[str] | None,
@@ -46,19 +49,38 @@ def add(  # noqa: PLR0913 - what an upstream is made of, one option each
         list[str] | None,
         typer.Option(metavar="NAME", help="Offer this one only; repeatable / 只提供指定模型"),
     ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL=KIND",
+            help="chat, embeddings, rerank or images, where the name does not tell; repeatable / 模型类型",
+        ),
+    ] = None,
     rename: Pairs = None,
     presets: Annotated[
         bool, typer.Option(help="Whether it answers Qianfan's names / 是否响应千帆预置模型名")
     ] = True,
     key_env: KeyEnv = None,
     no_key: Annotated[bool, typer.Option("--no-key", help="It wants no key / 无需密钥")] = False,
+    first_byte_timeout_seconds: Timeout = None,
+    idle_timeout_seconds: Timeout = None,
 ) -> None:
     """Ask another server from now on; its key is read from stdin or asked for. / 添加上游，密钥从标准输入读取。"""
-    pairs = dict(map(_pair, rename or ()))
+    pairs = dict(_pair("--rename", "OLD=NEW", each) for each in rename or ())
+    kinds = dict(map(_kind, kind or ()))
     secret = "" if no_key else _secret(key_env)
     with connection.client() as client:
         made = client.upstreams.create(
-            name, url, key=secret, dialect=dialect, models=model, rename=pairs, presets=presets
+            name,
+            url,
+            key=secret,
+            dialect=dialect,
+            models=model,
+            kinds=kinds,
+            rename=pairs,
+            presets=presets,
+            first_byte_timeout_seconds=first_byte_timeout_seconds,
+            idle_timeout_seconds=idle_timeout_seconds,
         )
     _tell(made)
 
@@ -145,11 +167,19 @@ def _secret(variable: str | None) -> str:
     return sys.stdin.readline().strip()
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(option: str, shape: str, text: str) -> tuple[str, str]:
     old, sign, new = text.partition("=")
     if not (sign and old.strip() and new.strip()):
-        raise typer.BadParameter(f"--rename takes OLD=NEW; {text!r} is no such pair")
+        raise typer.BadParameter(f"{option} takes {shape}; {text!r} is no such pair")
     return old.strip(), new.strip()
+
+
+def _kind(text: str) -> tuple[str, RemoteKind]:
+    model, kind = _pair("--kind", "MODEL=KIND", text)
+    known: dict[str, RemoteKind] = {each: each for each in get_args(RemoteKind)}
+    if kind not in known:
+        raise typer.BadParameter(f"--kind: {kind!r} is none of {', '.join(known)}")
+    return model, known[kind]
 
 
 def _tell(upstream: Upstream) -> None:

@@ -841,6 +841,8 @@ class Upstream:
         model_count: How many models it offers now.
         error: What went wrong when it was last asked for its models; "" if nothing did.
         source: database or settings.
+        first_byte_timeout_seconds: Longest wait for an answer to begin.
+        idle_timeout_seconds: Longest silence within an answer.
     """
 
     name: str
@@ -854,6 +856,8 @@ class Upstream:
     model_count: int
     error: str
     source: str
+    first_byte_timeout_seconds: float = 120.0
+    idle_timeout_seconds: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)

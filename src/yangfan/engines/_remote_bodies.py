@@ -24,6 +24,7 @@ from yangfan.engines.base import (
     FunctionCall,
     ImageRequest,
     Message,
+    Page,
     Sampling,
     Usage,
 )
@@ -119,14 +120,35 @@ def chat_body(model: str, request: ChatRequest, style: Style, *, stream: bool) -
         body["logprobs"] = True
         if request.top_logprobs is not None:
             body["top_logprobs"] = request.top_logprobs
-    if request.enable_thinking is not None and style.dialect == "vllm":
-        body["chat_template_kwargs"] = {"enable_thinking": request.enable_thinking}
-    elif request.enable_thinking is not None:
-        body["enable_thinking"] = request.enable_thinking
-    if request.thinking_budget is not None and style.dialect == "qianfan":
-        body["thinking_budget"] = request.thinking_budget
+    body.update(_thinking(request, style))
     _pass_on(body, request.passed, style)
     return msgspec.json.encode(body)
+
+
+def _thinking(request: ChatRequest, style: Style) -> dict[str, Any]:
+    """Whether to think and how long, in the upstream's own words."""
+    wanted = {
+        "enable_thinking": request.enable_thinking,
+        "thinking_budget": request.thinking_budget,
+    }
+    said = {name: value for name, value in wanted.items() if value is not None}
+    if not said:
+        return {}
+    if style.dialect == "vllm":  # its templates have the names; one that has none leaves them alone
+        return {"chat_template_kwargs": said}
+    if not style.strict:
+        return said
+    # OpenAI's own servers know degrees only.
+    budget = request.thinking_budget
+    if request.enable_thinking is False:
+        return {"reasoning_effort": "minimal"}
+    if budget is None:
+        return {}
+    return {"reasoning_effort": next(word for most, word in _EFFORTS if budget <= most)}
+
+
+_EFFORTS = ((1024, "low"), (8192, "medium"), (float("inf"), "high"))
+"""Most tokens of thoughts, and OpenAI's word for as much."""
 
 
 def completion_body(model: str, request: CompletionRequest, style: Style, *, stream: bool) -> bytes:
@@ -293,16 +315,28 @@ class _Cached(msgspec.Struct):
     cached_tokens: int | None = None
 
 
+class _Thoughts(msgspec.Struct):
+    reasoning_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
     prompt_tokens_details: _Cached | None = None
+    completion_tokens_details: _Thoughts | None = None
+
+
+class _Page(msgspec.Struct):
+    url: str | None = None
+    title: str | None = None
+    index: int | None = None
 
 
 class _Completion(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
+    search_results: list[_Page] | None = None
     error: msgspec.Raw | None = None
     yangfan_failure: Failure | None = None
 
@@ -336,7 +370,15 @@ def read_reply(data: bytes, prompt: str) -> ChatReply:
     answers = tuple(_answer(choice) for choice in sorted(read.choices, key=lambda item: item.index))
     written = "\n".join(answer.reasoning + answer.text for answer in answers)
     estimate = Usage(estimate_tokens(prompt), estimate_tokens(written), estimated=True)
-    return ChatReply(answers, _usage(read.usage) or estimate)
+    return ChatReply(answers, _usage(read.usage) or estimate, _pages(read))
+
+
+def _pages(read: _Completion) -> tuple[Page, ...]:
+    return tuple(
+        Page(position if page.index is None else page.index, page.url, page.title or "")
+        for position, page in enumerate(read.search_results or (), start=1)
+        if page.url
+    )
 
 
 class StreamReader:
@@ -353,11 +395,13 @@ class StreamReader:
         self._prompt_tokens = estimate_tokens(prompt)
         self._written = 0.0
         self._counted: Usage | None = None
+        self._pages: tuple[Page, ...] = ()
 
     def read(self, data: bytes) -> list[Delta]:
         """The deltas that an event's data completes."""
         chunk = read_completion(data)
         self._counted = _usage(chunk.usage) or self._counted
+        self._pages = _pages(chunk) or self._pages
         deltas: list[Delta] = []
         for choice in chunk.choices or ():
             if choice.index not in self._unfinished:
@@ -376,7 +420,7 @@ class StreamReader:
         if self._unfinished:
             raise UpstreamFailed("its stream ended in the middle of the answer")
         usage = self._counted or self._estimate()
-        self._held[-1] = msgspec.structs.replace(self._held[-1], usage=usage)
+        self._held[-1] = msgspec.structs.replace(self._held[-1], usage=usage, pages=self._pages)
         return self._held
 
     def _estimate(self) -> Usage:
@@ -517,7 +561,13 @@ def _usage(counts: _Usage | None) -> Usage | None:
         return None
     details = counts.prompt_tokens_details
     cached = details.cached_tokens if details is not None else 0
-    return Usage(counts.prompt_tokens or 0, counts.completion_tokens or 0, cached or 0)
+    thoughts = counts.completion_tokens_details
+    return Usage(
+        counts.prompt_tokens or 0,
+        counts.completion_tokens or 0,
+        cached or 0,
+        reasoning_tokens=(thoughts.reasoning_tokens or 0) if thoughts is not None else 0,
+    )
 
 
 # ---- what went wrong

@@ -300,7 +300,9 @@ class Upstream:
         return f"Upstream({self._url!r})"
 
     @asynccontextmanager
-    async def asking(self, path: str, body: bytes | None) -> AsyncGenerator[Answer]:
+    async def asking(
+        self, path: str, body: bytes | None, traceparent: bytes = b""
+    ) -> AsyncGenerator[Answer]:
         """Send one request (GET without a body, else POST) and hand out its answer; leaving early closes the connection.
 
         Redirects are not followed: the key is for this server alone.
@@ -311,7 +313,7 @@ class Upstream:
             LostError: The connection broke.
             NonsenseError: What came is not HTTP.
         """
-        status, connection = await self._send(self._request(path, body))
+        status, connection = await self._send(self._request(path, body, traceparent))
         try:
             yield Answer(status, connection, self._idle_timeout_seconds)
         finally:
@@ -355,12 +357,13 @@ class Upstream:
         else:
             connection.close()
 
-    def _request(self, path: str, body: bytes | None) -> bytes:
+    def _request(self, path: str, body: bytes | None, traceparent: bytes) -> bytes:
         target = (self._path + path).encode()
         if body is None:
             return b"GET %b HTTP/1.1\r\n%b\r\n" % (target, self._head)
-        head = b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n"
-        return head % (target, self._head, len(body)) + body
+        sent = b"traceparent: %b\r\n" % traceparent if traceparent else b""
+        head = b"POST %b HTTP/1.1\r\n%b%bContent-Length: %d\r\n\r\n"
+        return head % (target, self._head, sent, len(body)) + body
 
 
 def _decoder(encoding: str) -> Any:

@@ -75,7 +75,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     `tool_choice` is "none", "auto", "required" or the name of a tool behind "function:"; `response_format` is OpenAI's
     object (``{"type": "json_object"}``); `n` is the number of answers; `top_logprobs` None means no log-probabilities.
     `enable_thinking` tells a chat template that has the switch whether the model is to think first; None leaves it alone.
-    `thinking_budget` is the most tokens of such thoughts. `passed` holds fields of v2 that no engine acts on, for a server elsewhere
+    `thinking_budget` is the most tokens of such thoughts, for servers elsewhere that know one. `passed` holds fields of v2 that no engine acts on, for a server elsewhere
     that may: `user`, `metadata`, `web_search`, `preemptible`.
     """
 
@@ -154,6 +154,8 @@ class Usage(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
     cached_tokens: int = 0
     estimated: bool = False
+    reasoning_tokens: int = 0
+    """Those of `completion_tokens` that are thoughts."""
 
     @property
     def total_tokens(self) -> int:
@@ -171,6 +173,14 @@ class Finish(enum.Enum):
     CONTENT_FILTER = "content_filter"
 
 
+class Page(msgspec.Struct, frozen=True):
+    """A page that somebody else's server found on the web."""
+
+    index: int
+    url: str
+    title: str
+
+
 class Delta(msgspec.Struct, frozen=True):
     """One step of a stream. Concatenating `text` over all deltas of an `index` gives the answer.
 
@@ -185,6 +195,7 @@ class Delta(msgspec.Struct, frozen=True):
     logprobs: Mapping[str, Any] | None = None
     finish: Finish | None = None
     usage: Usage | None = None
+    pages: tuple[Page, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -203,6 +214,7 @@ class ChatReply(msgspec.Struct, frozen=True):
 
     answers: tuple[Answer, ...]
     usage: Usage
+    pages: tuple[Page, ...] = ()
 
 
 class EmbeddingsReply(msgspec.Struct, frozen=True):

@@ -18,7 +18,8 @@ import base64
 import binascii
 import ssl
 import sys
-from contextlib import aclosing
+import time
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -50,11 +51,12 @@ from yangfan.errors import (
     EngineFailed,
     FetchError,
     Invalid,
+    RefusedError,
     UpstreamFailed,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
     from pathlib import Path
 
     from yangfan.engines.base import (
@@ -69,7 +71,6 @@ if TYPE_CHECKING:
         ModelFacts,
     )
     from yangfan.engines.wire.pool import Pool
-    from yangfan.errors import RefusedError
 
 FORMATS: frozenset[str] = frozenset({"remote"})
 UNKNOWN_CONTEXT_TOKENS = 10_000_000
@@ -159,6 +160,8 @@ class RemoteEngine(ChildEngine):
         self._style = style
         self._host = self
         self._name = spec.model
+        self.tell: Callable[[str, float], None] = _tell_nobody
+        """Told of each call that ended: "ok", "client_gone" or the error's class, and the seconds that it took."""
 
     def __repr__(self) -> str:
         """No secrets."""
@@ -276,21 +279,41 @@ class RemoteEngine(ChildEngine):
         return self._host._connected()  # noqa: SLF001 - another object of this class
 
     async def _post(self, path: str, body: bytes) -> bytes:
-        status, reply = await self._pooled().post(path, body)
-        if status != 200:
-            raise self._refusal(status, reply)
-        return reply
+        with self._telling():
+            status, reply = await self._pooled().post(path, body)
+            if status != 200:
+                raise self._refusal(status, reply)
+            return reply
+
+    @contextmanager
+    def _telling(self) -> Generator[None]:
+        began, outcome = time.perf_counter(), "ok"
+        try:
+            yield
+        except RefusedError as error:
+            outcome = type(error).__name__
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            outcome = "client_gone"
+            raise
+        finally:
+            self._host.tell(outcome, time.perf_counter() - began)
 
     async def _stream(
         self, path: str, body: bytes, answers: int, prompt: str
     ) -> AsyncGenerator[Delta]:
         events = self._pooled().stream(_STREAM + path, body, self._refusal)
-        async with aclosing(read_stream(events, answers, prompt)) as deltas:
-            try:
-                async for delta in deltas:
+        with self._telling():
+            async with aclosing(read_stream(events, answers, prompt)) as deltas:
+                async for delta in self._naming(deltas):
                     yield delta
-            except UpstreamFailed as error:
-                raise self._named(error) from error
+
+    async def _naming(self, deltas: AsyncGenerator[Delta]) -> AsyncGenerator[Delta]:
+        try:
+            async for delta in deltas:
+                yield delta
+        except UpstreamFailed as error:
+            raise self._named(error) from error
 
     def _read(self, reply: bytes, prompt: str) -> ChatReply:
         try:
@@ -325,6 +348,10 @@ class RemoteEngine(ChildEngine):
 
     def _failed(self, text: str) -> UpstreamFailed:
         return self._named(UpstreamFailed(text))
+
+
+def _tell_nobody(outcome: str, seconds: float) -> None:
+    del outcome, seconds
 
 
 def _by_index(items: Iterable[tuple[int | None, _T]]) -> dict[int, _T]:
@@ -428,20 +455,20 @@ class Bridge:
                 await self._forward_stream(exchange, path.removeprefix(_STREAM))
                 return
             try:
-                status, reply = await self._whole(path, exchange.body)
+                status, reply = await self._whole(path, exchange.body, exchange.traceparent)
             except _FAILURES as error:
                 status, reply = 502, msgspec.json.encode(_failure(error))
             exchange.reply(status, reply)
         finally:
             self._busy -= 1
 
-    async def _whole(self, path: str, body: bytes) -> tuple[int, bytes]:
+    async def _whole(self, path: str, body: bytes, traceparent: bytes) -> tuple[int, bytes]:
         sent = None if path == _MODELS else body
-        async with self._upstream.asking(path, sent) as answer:
+        async with self._upstream.asking(path, sent, traceparent) as answer:
             reply = await answer.body(MAX_REPLY_BYTES)
         if path == _RERANK and answer.status in {404, 405}:
             # Baidu documents /rerank, its SDKs call /rerankers, and servers have one or the other.
-            return await self._whole(_RERANKERS, body)
+            return await self._whole(_RERANKERS, body, traceparent)
         if answer.status != 200:
             return answer.status, self._refused(answer, reply)
         reply = self._without_secret(reply)
@@ -450,7 +477,8 @@ class Bridge:
     async def _forward_stream(self, exchange: Exchange, path: str) -> None:
         begun = done = False
         try:
-            async with self._upstream.asking(path, exchange.body) as answer:
+            asked = self._upstream.asking(path, exchange.body, exchange.traceparent)
+            async with asked as answer:
                 if answer.status != 200:
                     reply = await answer.body(MAX_REPLY_BYTES)
                     exchange.reply(answer.status, self._refused(answer, reply))

@@ -228,7 +228,7 @@ async def build(
         metrics = await _watching(settings, home, stack)
         pages = [*Health(services, database.check, deployments.unready).routes, *shelf.routes]
         if settings.metrics != "off":
-            counters = registry_of(metrics, services, usage)
+            counters = registry_of(metrics, services, usage, upstreams)
             pages += _metrics_page(settings, counters, WorkCollector(jobs, deployments)).routes
         for_workers += await _working(settings, home, stack, jobs, database, mint, base_url)
         gateway = _mount(settings, access, usage, listed, metrics, pages, for_workers)
@@ -327,7 +327,7 @@ async def _watching(settings: Settings, home: Home, stack: AsyncExitStack) -> Me
         tracer = Tracer(settings.otlp_endpoint)
         stack.push_async_callback(asyncio.to_thread, tracer.stop)
         told.append(tracer)
-    metrics = Metrics(told)
+    metrics = Metrics(told, traces=settings.otlp_endpoint is not None)
     stack.push_async_callback(metrics.stop)
     await metrics.start()
     return metrics

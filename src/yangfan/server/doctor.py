@@ -16,6 +16,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -29,10 +30,10 @@ from yangfan.server import settings as server_settings
 from yangfan.server.db import Database, journal_mode
 from yangfan.server.home import MIN_FREE_BYTES, Home
 from yangfan.server.settings import EMBEDDED_MODELS, Settings
+from yangfan.server.upstreams import ask_upstream, from_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 State = Literal["ok", "warning", "problem"]
 
@@ -99,6 +100,7 @@ def examine(flags: Mapping[str, object], environ: Mapping[str, str]) -> list[Fin
         check_database(chosen.database),
         *(check_engine(name) for name in extensions.names("yangfan.engines")),
         *(check_model(ModelStore(chosen.model_store_path), name) for name in EMBEDDED_MODELS),
+        *(check_upstream(chosen, name) for name in chosen.upstreams),
         check_port(chosen.host, chosen.port, answer),
         check_clock(
             datetime.now(UTC), running.time if running is not None and running.ours else None
@@ -226,6 +228,27 @@ def check_model(store: ModelStore, name: str) -> Finding:
     state = "is not here" if model is None else "is damaged"
     advice = f"`yangfan pull {name}`{size}, or let `yangfan serve` fetch it"
     return Finding("default model", "warning", f"{name} {state}", advice)
+
+
+def check_upstream(chosen: Settings, name: str) -> Finding:
+    """Whether an upstream of the settings answers, asked as the server would; those of the database, `yangfan upstreams test` asks."""
+    title = f"upstream {name}"
+    try:
+        upstream = from_settings(name, chosen.upstreams[name])
+    except ConfigurationError as error:
+        return Finding(title, "problem", error.message, "correct it")
+    with tempfile.TemporaryDirectory() as folder:
+        reason = asyncio.run(
+            ask_upstream(upstream, Path(folder), chosen.egress_allow, chosen.egress_proxy)
+        )
+    if not reason:
+        return Finding(title, "ok", f"{upstream.base_url} answers")
+    return Finding(
+        title,
+        "warning",
+        reason,
+        "see that its address and key are right; whatever it serves here fails until it answers",
+    )
 
 
 def check_port(host: str, port: int, answer: Answer | None) -> Finding:

@@ -14,7 +14,9 @@ from tests.conftest import Server, serving, wait_until
 from tests.server.conftest import Caller
 from tests.server.usage.conftest import granted
 
+from yangfan.engines.wire.trace import Stage
 from yangfan.server.http import CLIENT_GONE, OK, Observed
+from yangfan.server.http.observing import trace_of
 from yangfan.server.metrics import Metrics
 from yangfan.server.metrics.histogram import Histogram, cumulative
 from yangfan.server.metrics.request_log import MAX_LOG_BYTES, RequestLog
@@ -253,6 +255,42 @@ def test_a_call_becomes_a_span_of_the_callers_trace():
 
 
 @pytest.mark.skipif(missing() is not None, reason=f"OpenTelemetry: {missing()}")
+@pytest.mark.parametrize("parent", ["", f"00-{TRACE}-b7ad6b7169203331-01"])
+def test_stages_lie_within_the_span_that_others_were_told(parent: str):
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter = InMemorySpanExporter()
+    tracer = Tracer("http://unused", lambda _endpoint: exporter)
+    trace = trace_of(parent, traced=True)
+    assert trace is not None
+    stage = Stage("engine", 1_700_000_000_050_000_000, 0.1)
+    tracer(call_of(traceparent=parent, span=trace.traceparent, stages=(stage,)))
+    tracer(call_of())
+    tracer.stop()
+    inner, whole, other = exporter.get_finished_spans()
+    assert whole.context is not None
+    assert inner.parent is not None
+    told = f"00-{whole.context.trace_id:032x}-{whole.context.span_id:016x}-01"
+    assert trace.traceparent == told
+    assert (inner.name, inner.parent.span_id) == ("engine", whole.context.span_id)
+    assert whole.parent is None or f"{whole.parent.span_id:016x}" == "b7ad6b7169203331"
+    assert other.context is not None
+    assert other.context.span_id != whole.context.span_id
+
+
+def test_a_trace_that_nobody_keeps_is_passed_on_as_it_came():
+    parent = f"00-{TRACE}-b7ad6b7169203331-00"
+    passed = trace_of(parent, traced=False)
+    assert passed is not None
+    assert passed.traceparent == parent
+    assert trace_of("", traced=False) is None
+    own = trace_of(parent, traced=True)
+    assert own is not None
+    assert re.fullmatch(f"00-{TRACE}-[0-9a-f]{{16}}-00", own.traceparent)
+    assert own.traceparent != parent
+
+
+@pytest.mark.skipif(missing() is not None, reason=f"OpenTelemetry: {missing()}")
 def test_spans_reach_a_collector_over_http(tmp_path: Path, collector: tuple[str, list[bytes]]):
     address, received = collector
     traced = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
@@ -261,9 +299,12 @@ def test_spans_reach_a_collector_over_http(tmp_path: Path, collector: tuple[str,
         path = "/v2/chat/completions"
         body = {"model": "echo", **ask(SECRET)}
         assert caller.ask("POST", path, body, {**caller.bearer(), **traced}).status == 200
+        body |= {"stream": True}
+        assert caller.ask("POST", path, body, {**caller.bearer(), **traced}).status == 200
     sent = b"".join(received)
     assert bytes.fromhex(TRACE) in sent
     assert b"v2.chat" in sent
+    assert sent.count(b"queue") == sent.count(b"engine") == 2
     assert SECRET.encode() not in sent
 
 

@@ -132,6 +132,24 @@ def test_v2_embeddings_rerank_and_completions_pass(caller: Caller) -> None:
 
 
 @pytest.mark.usefixtures("cloud")
+def test_calls_to_it_are_counted_and_timed(caller: Caller, cloud: dict[str, Any]) -> None:
+    def counted(outcome: str) -> float:
+        shown = caller.ask("GET", "/metrics").body.decode()
+        head = f'yangfan_upstream_requests_total{{outcome="{outcome}",upstream="baidu"}} '
+        return sum(
+            float(line.removeprefix(head)) for line in shown.splitlines() if line.startswith(head)
+        )
+
+    del cloud
+    fine, refused = counted("ok"), counted("ModelNotFound")
+    for name in ("baidu/echo", "baidu/nobody"):
+        body = {"model": name, **ASK}
+        caller.ask("POST", "/v2/chat/completions", body, caller.bearer())
+    assert (counted("ok"), counted("ModelNotFound")) == (fine + 1, refused + 1)
+    shown = caller.ask("GET", "/metrics").body.decode()
+    assert 'yangfan_upstream_duration_seconds_count{upstream="baidu"}' in shown
+
+
 def test_a_count_without_the_tokenizer_says_that_it_is_an_estimate(caller: Caller) -> None:
     path = "/rpc/2.0/ai_custom/v1/wenxinworkshop/tokenizer/erniebot"
     counted = caller.ask(

@@ -29,7 +29,7 @@ class AsyncUpstreams:
         """Made by the client."""
         self._session = session
 
-    async def create(
+    async def create(  # noqa: PLR0913 - what an upstream is made of
         self,
         name: str,
         base_url: str,
@@ -40,6 +40,8 @@ class AsyncUpstreams:
         kinds: Mapping[str, wire.RemoteKind] | None = None,
         rename: Mapping[str, str] | None = None,
         presets: bool = True,
+        first_byte_timeout_seconds: float | None = None,
+        idle_timeout_seconds: float | None = None,
     ) -> Upstream:
         """Ask another server from now on; its models answer at once.
 
@@ -52,6 +54,8 @@ class AsyncUpstreams:
             kinds: What a model is for, where its name does not tell: chat, embeddings, rerank, images.
             rename: Name in calls to name there.
             presets: Whether it answers Qianfan's names.
+            first_byte_timeout_seconds: Longest wait for an answer to begin, 120 by default, at most 86,400.
+            idle_timeout_seconds: Longest silence within an answer, likewise.
 
         Raises:
             Invalid: The name or the address is not usable, or there is an upstream of that name.
@@ -67,6 +71,7 @@ class AsyncUpstreams:
         }
         if models is not None:
             body["models"] = [*models]
+        body.update(_timeouts(first_byte_timeout_seconds, idle_timeout_seconds))
         call = self._session.management_call(CREATE_UPSTREAM, body)
         return _upstream((await self._session.fetch(call, CREATE_UPSTREAM.reply)).result)
 
@@ -76,7 +81,7 @@ class AsyncUpstreams:
         reply = await self._session.fetch(call, DESCRIBE_UPSTREAMS.reply)
         return tuple(_upstream(item) for item in reply.result.items)
 
-    async def modify(
+    async def modify(  # noqa: PLR0913 - as above
         self,
         name: str,
         *,
@@ -87,6 +92,8 @@ class AsyncUpstreams:
         kinds: Mapping[str, wire.RemoteKind] | None = None,
         rename: Mapping[str, str] | None = None,
         presets: bool | None = None,
+        first_byte_timeout_seconds: float | None = None,
+        idle_timeout_seconds: float | None = None,
     ) -> Upstream:
         """Change what is given; calls under way end as they began. A new address needs the key again.
 
@@ -104,6 +111,7 @@ class AsyncUpstreams:
         }
         body: JSON = {"name": name}
         body.update((field, value) for field, value in wanted.items() if value is not None)
+        body.update(_timeouts(first_byte_timeout_seconds, idle_timeout_seconds))
         call = self._session.management_call(MODIFY_UPSTREAM, body)
         return _upstream((await self._session.fetch(call, MODIFY_UPSTREAM.reply)).result)
 
@@ -127,6 +135,11 @@ class AsyncUpstreams:
         return UpstreamTrial(found.ok, found.message, found.modelCount, found.milliseconds)
 
 
+def _timeouts(first_byte: float | None, idle: float | None) -> JSON:
+    wanted = {"firstByteTimeoutInSeconds": first_byte, "idleTimeoutInSeconds": idle}
+    return {field: value for field, value in wanted.items() if value is not None}
+
+
 def _upstream(item: wire.Upstream) -> Upstream:
     return Upstream(
         name=item.name,
@@ -140,4 +153,6 @@ def _upstream(item: wire.Upstream) -> Upstream:
         model_count=item.modelCount,
         error=item.error,
         source=item.source,
+        first_byte_timeout_seconds=item.firstByteTimeoutInSeconds,
+        idle_timeout_seconds=item.idleTimeoutInSeconds,
     )

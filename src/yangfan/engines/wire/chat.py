@@ -140,6 +140,7 @@ class DeltaReader:
         self.done = False
         self._unfinished = set(range(answers))
         self._completion_tokens = [0] * answers
+        self._reasoning_tokens = [0] * answers
         self._calls: dict[int, dict[int, FunctionCall]] = {}
         self._splitters = [ReasoningSplitter(inside=inside) for _ in range(answers)]
         self._held: Delta | None = None
@@ -179,6 +180,8 @@ class DeltaReader:
         if output.tool_calls:
             self._add_calls(choice.index, output.tool_calls)
         thought, text = self._split(choice, output)
+        if thought:  # what came so far, the tag included, is a thought
+            self._reasoning_tokens[choice.index] = self._completion_tokens[choice.index]
         if choice.finish_reason is None:
             if not (text or thought or choice.logprobs):
                 return None  # the role, a piece of a function call, or what may become a tag
@@ -227,6 +230,7 @@ class DeltaReader:
             prompt_tokens=timings.cache_n + timings.prompt_n,
             completion_tokens=sum(self._completion_tokens),
             cached_tokens=timings.cache_n,
+            reasoning_tokens=sum(self._reasoning_tokens),
         )
 
     def _add_usage(self, counts: UsageCounts) -> None:
@@ -243,6 +247,7 @@ class DeltaReader:
         if self._held is None or self._unfinished or usage is None:
             raise EngineFailed("the engine's stream ended without saying why or without its usage")
         self.done = True
+        usage = msgspec.structs.replace(usage, reasoning_tokens=sum(self._reasoning_tokens))
         return msgspec.structs.replace(self._held, usage=usage)
 
 

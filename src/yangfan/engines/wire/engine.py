@@ -159,7 +159,9 @@ class ChildEngine:
         status, reply = await self._connected().post(_CHAT_PATH, body)
         if status != 200:
             raise refusal(status, reply)
-        return decode_reply(reply, inside=self._begins_in_thought(request))
+        return await self._with_thoughts(
+            decode_reply(reply, inside=self._begins_in_thought(request))
+        )
 
     def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
@@ -224,6 +226,22 @@ class ChildEngine:
     async def count_text_tokens(self, text: str) -> int:
         """Tokens of `text` as it stands."""
         return len(await self._tokens(text))
+
+    async def _with_thoughts(self, reply: ChatReply) -> ChatReply:
+        """The reply with its thoughts counted: children tell one number for an answer and what came before it."""
+        counts = [
+            len((await self._control("/tokenize", body, Tokens)).tokens)
+            for answer in reply.answers
+            if answer.reasoning
+            for body in [TokenizeBody(answer.reasoning, add_special=False)]
+        ]
+        if not counts:
+            return reply
+        told = reply.usage
+        thoughts = min(sum(counts), told.completion_tokens)
+        return msgspec.structs.replace(
+            reply, usage=msgspec.structs.replace(told, reasoning_tokens=thoughts)
+        )
 
     async def _tokens(self, text: str) -> list[msgspec.Raw]:
         return (await self._control("/tokenize", TokenizeBody(text), Tokens)).tokens

@@ -26,6 +26,7 @@ class Exchange(asyncio.Protocol):
     Attributes:
         path: Path of the request being answered.
         body: Its body.
+        traceparent: The trace that it belongs to; empty if it was sent without.
     """
 
     def __init__(self, answer: Callable[[Exchange], None], api_key: str) -> None:
@@ -36,7 +37,7 @@ class Exchange(asyncio.Protocol):
             api_key: What the Authorization header must carry.
         """
         self.path = ""
-        self.body = b""
+        self.body = self.traceparent = b""
         self._answer = answer
         self._expected = f"Bearer {api_key}".encode()
         self._parser = httptools.HttpRequestParser(self)
@@ -67,15 +68,18 @@ class Exchange(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self.path = ""
-        self.body = b""
+        self.body = self.traceparent = b""
         self._authorized = False
 
     def on_url(self, url: bytes) -> None:
         self.path += url.decode("ascii", "replace")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"authorization":
+        folded = name.lower()
+        if folded == b"authorization":
             self._authorized = hmac.compare_digest(value, self._expected)
+        elif folded == b"traceparent":
+            self.traceparent = value
 
     def on_body(self, body: bytes) -> None:
         self.body = self.body + body if self.body else body

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from yangfan.engines.wire.errors import refusal
+from yangfan.engines.wire.trace import CURRENT
 from yangfan.errors import EngineFailed
 
 if TYPE_CHECKING:
@@ -231,8 +232,10 @@ class Pool:
             ) from error
 
     def _post(self, path: str, body: bytes) -> bytes:
-        head = b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n"
-        return head % (path.encode(), self._head, len(body)) + body
+        trace = CURRENT.get()
+        sent = b"" if trace is None else b"traceparent: %b\r\n" % trace.traceparent.encode()
+        head = b"POST %b HTTP/1.1\r\n%b%bContent-Length: %d\r\n\r\n"
+        return head % (path.encode(), self._head, sent, len(body)) + body
 
     def _put_back(self, connection: _Connection) -> None:
         if connection.reusable:

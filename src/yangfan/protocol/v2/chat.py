@@ -205,6 +205,12 @@ class PromptTokensDetails(msgspec.Struct):
     cached_tokens: int = 0
 
 
+class CompletionTokensDetails(msgspec.Struct):
+    """What some of the answer's tokens were."""
+
+    reasoning_tokens: int = 0
+
+
 class Usage(msgspec.Struct):
     """Tokens counted by the served model's tokenizer; `estimated` says that it is elsewhere and its server does not count."""
 
@@ -213,6 +219,7 @@ class Usage(msgspec.Struct):
     total_tokens: int = 0
     prompt_tokens_details: PromptTokensDetails | UnsetType = UNSET
     estimated: bool | UnsetType = UNSET
+    completion_tokens_details: CompletionTokensDetails | UnsetType = UNSET
 
 
 class AnswerMessage(msgspec.Struct, kw_only=True):
@@ -285,6 +292,7 @@ class ChatChunk(msgspec.Struct, kw_only=True):
     model: str
     choices: list[ChunkChoice]
     usage: Usage | UnsetType = UNSET
+    search_results: list[SearchResult] | UnsetType = UNSET
 
 
 CHAT = Endpoint(

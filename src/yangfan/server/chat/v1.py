@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from yangfan.engines import base
 from yangfan.engines.base import Finish
@@ -22,6 +22,8 @@ from yangfan.protocol.v1.chat import (
     Function,
     FunctionCall,
     Message,
+    SearchInfo,
+    SearchResult,
     Usage,
 )
 from yangfan.server.chat import react
@@ -312,6 +314,7 @@ def _reply(target: Target, reply: base.ChatReply, *, in_words: bool) -> ChatRepl
         finish_reason=_FINISH[answer.finish],
         is_safe=_is_safe(target),
         function_call=_function_call(answer.function_calls, thoughts),
+        search_info=_search_info(reply.pages),
         usage=_usage(reply.usage),
     )
 
@@ -353,6 +356,7 @@ async def _events(
                 finish_reason=_FINISH[finish] if finish is not None else UNSET,
                 is_safe=is_safe,
                 function_call=_function_call(delta.function_calls, thoughts),
+                search_info=_search_info(delta.pages),
                 usage=usage,
             )
             sentence_id += 1
@@ -367,6 +371,12 @@ def _function_call(
     return FunctionCall(
         name=call.name, arguments=call.arguments, thoughts=call.thoughts or thoughts
     )
+
+
+def _search_info(pages: Sequence[base.Page]) -> SearchInfo | UnsetType:
+    if not pages:
+        return UNSET
+    return SearchInfo([SearchResult(page.index, page.url, page.title) for page in pages])
 
 
 def _usage(usage: base.Usage) -> Usage:

@@ -24,12 +24,14 @@ from yangfan.protocol.v2.chat import (
     ChatRequest,
     Choice,
     ChunkChoice,
+    CompletionTokensDetails,
     ContentPart,
     DeltaMessage,
     FunctionCall,
     Message,
     NamedToolChoice,
     PromptTokensDetails,
+    SearchResult,
     StreamOptions,
     ToolCall,
     ToolFunction,
@@ -313,6 +315,7 @@ def _reply(model: str, reply: base.ChatReply) -> ChatReply:
         model=model,
         choices=[_choice(answer) for answer in reply.answers],
         usage=_usage(reply.usage),
+        search_results=_pages(reply.pages),
     )
 
 
@@ -383,11 +386,13 @@ async def _chunks(
                     ChunkChoice(index=index, delta=DeltaMessage(role=role(index), tool_calls=calls))
                 )
             if delta.finish is not None:
-                yield chunk(
+                end = chunk(
                     ChunkChoice(
                         index=index, delta=DeltaMessage(), finish_reason=_FINISH[delta.finish]
                     )
                 )
+                end.search_results = _pages(delta.pages)
+                yield end
     if options.include_usage:
         yield ChatChunk(id=answer_id, created=created, model=model, choices=[], usage=usage)
 
@@ -416,4 +421,9 @@ def _usage(usage: base.Usage) -> Usage:
         usage.total_tokens,
         PromptTokensDetails(usage.cached_tokens) if usage.cached_tokens else UNSET,
         usage.estimated or UNSET,
+        CompletionTokensDetails(usage.reasoning_tokens) if usage.reasoning_tokens else UNSET,
     )
+
+
+def _pages(pages: Sequence[base.Page]) -> list[SearchResult] | UnsetType:
+    return [SearchResult(page.index, page.url, page.title) for page in pages] or UNSET

@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from yangfan import errors
+from yangfan.engines.wire.trace import CURRENT
 from yangfan.protocol.endpoint import Auth
 from yangfan.server.http.answering import Answering, ClientGone, Receive, Scope, Send
 from yangfan.server.http.call import Call, Principal
@@ -25,6 +26,7 @@ from yangfan.server.http.observing import (
     Observer,
     Unobserved,
     observed,
+    trace_of,
     traceparent,
 )
 from yangfan.server.http.routing import Match, Route, RoutingTable, WrongMethod, unknown_path
@@ -112,6 +114,9 @@ class Gateway:
         meter: Meter = _NO_METER
         principal, outcome = _ANONYMOUS, OK
         started_ns, started = time.time_ns(), time.perf_counter()
+        parent = traceparent(answering.scope["headers"])
+        trace = trace_of(parent, traced=self._observer.traces)
+        CURRENT.set(trace)
         self._observer.began()
         try:
             if endpoint.auth != "none":
@@ -165,7 +170,8 @@ class Gateway:
                 first_event_seconds=None if first is None else first - started,
                 principal=principal,
                 meter=meter,
-                traceparent=traceparent(answering.scope["headers"]),
+                traceparent=parent,
+                trace=trace,
             )
             meter.close()
             self._observer.ended(call_facts)

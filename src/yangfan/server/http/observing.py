@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import re
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+from yangfan.engines.wire.trace import Stage, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +21,7 @@ CLIENT_GONE = "client_gone"
 """The caller left before its answer was complete."""
 
 
-class Observed(msgspec.Struct, frozen=True):
+class Observed(msgspec.Struct, frozen=True, omit_defaults=True):
     """One finished call.
 
     Attributes:
@@ -34,6 +37,8 @@ class Observed(msgspec.Struct, frozen=True):
         prompt_tokens: Booked so far.
         completion_tokens: Booked so far.
         traceparent: The caller's W3C trace context, "" if it sent none.
+        span: Trace context under which others were asked on behalf of the call, "" if nobody traces.
+        stages: What the call spent its time on, where it is traced.
     """
 
     endpoint: str
@@ -48,10 +53,17 @@ class Observed(msgspec.Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     traceparent: str = ""
+    span: str = ""
+    stages: tuple[Stage, ...] = ()
 
 
 class Observer(Protocol):
     """Is told of calls; must be fast and must not raise."""
+
+    @property
+    def traces(self) -> bool:
+        """Whether calls need a span of their own."""
+        ...
 
     def began(self) -> None:
         """An API call was found its route."""
@@ -66,6 +78,7 @@ class Unobserved:
     """Watches nothing."""
 
     __slots__ = ()
+    traces = False
 
     def began(self) -> None:
         """Do nothing."""
@@ -85,6 +98,14 @@ def traceparent(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return ""
 
 
+def trace_of(parent: str, *, traced: bool) -> Trace | None:
+    """The trace of a call whose caller sent `parent`: with a span of its own if calls are `traced`, else what the caller sent."""
+    if not traced:
+        return Trace(parent) if parent else None
+    trace_id = parent[3:35] if parent else f"{random.getrandbits(128):032x}"
+    return Trace(f"00-{trace_id}-{random.getrandbits(64):016x}-{parent[-2:] or '01'}")
+
+
 def observed(  # noqa: PLR0913 - every argument is a fact about the call
     endpoint: str,
     request_id: str,
@@ -96,6 +117,7 @@ def observed(  # noqa: PLR0913 - every argument is a fact about the call
     principal: Principal,
     meter: Meter,
     traceparent: str,
+    trace: Trace | None,
 ) -> Observed:
     """The facts of a call, with what its meter knows."""
     prompt_tokens, completion_tokens = meter.used
@@ -112,4 +134,6 @@ def observed(  # noqa: PLR0913 - every argument is a fact about the call
         prompt_tokens,
         completion_tokens,
         traceparent,
+        "" if trace is None or trace.traceparent == traceparent else trace.traceparent,
+        () if trace is None else tuple(trace.stages),
     )

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from yangfan.server.metrics.histogram import cumulative
 from yangfan.server.services import WAIT_BUCKETS_SECONDS
+from yangfan.server.upstreams import BUCKETS_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
     from yangfan.server.metrics.histogram import Histogram
     from yangfan.server.metrics.logic import Metrics, Series
     from yangfan.server.services import Service, Services
+    from yangfan.server.upstreams import Upstreams
     from yangfan.server.usage import Usage
 
 
-def registry_of(metrics: Metrics, services: Services, usage: Usage) -> CollectorRegistry:
+def registry_of(
+    metrics: Metrics, services: Services, usage: Usage, upstreams: Upstreams
+) -> CollectorRegistry:
     """Everything that `/metrics` shows: ours, and the process's."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(PlatformCollector_(metrics, services, usage))
+    registry.register(PlatformCollector_(metrics, services, usage, upstreams))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
@@ -35,16 +39,20 @@ def registry_of(metrics: Metrics, services: Services, usage: Usage) -> Collector
 class PlatformCollector_(Collector):  # noqa: N801 - the library has a PlatformCollector
     """Reads the counters where they are."""
 
-    def __init__(self, metrics: Metrics, services: Services, usage: Usage) -> None:
+    def __init__(
+        self, metrics: Metrics, services: Services, usage: Usage, upstreams: Upstreams
+    ) -> None:
         self._metrics = metrics
         self._services = services
         self._usage = usage
+        self._upstreams = upstreams
 
     def collect(self) -> Iterable[Metric]:
         """Every family of ours."""
         yield from self._calls()
         yield from self._models()
         yield from self._tokens()
+        yield from self._elsewhere()
         yield _family(
             "yangfan_event_loop_lag_seconds",
             "How late the event loop wakes a sleeper.",
@@ -129,6 +137,26 @@ class PlatformCollector_(Collector):  # noqa: N801 - the library has a PlatformC
                 refused.add_metric((service.name, reason), count)
         yield waits
         yield refused
+
+    def _elsewhere(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "yangfan_upstream_requests",
+            "Calls to other people's servers by upstream and outcome (ok, client_gone, or the error).",
+            labels=("upstream", "outcome"),
+        )
+        durations = HistogramMetricFamily(
+            "yangfan_upstream_duration_seconds",
+            "How long they took, to the end of a stream.",
+            labels=("upstream",),
+        )
+        for name, traffic in self._upstreams.traffic.items():
+            for outcome, count in traffic.outcomes.items():
+                requests.add_metric((name, outcome), count)
+            durations.add_metric(
+                (name,), cumulative(BUCKETS_SECONDS, traffic.counts), traffic.seconds
+            )
+        yield requests
+        yield durations
 
     def _tokens(self) -> Iterator[Metric]:
         tokens = CounterMetricFamily(

@@ -40,10 +40,14 @@ class Metrics:
 
     Args:
         told: Further observers: the request log, the tracer.
+        traces: Whether the tracer is among them.
     """
 
-    def __init__(self, told: Sequence[Callable[[Observed], None]] = ()) -> None:
+    def __init__(
+        self, told: Sequence[Callable[[Observed], None]] = (), *, traces: bool = False
+    ) -> None:
         """Start at zero; `start` begins to watch the event loop."""
+        self.traces = traces
         self.in_flight = 0
         self.outcomes: dict[tuple[str, str, str], int] = {}
         self.durations: dict[Series, Histogram] = {}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from yangfan.engines.wire.trace import stage
 from yangfan.errors import EngineFailed, Overloaded, UpstreamFailed
 from yangfan.server.models import InputLimits
 from yangfan.server.services.gate import Gate, GatePolicy
@@ -212,13 +213,15 @@ class Service:
         low: bool = False,
     ) -> _ReplyT:
         """What `ask` gets from an engine that lives long enough to answer."""
-        ticket = await self.gate.enter(key, slots, low=low)
+        with stage("queue"):
+            ticket = await self.gate.enter(key, slots, low=low)
         try:
             deadline = self._deadline()
             for attempt in range(ATTEMPTS):
                 engine = await self._engine(deadline)
                 try:
-                    return await ask(engine)
+                    with stage("engine"):
+                        return await ask(engine)
                 except EngineFailed as error:
                     await self._died(error, attempt, deadline)
         finally:
@@ -234,16 +237,18 @@ class Service:
         low: bool = False,
     ) -> AsyncGenerator[Delta]:
         """The deltas of `ask`, from an engine that lives long enough to begin."""
-        ticket = await self.gate.enter(key, slots, low=low)
+        with stage("queue"):
+            ticket = await self.gate.enter(key, slots, low=low)
         try:
             deadline, started = self._deadline(), False
             for attempt in range(ATTEMPTS):
                 engine = await self._engine(deadline)
                 try:
-                    async with aclosing(ask(engine)) as deltas:
-                        async for delta in deltas:
-                            started = True
-                            yield delta
+                    with stage("engine"):
+                        async with aclosing(ask(engine)) as deltas:
+                            async for delta in deltas:
+                                started = True
+                                yield delta
                 except EngineFailed as error:
                     await self._died(error, ATTEMPTS if started else attempt, deadline)
                 else:

@@ -15,9 +15,17 @@ import structlog
 
 from yangfan.engines import remote
 from yangfan.engines.base import EngineSpec
-from yangfan.errors import ConfigurationError, Conflict, EngineFailed, Invalid, NotFound
+from yangfan.errors import (
+    ConfigurationError,
+    Conflict,
+    EngineFailed,
+    Invalid,
+    NotFound,
+    RefusedError,
+)
 from yangfan.server.services import Replica
 from yangfan.server.upstreams.fleet import UpstreamFleet
+from yangfan.server.upstreams.traffic import Traffic
 from yangfan.server.upstreams.types import Upstream
 
 if TYPE_CHECKING:
@@ -39,6 +47,9 @@ FIRST_LIST_SECONDS = 5.0
 
 REFRESH_SECONDS = 600.0
 """Pause between two looks at what an upstream lists."""
+
+ASK_SECONDS = 20.0
+"""Longest time for the list of one that is only asked once."""
 
 RETRY_SECONDS = 15.0
 """The same while it does not answer."""
@@ -102,6 +113,7 @@ class Upstreams:
         self._proxy = proxy
         self._workdir = workdir
         self._running: dict[str, _Running] = {}
+        self._traffic: dict[str, Traffic] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
 
@@ -134,6 +146,11 @@ class Upstreams:
     def all(self) -> list[Upstream]:
         """Every upstream, in the order in which they are asked."""
         return [running.upstream for running in self._running.values()]
+
+    @property
+    def traffic(self) -> Mapping[str, Traffic]:
+        """By name of the upstream, what was counted since the start; also of those that are there no more."""
+        return self._traffic
 
     def state(self, name: str) -> tuple[int, str]:
         """How many models an upstream offers, and what went wrong when it was last asked; "" if nothing did."""
@@ -224,17 +241,8 @@ class Upstreams:
     async def _open(self, upstream: Upstream) -> _Running:
         workdir = self._workdir(f"upstream-{upstream.name}")
         workdir.mkdir(parents=True, exist_ok=True)
-        options = {
-            "base_url": upstream.base_url,
-            "dialect": upstream.dialect,
-            "secret": upstream.secret,
-            "allow": self._allow,
-            "proxy": self._proxy,
-            "ca_file": upstream.ca_file,
-            "first_byte_timeout_seconds": upstream.first_byte_timeout_seconds,
-            "idle_timeout_seconds": upstream.idle_timeout_seconds,
-        }
-        engine = remote.create(EngineSpec(upstream.name, slots=SLOTS, options=options), workdir)
+        engine = _engine(upstream, workdir, self._allow, self._proxy)
+        engine.tell = self._traffic.setdefault(upstream.name, Traffic()).add
         replica = Replica(engine)
         running = _Running(
             upstream,
@@ -317,6 +325,40 @@ class Upstreams:
         if not running.upstream.managed:
             raise Conflict(f"the upstream {name!r} is kept in the settings file; change it there")
         return running
+
+
+def _engine(
+    upstream: Upstream, workdir: Path, allow: Sequence[str], proxy: str | None
+) -> remote.RemoteEngine:
+    options = {
+        "base_url": upstream.base_url,
+        "dialect": upstream.dialect,
+        "secret": upstream.secret,
+        "allow": tuple(allow),
+        "proxy": proxy,
+        "ca_file": upstream.ca_file,
+        "first_byte_timeout_seconds": upstream.first_byte_timeout_seconds,
+        "idle_timeout_seconds": upstream.idle_timeout_seconds,
+    }
+    return remote.create(EngineSpec(upstream.name, slots=SLOTS, options=options), workdir)
+
+
+async def ask_upstream(
+    upstream: Upstream, workdir: Path, allow: Sequence[str], proxy: str | None
+) -> str:
+    """Why an upstream does not list its models, asked without a server; "" if it does. `workdir` is for the child's log."""
+    engine = _engine(upstream, workdir, allow, proxy)
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            await engine.start()
+            await engine.models()
+    except TimeoutError:
+        return f"the upstream {upstream.name} did not answer within {ASK_SECONDS:g} s"
+    except RefusedError as error:
+        return error.message
+    finally:
+        await engine.stop()
+    return ""
 
 
 def from_settings(name: str, table: UpstreamSettings) -> Upstream:
