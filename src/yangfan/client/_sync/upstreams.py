@@ -30,7 +30,7 @@ class Upstreams:
         """Made by the client."""
         self._session = session
 
-    def create(
+    def create(  # noqa: PLR0913 - what an upstream is made of
         self,
         name: str,
         base_url: str,
@@ -82,7 +82,7 @@ class Upstreams:
         reply = self._session.fetch(call, DESCRIBE_UPSTREAMS.reply)
         return tuple(_upstream(item) for item in reply.result.items)
 
-    def modify(
+    def modify(  # noqa: PLR0913 - as above
         self,
         name: str,
         *,
