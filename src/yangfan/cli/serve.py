@@ -45,6 +45,13 @@ def serve(  # noqa: PLR0913 - one parameter per option
         bool | None,
         typer.Option("--auth/--no-auth", help="Ask for credentials (default yes) / 是否需要鉴权"),
     ] = None,
+    standby: Annotated[
+        bool | None,
+        typer.Option(
+            "--standby",
+            help="Wait while another server has the same PostgreSQL, then take over / 备用：等待后接管",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="Settings file, default HOME/yangfan.toml / 配置文件")
     ] = None,
@@ -71,6 +78,7 @@ def serve(  # noqa: PLR0913 - one parameter per option
         "threads": threads,
         "context_tokens": context_tokens,
         "auth": auth,
+        "standby": standby,
         "log_level": log_level,
     }
     try:

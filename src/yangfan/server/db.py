@@ -308,6 +308,27 @@ def _postgresql_engine(url: sa.URL, *, writer: bool) -> AsyncEngine:
     )
 
 
+def session_of(url: str, name: str) -> AsyncEngine:
+    """Sessions of PostgreSQL's that last as long as their connection and commit each statement, for locks that belong to one.
+
+    Args:
+        url: As in the setting `database`.
+        name: What `pg_stat_activity` calls them.
+
+    Raises:
+        ConfigurationError: The URL is not one of PostgreSQL's, or its driver is not installed.
+    """
+    return create_async_engine(
+        _postgresql_url(url),
+        poolclass=sa.NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={
+            "server_settings": {"application_name": name},
+            "timeout": BUSY_TIMEOUT_MS / 1000,
+        },
+    )
+
+
 def _driver_errors() -> type[Exception]:
     """What the driver raises while it connects, before SQLAlchemy can wrap it."""
     try:

@@ -17,6 +17,7 @@ import structlog
 
 from yangfan.errors import ConfigurationError
 from yangfan.server import app, logs
+from yangfan.server.holding import holding
 from yangfan.server.home import Home
 from yangfan.server.http.listener import ReadLimits, bind, listener_for
 
@@ -87,7 +88,12 @@ async def _serve(
     starting = asyncio.current_task()
     assert starting is not None
     loop = asyncio.get_running_loop()
-    started = False
+    started = outdone = False
+
+    def give_way() -> None:
+        nonlocal outdone
+        outdone = True
+        end()
 
     def end() -> None:
         ending.set()
@@ -96,50 +102,55 @@ async def _serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
-    socket = bind(settings.host, settings.port)
     files = [home.server_file] + ([ready_file] if ready_file is not None else [])
     for file in files:
         file.unlink(
             missing_ok=True
         )  # a server that was killed leaves them, and whoever waits must not read those
     try:
-        base_url = _base_url(settings.host, socket.getsockname()[1])
-        async with app.build(settings, home, progress=progress, base_url=base_url) as platform:
-            listener = listener_for(
-                platform.app, ReadLimits(settings.max_header_bytes, settings.read_timeout_seconds)
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(
+                holding(settings.database, standby=settings.standby, lost=give_way)
             )
-            listening = asyncio.create_task(listener.serve(sockets=[socket]))
-            await listener.listening.wait()
-            started = True
-            _settle_garbage_collector()
-            ready = Ready(
-                base_url=base_url,
-                **asdict(platform.credentials),
-                pid=os.getpid(),
-                models=tuple(service.name for service in platform.services.all),
-            )
-            try:
-                for file in files:
-                    write_private(file, msgspec.json.format(msgspec.json.encode(ready)) + b"\n")
-                _log.info("ready", base_url=ready.base_url, models=ready.models)
-                if announce is not None:
-                    announce(ready)
-                await asyncio.wait(
-                    [asyncio.ensure_future(ending.wait()), listening],
-                    return_when=asyncio.FIRST_COMPLETED,
+            socket = stack.enter_context(bind(settings.host, settings.port))
+            base_url = _base_url(settings.host, socket.getsockname()[1])
+            async with app.build(settings, home, progress=progress, base_url=base_url) as platform:
+                listener = listener_for(
+                    platform.app,
+                    ReadLimits(settings.max_header_bytes, settings.read_timeout_seconds),
                 )
-            finally:
-                for file in files:
-                    file.unlink(missing_ok=True)
-                platform.jobs.changes.close()  # whoever watches a job would hold up the end
-                listener.should_exit = True
-                await listening
-                _log.info("stopped")
+                listening = asyncio.create_task(listener.serve(sockets=[socket]))
+                await listener.listening.wait()
+                started = True
+                _settle_garbage_collector()
+                ready = Ready(
+                    base_url=base_url,
+                    **asdict(platform.credentials),
+                    pid=os.getpid(),
+                    models=tuple(service.name for service in platform.services.all),
+                )
+                try:
+                    for file in files:
+                        write_private(file, msgspec.json.format(msgspec.json.encode(ready)) + b"\n")
+                    _log.info("ready", base_url=ready.base_url, models=ready.models)
+                    if announce is not None:
+                        announce(ready)
+                    await asyncio.wait(
+                        [asyncio.ensure_future(ending.wait()), listening],
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                finally:
+                    for file in files:
+                        file.unlink(missing_ok=True)
+                    platform.jobs.changes.close()  # whoever watches a job would hold up the end
+                    listener.should_exit = True
+                    await listening
+                    _log.info("stopped")
     except asyncio.CancelledError:
         if not ending.is_set():
             raise
-    finally:
-        socket.close()
+    if outdone:
+        raise ConfigurationError("another server has taken over the database; this one has ended")
 
 
 def _settle_garbage_collector() -> None:

@@ -215,6 +215,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Requests a second of each application; no limit if unset."),
     ] = None
+    standby: Annotated[
+        bool,
+        Meta(
+            description="Where another server serves from the same PostgreSQL database: wait, and take over when it ends."
+        ),
+    ] = False
     jobs_at_once: Annotated[
         int,
         Meta(ge=0, le=1024, description="Jobs that may run side by side; 0 leaves all waiting."),

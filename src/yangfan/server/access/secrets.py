@@ -71,7 +71,8 @@ class Vault:
             )
         except InvalidTag:
             raise ConfigurationError(
-                "secret.key does not belong to this database; put back the secret.key that was beside it"
+                "secret.key does not belong to this database; put back the secret.key that was beside it, or copy that of the first server"
+                " that used the database into this home folder"
             ) from None
         return plain.decode()
 
