@@ -70,7 +70,10 @@ def test_a_model_is_imported_found_exported_and_deleted(
 
     assert found["exported"]["status"] == "succeeded", found["exported"]
     assert found["exported"]["downloadPath"].startswith("/v2/model/export/amve-")
-    assert "there is no training task 'task-1'" in found["publish_error"]
+    assert "there is no tuning task 'task-1'" in found["publish_error"]
+
+    assert "'dict' object has no attribute" in found["compress_error"]
+    assert found["comps_after"]["modelCompTaskList"] == []
 
     for key in ("model_deleted", "set_deleted"):
         assert found[key] is True
