@@ -105,4 +105,4 @@ def test_moving_a_row_is_no_difference(tmp_path: Path) -> None:
             for row in order:
                 writer.add_row(row)
             manifests.append(writer.finish())
-    assert list(differences(blobs, *manifests)) == []
+    assert list(differences(blobs, manifests[0], manifests[1])) == []

@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "models": "Which models answer, and which ones can be had. / 查看可用模型与模型目录。",
     "services": "Publish models as services: roll out, scale, roll back. / 发布与管理模型服务。",
     "tuning": "Train models on your data, follow it, publish the result. / 模型精调：训练、跟踪、发布。",
-    "data": "Clean files of texts, without a server. / 本地清洗文本数据，无需服务。",
+    "data": "Datasets in versions; clean files without a server. / 数据集与版本；无需服务的本地数据清洗。",
     "engines": "Inference engines: which can run here, and builds for this CPU. / 推理引擎：可用状态与本机编译。",
     "keys": "Make, list and revoke keys of the platform. / 创建、列出、吊销平台密钥。",
     "apps": "Make, list and delete applications, which keys belong to. / 创建、列出、删除应用。",

@@ -1,4 +1,4 @@
-"""`yangfan data`: cleaning files of texts on this machine, without a server."""
+"""`yangfan data`: datasets on a server, and cleaning files of texts on this machine without one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from yangfan.cli import datasets
 from yangfan.cli.terminal import human_size, printable, show_json, show_table
 from yangfan.errors import ConfigurationError
 
@@ -19,7 +20,7 @@ SHOWN = 200
 
 
 def data() -> None:
-    """Clean files of texts, without a server. / 本地清洗文本数据，无需服务。"""
+    """Datasets in versions; clean files without a server. / 数据集与版本；无需服务的本地数据清洗。"""
 
 
 OPERATORS = typer.Option(
@@ -143,7 +144,7 @@ def clean(  # noqa: PLR0913 -- each is an option of the command
     typer.echo(f"written: {out}; dropped rows and why: {run.dropped}", err=True)
 
 
-SUBCOMMANDS = {"clean": clean, "operators": operators}
+SUBCOMMANDS = {"clean": clean, "operators": operators, **datasets.SUBCOMMANDS}
 
 
 def _needs_numpy() -> None:

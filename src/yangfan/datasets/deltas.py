@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
-from yangfan.datasets import shards
+from yangfan.datasets import formats, shards
 from yangfan.datasets.formats import Sample
 from yangfan.datasets.manifest import Manifest, Row
 
@@ -62,12 +62,17 @@ class Edited:
         blobs: Where its shards are.
         manifest: Which they are.
         deltas: Its edits, new rows in their order.
+
+    Attributes:
+        changed: Edits of rows in shards, by their places there.
+        deleted: Places of rows that are deleted.
+        new: Rows that stand behind those in shards.
     """
 
     def __init__(self, blobs: BlobFolder, manifest: Manifest, deltas: Sequence[Delta] = ()) -> None:
         self._blobs = blobs
         self._manifest = manifest
-        self._changed = {
+        self.changed = {
             delta.place: delta
             for delta in deltas
             if delta.place is not None and delta.sample is not None
@@ -75,7 +80,8 @@ class Edited:
         self._deleted = sorted(
             delta.place for delta in deltas if delta.place is not None and delta.sample is None
         )
-        self._new = [delta.row for delta in deltas if delta.place is None and delta.sample]
+        self.deleted = frozenset(self._deleted)
+        self.new = [delta.row for delta in deltas if delta.place is None and delta.sample]
 
     @property
     def kept(self) -> int:
@@ -85,7 +91,7 @@ class Edited:
     @property
     def rows(self) -> int:
         """How many rows there are."""
-        return self.kept + len(self._new)
+        return self.kept + len(self.new)
 
     def page(self, offset: int = 0, limit: int | None = None) -> list[tuple[int | None, Row]]:
         """Up to `limit` rows from an offset on, each with its place in the shards if it stands there unchanged."""
@@ -94,16 +100,16 @@ class Edited:
         if offset < self.kept and limit > 0:
             found = self._from_shards(self._place(offset), limit)
         behind = max(0, offset - self.kept)
-        new = self._new[behind : behind + limit - len(found)]
+        new = self.new[behind : behind + limit - len(found)]
         return [*found, *((None, row) for row in new)]
 
     def __iter__(self) -> Iterator[Row]:
         """All of them, in order."""
-        gone = set(self._deleted)
+        gone = self.deleted
         for place, row in enumerate(shards.read_rows(self._blobs, self._manifest)):
             if place not in gone:
-                yield self._changed[place].row if place in self._changed else row
-        yield from self._new
+                yield self.changed[place].row if place in self.changed else row
+        yield from self.new
 
     def _from_shards(self, place: int, limit: int) -> list[tuple[int | None, Row]]:
         gone = set(self._deleted[bisect_left(self._deleted, place) :])
@@ -112,7 +118,7 @@ class Edited:
         found: list[tuple[int | None, Row]] = []
         for row in shards.read_rows(self._blobs, self._manifest, place, needed):
             if place not in gone:
-                delta = self._changed.get(place)
+                delta = self.changed.get(place)
                 found.append((place, row) if delta is None else (None, delta.row))
                 if len(found) == limit:
                     break
@@ -199,42 +205,78 @@ class Difference(NamedTuple):
     after: Sample | None
 
 
-def differences(blobs: BlobFolder, before: Manifest, after: Manifest) -> Iterator[Difference]:
-    """What is different between two versions of a group, by the ids of rows; shards that both have are not read.
+def differences(
+    blobs: BlobFolder,
+    before: Manifest,
+    after: Manifest,
+    before_deltas: Sequence[Delta] = (),
+    after_deltas: Sequence[Delta] = (),
+) -> Iterator[Difference]:
+    """What is different between two versions of a group, by the ids of rows; shards that both have unedited are not read.
+
+    Args:
+        blobs: Where their shards are.
+        before: The earlier version.
+        after: The later one.
+        before_deltas: Edits of the earlier one.
+        after_deltas: Edits of the later one.
 
     Raises:
         ConfigurationError: A shard is not here.
     """
-    shared = {shard.sha256 for shard in before.shards} & {shard.sha256 for shard in after.shards}
-    old = _only(before, shared)
-    new = _only(after, shared)
+    same = _unedited(before, before_deltas) & _unedited(after, after_deltas)
     # Only hashes are kept of the earlier rows: a few dozen bytes each.
     were = {
-        row_id: (hash((sample, tuple(labels))), place)
-        for place, (row_id, sample, labels) in enumerate(_plain(blobs, old))
+        row_id: (hash((sample, labels)), place)
+        for row_id, sample, labels, place in _rows(blobs, before, before_deltas, same)
     }
-    for row_id, sample, labels in _plain(blobs, new):
+    edited = {delta.row_id: delta for delta in before_deltas}
+
+    def earlier(row_id: str, place: int | None) -> Sample | None:
+        if row_id in edited:
+            return edited[row_id].sample
+        assert place is not None, "a row that was not edited stands in a shard"
+        return next(shards.read_rows(blobs, before, place, 1)).sample
+
+    for row_id, sample, labels, _place in _rows(blobs, after, after_deltas, same):
         was = were.pop(row_id, None)
         if was is None:
-            yield Difference("added", row_id, None, _sample(sample))
-        elif was[0] != hash((sample, tuple(labels))):
-            earlier = next(shards.read_rows(blobs, old, was[1], 1)).sample
-            yield Difference("changed", row_id, earlier, _sample(sample))
+            yield Difference("added", row_id, None, formats.decode(sample))
+        elif was[0] != hash((sample, labels)):
+            yield Difference("changed", row_id, earlier(row_id, was[1]), formats.decode(sample))
     for row_id, (_hash, place) in were.items():
-        earlier = next(shards.read_rows(blobs, old, place, 1)).sample
-        yield Difference("removed", row_id, earlier, None)
+        yield Difference("removed", row_id, earlier(row_id, place), None)
 
 
-def _only(manifest: Manifest, shared: set[str]) -> Manifest:
-    return Manifest.of(
-        manifest.format, (shard for shard in manifest.shards if shard.sha256 not in shared)
-    )
+def _unedited(manifest: Manifest, deltas: Sequence[Delta]) -> set[str]:
+    """Shards none of whose rows is edited."""
+    places = sorted(delta.place for delta in deltas if delta.place is not None)
+    return {
+        shard.sha256
+        for shard in manifest.shards
+        if bisect_left(places, shard.first_row) == bisect_left(places, shard.first_row + shard.rows)
+    }
 
 
-def _plain(blobs: BlobFolder, manifest: Manifest) -> Iterator[tuple[str, str, list[str]]]:
-    for batch in shards.read_batches(blobs, manifest, ["row_id", "sample", "labels"]):
-        yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
-
-
-def _sample(text: str) -> Sample:
-    return msgspec.json.decode(text, type=Sample)
+def _rows(
+    blobs: BlobFolder, manifest: Manifest, deltas: Sequence[Delta], without: set[str]
+) -> Iterator[tuple[str, str, tuple[str, ...], int | None]]:
+    """Id, sample as JSON, labels and place of rows with their edits, but for those of some shards."""
+    edits = {delta.place: delta for delta in deltas if delta.place is not None}
+    columns = ["row_id", "sample", "labels"]
+    for shard in manifest.shards:
+        if shard.sha256 in without:
+            continue
+        place = shard.first_row
+        for batch in shards.read_batches(blobs, manifest, columns, place, shard.rows):
+            ids, samples, labels = (column.to_pylist() for column in batch.columns)
+            for row_id, sample, names in zip(ids, samples, labels, strict=True):
+                delta = edits.get(place)
+                if delta is None:
+                    yield row_id, sample, tuple(names), place
+                elif delta.sample is not None:
+                    yield row_id, formats.encode(delta.sample), delta.labels, place
+                place += 1
+    for delta in deltas:
+        if delta.place is None and delta.sample is not None:
+            yield delta.row_id, formats.encode(delta.sample), delta.labels, None

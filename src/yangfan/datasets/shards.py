@@ -50,23 +50,18 @@ PARTS = "parts"
 """Folder of the files that are being written."""
 
 
-def arrow() -> Any:
-    """pyarrow, which has no types.
+def arrow(module: str = "pyarrow") -> Any:
+    """Pyarrow or a module of it, which have no types.
 
     Raises:
         ConfigurationError: It is not installed.
     """
     try:
-        return importlib.import_module("pyarrow")
+        return importlib.import_module(module)
     except ImportError:
         raise ConfigurationError(
             'datasets need pyarrow, which is not installed here; type: pip install "yangfan[data]"'
         ) from None
-
-
-def _parquet() -> Any:
-    arrow()
-    return importlib.import_module("pyarrow.parquet")
 
 
 def schema() -> Any:
@@ -365,7 +360,7 @@ class _OpenShard:
     """A shard that is being written."""
 
     def __init__(self, blobs: BlobFolder) -> None:
-        pq = _parquet()
+        pq = arrow("pyarrow.parquet")
 
         self._blobs = blobs
         self._path = blobs.part(".parquet")
@@ -531,7 +526,7 @@ def _batches(
 
 
 def _opened(blobs: BlobFolder, sha256: str) -> Any:
-    pq = _parquet()
+    pq = arrow("pyarrow.parquet")
 
     try:
         return pq.ParquetFile(blobs.path(sha256), memory_map=True)

@@ -73,6 +73,14 @@ class CheckLangId(base.Filter):
         # Its arithmetic is single precision and ends a little above 1.
         return min(max(found, default=0.0), 1.0)
 
+    def likeliest(self, text: str) -> str:
+        """ISO 639-1 code of the likeliest language of all, "" for a text without letters."""
+        if not any(character.isalpha() for character in text):
+            return ""
+        line = text.replace("\n", " ").encode("utf-8", "replace").decode("utf-8")
+        labels, _probabilities = _model().predict(line, k=1)
+        return labels[0].removeprefix("__label__") if labels else ""
+
     def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
         """The range that stays."""
         del texts

@@ -34,6 +34,9 @@ from yangfan.server.chat.pictures import Pictures
 from yangfan.server.completions import Completions
 from yangfan.server.completions import v1 as completions_v1
 from yangfan.server.completions import v2 as completions_v2
+from yangfan.server.datasets import Collector, Datasets, Links, Publishing, Samples
+from yangfan.server.datasets import v1 as datasets_v1
+from yangfan.server.datasets import v2 as datasets_v2
 from yangfan.server.db import Database
 from yangfan.server.deployments import Deployments, ModelPlanner, Placement
 from yangfan.server.deployments import v1 as deployments_v1
@@ -200,6 +203,9 @@ async def build(
         pictures = Pictures(egress, max_total_bytes=settings.max_body_bytes)
         chat = Chat(services, memory, pictures, lenient=settings.lenient)
         known, for_workers = await _knowledge(database, services, jobs, home)
+        about_datasets, links = await _about_datasets(
+            Datasets(database, home.datasets), jobs, vault, stack
+        )
         images, shelf = Images(services, egress), Shelf(home.pictures)
         listed = [
             *images_v1.routes(images),
@@ -216,6 +222,7 @@ async def build(
                 database, home, settings, stack, jobs, _called(services, deployments)
             ),
             *known,
+            *about_datasets,
             *usage_v2.routes(usage),
             *jobs_v2.routes(jobs),
             *memory_v2.routes(memory),
@@ -226,7 +233,11 @@ async def build(
             *await _charge_routes(settings, database, usage, services, stack),
         ]
         metrics = await _watching(settings, home, stack)
-        pages = [*Health(services, database.check, deployments.unready).routes, *shelf.routes]
+        pages = [
+            *Health(services, database.check, deployments.unready).routes,
+            *shelf.routes,
+            *links.routes,
+        ]
         if settings.metrics != "off":
             counters = registry_of(metrics, services, usage, upstreams)
             pages += _metrics_page(settings, counters, WorkCollector(jobs, deployments)).routes
@@ -263,7 +274,7 @@ def _models(
         return await deployed.user_of(version_id) or await tuned.user_of(version_id)
 
     registry = Registry(RegistryStore(database), files, models, users_of=user_of)
-    folders = Folders(home.tuning, home.path / "blobs" / "datasets")
+    folders = Folders(home.tuning, home.datasets)
     return registry, Tuning(tuned, jobs, registry, folders, presets=settings.presets)
 
 
@@ -406,6 +417,22 @@ async def _knowledge(
     knowledge = Knowledge(KnowledgeStore(database), services, jobs, home.knowledge)
     await knowledge.start()
     return knowledge_v2.routes(knowledge), knowledge_v2.worker_routes(knowledge)
+
+
+async def _about_datasets(
+    datasets: Datasets, jobs: Jobs, vault: Vault, stack: AsyncExitStack
+) -> tuple[list[Route], Links]:
+    """What answers calls about datasets, the addresses of samples, and what removes content that nobody uses."""
+    collector = Collector(datasets, jobs)
+    stack.push_async_callback(collector.stop)
+    await collector.start()
+    samples, publishing = Samples(datasets), Publishing(datasets, jobs)
+    links = Links(datasets, samples, vault.link_key)
+    routes = [
+        *datasets_v1.routes(datasets, samples, publishing, jobs, links),
+        *datasets_v2.routes(datasets, samples, publishing, links),
+    ]
+    return routes, links
 
 
 def _prompt_routes(database: Database) -> list[Route]:

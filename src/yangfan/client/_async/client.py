@@ -9,6 +9,7 @@ from yangfan.client._async.batches import AsyncBatches
 from yangfan.client._async.charge import AsyncCharge
 from yangfan.client._async.chat import AsyncChat
 from yangfan.client._async.completions import AsyncCompletions
+from yangfan.client._async.datasets import AsyncDatasets
 from yangfan.client._async.embeddings import AsyncEmbeddings
 from yangfan.client._async.files import AsyncFiles
 from yangfan.client._async.image2text import AsyncImage2Text
@@ -84,6 +85,7 @@ class AsyncClient:
         batches: Files of requests that are worked on when there is time.
         files: Files to work on, such as the requests of a batch.
         knowledge: Knowledge bases: documents in, the passages that answer a question out.
+        datasets: Datasets in versions, their samples, and what they look like.
         prompts: Prompt templates in versions, and labels that say which one is used.
         services: Names in front of deployed model versions.
     """
@@ -150,6 +152,7 @@ class AsyncClient:
         self.files = AsyncFiles(self._session)
         self.batches = AsyncBatches(self._session, self.files)
         self.knowledge = AsyncKnowledge(self._session)
+        self.datasets = AsyncDatasets(self._session)
         self.services = AsyncServices(self._session)
 
     @property

@@ -10,6 +10,7 @@ from yangfan.client._sync.batches import Batches
 from yangfan.client._sync.charge import Charge
 from yangfan.client._sync.chat import Chat
 from yangfan.client._sync.completions import Completions
+from yangfan.client._sync.datasets import Datasets
 from yangfan.client._sync.embeddings import Embeddings
 from yangfan.client._sync.files import Files
 from yangfan.client._sync.image2text import Image2Text
@@ -85,6 +86,7 @@ class Client:
         batches: Files of requests that are worked on when there is time.
         files: Files to work on, such as the requests of a batch.
         knowledge: Knowledge bases: documents in, the passages that answer a question out.
+        datasets: Datasets in versions, their samples, and what they look like.
         prompts: Prompt templates in versions, and labels that say which one is used.
         services: Names in front of deployed model versions.
     """
@@ -151,6 +153,7 @@ class Client:
         self.files = Files(self._session)
         self.batches = Batches(self._session, self.files)
         self.knowledge = Knowledge(self._session)
+        self.datasets = Datasets(self._session)
         self.services = Services(self._session)
 
     @property

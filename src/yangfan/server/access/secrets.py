@@ -39,6 +39,7 @@ class Vault:
         self._aead = AESGCM(self.derive(master_key, b"yangfan/secret-seal"))
         self.token_key = self.derive(master_key, b"yangfan/tokens")
         self.job_key = self.derive(master_key, b"yangfan/jobs")
+        self.link_key = self.derive(master_key, b"yangfan/links")
         self.account_id = self.derive(master_key, b"yangfan/account").hex()[:32]
 
     def __repr__(self) -> str:

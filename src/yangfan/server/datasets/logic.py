@@ -301,7 +301,14 @@ class Datasets:
                 f"there is another {kind} of {version.reference} going on (job {version.task(kind).job_id}); wait for its end"
             )
         before = version.task(kind)
-        task = Task("running", job_id, count=before.count + 1, begun_ms=store.clock_ms())
+        task = Task(
+            "running",
+            job_id,
+            # Told until this attempt ends otherwise, so that nobody waits for ever for what fails each time.
+            error=before.error if before.state == "failed" and kind == "inspect" else "",
+            count=before.count + 1,
+            begun_ms=store.clock_ms(),
+        )
         await store.set_task(connection, version.number, kind, task)
         return await self.version(version.id, connection)
 
