@@ -145,7 +145,7 @@ class Network:
             )
         peft: Any = importlib.import_module("peft")
         merged = peft.PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-        return going_on, merged
+        return going_on, merged.requires_grad_(requires_grad=True)
 
     def _adapted(self, model: Any, going_on: Path | None) -> Any:
         peft: Any = importlib.import_module("peft")
