@@ -22,6 +22,7 @@ import report
 import services
 import start
 import tokens
+import tuning
 from load import LoadError
 
 import engines
@@ -42,6 +43,7 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "tokens": lambda size: tokens.measure(tokens.SIZES[size]),
     "start": lambda size: start.measure(start.SIZES[size]),
     "services": lambda size: services.measure(services.SIZES[size]),
+    "tuning": lambda size: tuning.measure(tuning.SIZES[size]),
     "registry": lambda size: registry.measure(registry.SIZES[size]),
 }
 

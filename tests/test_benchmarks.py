@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = (
     *("overhead", "programs", "engines", "gateway", "bridge", "overload", "cleaning"),
-    *("embeddings", "images", "tokens", "start", "services", "registry"),
+    *("embeddings", "images", "tokens", "start", "services", "registry", "tuning"),
 )
 TIMEOUT_SECONDS = 120
 
@@ -26,7 +26,14 @@ def run(*arguments: str, store: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc")
-@pytest.mark.parametrize("question", [name for name in QUESTIONS if name != "programs"])
+@pytest.mark.parametrize(
+    "question",
+    [
+        pytest.param(name, marks=[pytest.mark.large] if name == "tuning" else [])
+        for name in QUESTIONS
+        if name != "programs"
+    ],
+)
 def test_a_benchmark_prints_its_tables_as_markdown(question: str, tmp_path: Path):
     result = run("--smoke", question, store=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -131,6 +131,7 @@ def test_a_cancelled_run_leaves_a_checkpoint_of_its_last_step(
     assert json.loads(manifests[0].read_bytes())["step"] > 3
 
 
+@pytest.mark.large
 def test_a_row_that_cannot_be_learnt_from_is_named(
     desk: Desk, tiny_chat_folder: Path, tmp_path: Path
 ) -> None:

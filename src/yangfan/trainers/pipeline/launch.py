@@ -123,6 +123,12 @@ class Trainer:
         assert process.stdout is not None
         process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the program that was started."""
+        assert self._process is not None
+        return self._process.pid
+
     def events(self) -> Iterator[dict[str, Any]]:
         """What it tells, to its end.
 
