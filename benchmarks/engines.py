@@ -1,4 +1,4 @@
-"""Generation by each installed engine, through our own engine interface, and by OpenVINO's pipeline without it, at several numbers of streams.
+"""Generation by each installed engine, through our own engine interface, and by two of their libraries without it, at several numbers of streams.
 
 All sides are loaded all the time and only one of them works, at most `CELL_SECONDS` at a time. Their order turns from round to round, so that a machine that gets
 slower harms all. All get the same prompts. Answers may end early, so what counts is tokens that came, not tokens asked for.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +17,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from overhead import MODEL, Prompts
 from processes import model_store
@@ -33,17 +34,22 @@ if TYPE_CHECKING:
 
     from yangfan.engines.base import Engine
 
-ENGINES = ("llama_cpp", "openvino")
-"""Those that read the model of the benchmarks, a GGUF file."""
+ENGINES = ("llama_cpp", "openvino", "transformers", "vllm")
+"""The first two read the model of the benchmarks as the GGUF file that it is, the others as a folder made of it."""
+
+FROM_FOLDER = frozenset({"transformers", "vllm"})
+MAKE_FOLDER = Path(__file__).parent.parent / "tests" / "smollm2_folder.py"
+VLLM_PYTHON = "VLLM_PYTHON"
+"""Variable with the Python of an environment that has vLLM; without it, vllm is left out."""
 
 CELL_SECONDS = 120.0
 """A side that takes longer for its answers in one round is not asked again at that number of streams."""
 
 START_SECONDS = 120.0
-BARE = "openvino, bare"
+BARE_SIGN = ", bare"
 SLOTS = 16
 
-_BARE_PROGRAM = """
+_BARE_OPENVINO = """
 import json, sys, time
 import openvino_genai as genai
 path, slots, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -73,6 +79,35 @@ for line in sys.stdin:
     print(json.dumps([tokens, time.perf_counter() - began]), flush=True)
 """
 
+_BARE_TRANSFORMERS = """
+import json, sys, time
+import torch, transformers
+path, slots, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+torch.set_num_threads(threads)
+tokenizer = transformers.AutoTokenizer.from_pretrained(path, padding_side="left")
+tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+print("ready", flush=True)
+for line in sys.stdin:
+    texts, most = json.loads(line)
+    began = time.perf_counter()
+    talks = [[{"role": "user", "content": text}] for text in texts]
+    inputs = tokenizer.apply_chat_template(
+        talks, add_generation_prompt=True, padding=True, return_tensors="pt", return_dict=True
+    )
+    with torch.inference_mode():
+        rows = model.generate(**inputs, max_new_tokens=most, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+    tokens = 0
+    for row in rows[:, inputs["input_ids"].shape[1]:].tolist():
+        ends = [place for place, token in enumerate(row) if token == tokenizer.eos_token_id]
+        tokens += ends[0] + 1 if ends else len(row)
+        tokenizer.decode(row)
+    print(json.dumps([tokens, time.perf_counter() - began]), flush=True)
+"""
+"""What its documentation shows: the questions of one moment as one batch, in the type that our engine takes on a CPU."""
+
+BARE = {"openvino": _BARE_OPENVINO, "transformers": _BARE_TRANSFORMERS}
+
 
 @dataclass(frozen=True, slots=True)
 class Size:
@@ -100,43 +135,69 @@ def measure(size: Size) -> Report:
 async def _measure(size: Size) -> Report:
     path = None
     if size.engines != ("echo",):
-        path = str((await pull(MODEL, store=ModelStore(model_store()), egress=Egress())).path)
+        path = (await pull(MODEL, store=ModelStore(model_store()), egress=Egress())).path
     threads = len(os.sched_getaffinity(0))
     running: list[Engine] = []
     sides: dict[str, Callable[[Sequence[str], int], Awaitable[float]]] = {}
-    bare: asyncio.subprocess.Process | None = None
+    alone: list[asyncio.subprocess.Process] = []
     with tempfile.TemporaryDirectory() as folder:
         try:
             for name in size.engines:
                 module = extensions.load("yangfan.engines", name)
-                if module.missing() is not None:
+                options = _options(name)
+                if options is None or module.missing() is not None:
                     continue
+                model = (
+                    None if path is None else str(_folder(path) if name in FROM_FOLDER else path)
+                )
                 workdir = Path(folder) / name
                 workdir.mkdir()
-                spec = EngineSpec(name, path, slots=SLOTS, threads=threads)
+                spec = EngineSpec(name, model, slots=SLOTS, threads=threads, options=options)
                 engine: Engine = module.create(spec, workdir)
                 await engine.start()
                 running.append(engine)
                 sides[name] = _through(engine)
-            if "openvino" in sides and path is not None:
-                argv = [path, str(SLOTS), str(threads)]
-                bare = await asyncio.create_subprocess_exec(
-                    *[sys.executable, "-c", _BARE_PROGRAM, *argv],
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.DEVNULL,
-                )
-                assert bare.stdout is not None
-                async with asyncio.timeout(START_SECONDS):
-                    await bare.stdout.readline()
-                sides[BARE] = _without(bare)
+                if name in BARE and model is not None:
+                    program = await asyncio.create_subprocess_exec(
+                        *[sys.executable, "-c", BARE[name], model, str(SLOTS), str(threads)],
+                        stdin=asyncio.subprocess.PIPE,
+                        stdout=asyncio.subprocess.PIPE,
+                        stderr=asyncio.subprocess.DEVNULL,
+                    )
+                    alone.append(program)
+                    assert program.stdout is not None
+                    async with asyncio.timeout(START_SECONDS):
+                        await program.stdout.readline()
+                    sides[f"{name}{BARE_SIGN}"] = _without(program)
             return await _rounds(size, sides)
         finally:
             for engine in running:
                 await engine.stop()
-            if bare is not None:
-                bare.kill()
-                await bare.wait()
+            for program in alone:
+                program.kill()
+                await program.wait()
+
+
+def _options(name: str) -> dict[str, Any] | None:
+    """What an engine is told; None where it is left out."""
+    if name == "transformers":
+        return {"dtype": "float32"}
+    if name != "vllm":
+        return {}
+    python = os.environ.get(VLLM_PYTHON)
+    return None if python is None else {"python": python}
+
+
+def _folder(path: Path) -> Path:
+    """The model as a Hugging Face folder, made once for all runs."""
+    folder = model_store() / "folders" / path.stem
+    if not folder.exists():
+        part = folder.with_name(f"{folder.name}.part")
+        part.mkdir(parents=True, exist_ok=True)
+        argv = [sys.executable, str(MAKE_FOLDER), str(path.resolve()), str(part)]
+        subprocess.run(argv, check=True, stdout=sys.stderr)
+        part.rename(folder)
+    return folder
 
 
 async def _rounds(
@@ -162,7 +223,9 @@ async def _rounds(
                         rate = await sides[name](texts, size.answer_tokens)
                 except TimeoutError:
                     late.add((name, streams))
-                    if name == BARE:  # its late answer would be taken for the next one's
+                    if name.endswith(
+                        BARE_SIGN
+                    ):  # its late answer would be taken for the next one's
                         broken.add(name)
                     continue
                 found.setdefault((name, streams), []).append(rate)

@@ -1,4 +1,7 @@
-"""The embedded model, SmolLM2-135M, as a GGUF file and as a Hugging Face folder, each made once for all runs."""
+"""The embedded model, SmolLM2-135M, as a GGUF file and as a Hugging Face folder, each made once for all runs.
+
+`python smollm2_folder.py GGUF FOLDER` makes the folder, for benchmarks.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +48,21 @@ def smollm2_path(request: pytest.FixtureRequest) -> Path:
     return path
 
 
+def write_folder(gguf: Path, folder: Path) -> None:
+    """Write the model of a GGUF file to a Hugging Face folder: its weights dequantised to bfloat16 by Transformers."""
+    argv = [sys.executable, "-c", _PROGRAM, str(gguf.parent), gguf.name, str(folder)]
+    subprocess.run(argv, check=True)
+
+
 @pytest.fixture(scope="session")
 def smollm2_folder(request: pytest.FixtureRequest, smollm2_path: Path) -> Path:
-    """The same model as a Hugging Face folder: its weights dequantised to bfloat16 by Transformers."""
+    """The same model as a Hugging Face folder, made once for all runs."""
     folder = request.config.cache.mkdir("smollm2-folder")
     if not (folder / "whole").exists():
-        argv = [sys.executable, "-c", _PROGRAM]
-        argv += [str(smollm2_path.parent), smollm2_path.name, str(folder)]
-        subprocess.run(argv, check=True)
+        write_folder(smollm2_path, folder)
         (folder / "whole").touch()
     return folder
+
+
+if __name__ == "__main__":
+    write_folder(Path(sys.argv[1]), Path(sys.argv[2]))
