@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.server.drawing import png
 
 if TYPE_CHECKING:
     from tests.conformance.conftest import Programs  # pyright: ignore[reportMissingImports]
@@ -32,9 +34,15 @@ def test_qianfan_draws(echo_server: Server, programs: Programs) -> None:
 
 @pytest.mark.parametrize("path", ["/v2", "/v1"])
 def test_openai_draws(echo_server: Server, programs: Programs, path: str) -> None:
-    environ = {"BASE_URL": echo_server.base_url + path, "API_KEY": echo_server.bearer}
+    environ = {
+        "BASE_URL": echo_server.base_url + path,
+        "API_KEY": echo_server.bearer,
+        "PICTURE": base64.b64encode(png(300, 200)).decode("ascii"),
+    }
     found = programs.run("openai_images", environ=environ)
     assert found["magic"] == [MAGIC, MAGIC]
     assert found["tokens"] > 2
     assert found["fetched"] == MAGIC
+    assert (found["edited"], found["listed"]) == ([MAGIC, MAGIC], 1)
+    assert found["no_picture"] == {"status": 400, "code": "invalid_image_genration_refer_image"}
     assert found["empty"] == {"status": 400, "code": "invalid_image_genration_prompt"}

@@ -24,6 +24,7 @@ from yangfan.engines.base import (
     Sampling,
     Tool,
 )
+from yangfan.engines.wire.pool import Pool
 from yangfan.errors import ConfigurationError, EngineFailed, Invalid, ModelNotFound
 from yangfan.weights import gguf
 
@@ -268,8 +269,16 @@ async def told(engine: Engine, adapter: str | None) -> tuple[str, list[float]]:
 
 
 async def test_adapters_answer_side_by_side_and_never_from_each_others_cache(
-    start: Callable[..., Awaitable[Engine]], tmp_path: Path
+    start: Callable[..., Awaitable[Engine]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sent: list[Any] = []
+    send = Pool.stream
+
+    def noting(pool: Pool, path: str, body: bytes) -> AsyncGenerator[bytes]:
+        sent.append(json.loads(body)["lora"])
+        return send(pool, path, body)
+
+    monkeypatch.setattr(Pool, "stream", noting)
     adapters = {"a:poet,": write_adapter(tmp_path / "a:poet,.gguf", seed=1)}
     engine = await start(slots=2, context_tokens=512, adapters=adapters)
     names = (None, "a:poet,")
@@ -290,6 +299,13 @@ async def test_adapters_answer_side_by_side_and_never_from_each_others_cache(
     together = await asyncio.gather(*(told(engine, name) for name in names * 2))
     for name, answer in zip(names * 2, together, strict=True):
         check(name, answer)
+    # One that said nothing of adapters would often, and not always, meet none: so every request must say it.
+    assert sorted(str(lora) for lora in sent[-4:]) == [
+        "[{'id': 0, 'scale': 0.0}]",
+        "[{'id': 0, 'scale': 0.0}]",
+        "[{'id': 0, 'scale': 1.0}]",
+        "[{'id': 0, 'scale': 1.0}]",
+    ]
 
 
 async def test_the_bare_model_is_what_it_is_without_adapters(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from yangfan.engines.process import LOG_LIMIT_BYTES, OPENMP_SPINS, ChildProcess
+from yangfan.computing import OPENMP_SPINS
+from yangfan.engines.process import LOG_LIMIT_BYTES, ChildProcess
 from yangfan.errors import EngineFailed
 
 ANSWERS = """
@@ -69,6 +70,7 @@ async def test_threads_of_openmp_sleep_soon_unless_the_environment_says_otherwis
     child: Start, monkeypatch: pytest.MonkeyPatch, given: str | None, spins: str
 ) -> None:
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     if given is not None:
         monkeypatch.setenv("GOMP_SPINCOUNT", given)
     process = child(ANSWERS)

@@ -17,6 +17,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from yangfan.computing import environment
 from yangfan.errors import EngineFailed
 
 if TYPE_CHECKING:
@@ -28,14 +29,6 @@ LOG_LIMIT_BYTES = 1 << 20
 
 TAIL_BYTES = 2000
 POLL_SECONDS = 0.25
-OPENMP_SPINS = 2000
-"""Rounds (some 25 µs) that a thread of GNU OpenMP, which llama.cpp and PyTorch compute with, waits for the others before it sleeps.
-
-Its own default is 300,000. On a machine whose cores have other work, too, a thread that spins keeps the one it waits for from running:
-SmolLM2 gave 1.3 tokens a second beside ten busy processes on two cores, and gives 8 with this; on an idle machine nothing changes.
-`GOMP_SPINCOUNT` in the environment of `yangfan serve` has precedence.
-"""
-
 _PR_SET_PDEATHSIG = 1
 
 
@@ -97,7 +90,7 @@ class ChildProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *self._argv,
                 cwd=self._workdir,
-                env={"GOMP_SPINCOUNT": str(OPENMP_SPINS), **os.environ},
+                env=environment(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from yangfan.computing import environment
 from yangfan.errors import ConfigurationError, YangfanError
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def run(order: Order, progress: Callable[[float, float], None]) -> Any:
     """
     with subprocess.Popen(
         [sys.executable, "-m", "yangfan.weights.child"],
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from yangfan.computing import environment
 from yangfan.errors import ConfigurationError, EngineFailed
 from yangfan.trainers.pipeline.libraries import QUIET
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 LOG = "trainer.log"
 SPEC = "spec.json"
 TAIL_BYTES = 2000
-OPENMP_SPINS = "2000"
-"""As `yangfan.engines.process.OPENMP_SPINS`: threads that wait let others work."""
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -105,7 +103,7 @@ class Trainer:
         with (self._output / LOG).open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, and a path
                 command(path, self._machines),
-                env={"GOMP_SPINCOUNT": OPENMP_SPINS, **os.environ, **QUIET, **threads},
+                env={**environment(), **QUIET, **threads},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
