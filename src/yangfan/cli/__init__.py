@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, str] = {
     "files": "Files to work on: upload, list, download, delete. / 管理上传的文件。",
     "batches": "Files of requests, worked on when there is time. / 批量推理：创建、跟踪、取消、下载。",
     "kb": "Knowledge bases: make, fill, search. / 管理知识库：创建、导入文档、检索。",
+    "eval": "Evaluate models on datasets: run, show, compare, export. / 模型评估。",
     "prompts": "Prompt templates: versions, labels such as production, files for git. / 管理 Prompt 模板。",
     "memory": "What models are told before every conversation. / 管理系统记忆。",
     "jobs": "Long tasks: list, follow, stop, go on. / 管理长任务：查看、跟踪、暂停、取消。",

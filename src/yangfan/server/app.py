@@ -45,6 +45,9 @@ from yangfan.server.deployments.store import DeploymentStore
 from yangfan.server.embeddings import Embeddings
 from yangfan.server.embeddings import v1 as embeddings_v1
 from yangfan.server.embeddings import v2 as embeddings_v2
+from yangfan.server.evaluation import Evaluations
+from yangfan.server.evaluation import v1 as evaluation_v1
+from yangfan.server.evaluation import v2 as evaluation_v2
 from yangfan.server.files import Files
 from yangfan.server.files import v2 as files_v2
 from yangfan.server.files.store import FileStore
@@ -382,7 +385,21 @@ async def _file_routes(
     )
     stack.push_async_callback(batches.stop)
     await batches.start()
-    return [*files_v2.routes(files), *batches_v2.routes(batches)]
+    evaluations = Evaluations(
+        database,
+        jobs,
+        files,
+        Datasets(database, home.datasets),
+        home.evaluations,
+        at_once=settings.batch_at_once,
+        named=named,
+    )
+    return [
+        *files_v2.routes(files),
+        *batches_v2.routes(batches),
+        *evaluation_v1.routes(evaluations),
+        *evaluation_v2.routes(evaluations),
+    ]
 
 
 async def _charge_routes(

@@ -82,6 +82,11 @@ class Home:
         return self.path / "knowledge"
 
     @property
+    def evaluations(self) -> Path:
+        """Answers and scores of evaluations."""
+        return self.path / "evaluations"
+
+    @property
     def pictures(self) -> Path:
         """Pictures that answers name by URL, for a day."""
         return self.path / "pictures"

@@ -11,6 +11,7 @@ from yangfan.client._async.chat import AsyncChat
 from yangfan.client._async.completions import AsyncCompletions
 from yangfan.client._async.datasets import AsyncDatasets
 from yangfan.client._async.embeddings import AsyncEmbeddings
+from yangfan.client._async.evaluations import AsyncEvaluations
 from yangfan.client._async.files import AsyncFiles
 from yangfan.client._async.image2text import AsyncImage2Text
 from yangfan.client._async.images import AsyncImages
@@ -83,6 +84,7 @@ class AsyncClient:
         charge: Capacity of models, in tokens a minute and in compute units.
         memory: What models are told before every conversation.
         batches: Files of requests that are worked on when there is time.
+        evaluations: Evaluating models on datasets.
         files: Files to work on, such as the requests of a batch.
         knowledge: Knowledge bases: documents in, the passages that answer a question out.
         datasets: Datasets in versions, their samples, and what they look like.
@@ -150,6 +152,7 @@ class AsyncClient:
         self.memory = AsyncMemory(self._session)
         self.prompts = AsyncPrompts(self._session)
         self.files = AsyncFiles(self._session)
+        self.evaluations = AsyncEvaluations(self._session)
         self.batches = AsyncBatches(self._session, self.files)
         self.knowledge = AsyncKnowledge(self._session)
         self.datasets = AsyncDatasets(self._session)

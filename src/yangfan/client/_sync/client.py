@@ -12,6 +12,7 @@ from yangfan.client._sync.chat import Chat
 from yangfan.client._sync.completions import Completions
 from yangfan.client._sync.datasets import Datasets
 from yangfan.client._sync.embeddings import Embeddings
+from yangfan.client._sync.evaluations import Evaluations
 from yangfan.client._sync.files import Files
 from yangfan.client._sync.image2text import Image2Text
 from yangfan.client._sync.images import Images
@@ -84,6 +85,7 @@ class Client:
         charge: Capacity of models, in tokens a minute and in compute units.
         memory: What models are told before every conversation.
         batches: Files of requests that are worked on when there is time.
+        evaluations: Evaluating models on datasets.
         files: Files to work on, such as the requests of a batch.
         knowledge: Knowledge bases: documents in, the passages that answer a question out.
         datasets: Datasets in versions, their samples, and what they look like.
@@ -151,6 +153,7 @@ class Client:
         self.memory = Memory(self._session)
         self.prompts = Prompts(self._session)
         self.files = Files(self._session)
+        self.evaluations = Evaluations(self._session)
         self.batches = Batches(self._session, self.files)
         self.knowledge = Knowledge(self._session)
         self.datasets = Datasets(self._session)

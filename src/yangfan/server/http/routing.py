@@ -128,6 +128,7 @@ _ACTION_PATHS = frozenset(
         "/v2/charge",
         "/v2/computeunit",
         "/v2/finetuning",
+        "/v2/eval",
         "/v2/jobs",
         "/v2/knowledgeBase",
         "/v2/memory",

@@ -1,0 +1,163 @@
+# Generated from _async by scripts/unasync.py; edit there.
+"""`client.evaluations`: evaluating models on datasets (v2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from yangfan import errors
+from yangfan.client.evaluations import (
+    Evaluation,
+    EvaluationReport,
+    ScoredAnswer,
+    answer_of,
+    evaluation_of,
+    report_of,
+)
+from yangfan.protocol.v2 import evaluation as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from yangfan.client._sync.session import Session
+    from yangfan.client.types import JSON
+    from yangfan.protocol.endpoint import Endpoint
+
+
+class Evaluations:
+    """Evaluations of the caller's application. Every call is signed: it needs access_key and secret_access_key."""
+
+    def __init__(self, session: Session) -> None:
+        """Made by the client."""
+        self._session = session
+
+    def create(
+        self,
+        name: str,
+        *,
+        dataset: str,
+        models: Sequence[str | Mapping[str, Any]],
+        scorers: Sequence[str | Mapping[str, Any]],
+        pairwise: Mapping[str, Any] | None = None,
+        description: str = "",
+    ) -> str:
+        """Have models evaluated; the evaluation's id.
+
+        Args:
+            name: What it is called.
+            dataset: A dataset version (``ds-…``, ``NAME:VERSION``), or a file of `client.files` with lines `{prompt, response}`.
+            models: Names or ids of model versions; or mappings with `modelId`, `promptTemplate` (with ``{input}``), `temperature`, ….
+            scorers: Names of scorers, or mappings with `name`, `label` and `parameters`.
+            pairwise: Arguments of a judge that compares each two models' answers, such as ``{"model": "…"}``.
+            description: For people.
+
+        Raises:
+            Invalid: Something is not right.
+            NotFound: There is no such dataset or model.
+        """
+        config: JSON = {"scorers": [_chosen(each) for each in scorers]}
+        if pairwise is not None:
+            config["pairwise"] = dict(pairwise)
+        listed = [{"modelId": each} if isinstance(each, str) else dict(each) for each in models]
+        body: JSON = {
+            "taskName": name,
+            "description": description,
+            "evalObjectType": "model",
+            "evalObjectConfig": {
+                "evalModelConfig": {"versionId": dataset, "evalModelConfigList": listed}
+            },
+            "evalConfig": config,
+        }
+        return (self._ask(wire.CREATE, body)).result
+
+    def list(self, *, limit: int = 100) -> tuple[Evaluation, ...]:
+        """Evaluations, the newest first, at most so many."""
+        found: list[Evaluation] = []
+        body: JSON = {"maxKeys": min(100, limit), "pageReverse": True}
+        while len(found) < limit:
+            page = (self._ask(wire.LIST, body)).result
+            found += map(evaluation_of, page.evalList)
+            if not isinstance(page.pageInfo.nextMarker, str):
+                break
+            body["marker"] = page.pageInfo.nextMarker
+        return tuple(found[:limit])
+
+    def get(self, id: str) -> Evaluation:
+        """An evaluation as it is now.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        return evaluation_of((self._ask(wire.SHOW, {"taskId": id})).result)
+
+    def report(self, id: str) -> EvaluationReport:
+        """Its figures.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        return report_of((self._ask(wire.REPORT, {"taskId": id})).result)
+
+    def results(self, id: str) -> tuple[ScoredAnswer, ...]:
+        """Every answer with its scores.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        found: list[ScoredAnswer] = []
+        while True:
+            page = (self._ask(wire.RESULTS, {"taskId": id, "offset": len(found)})).result
+            found += map(answer_of, page.items)
+            if not page.items or len(found) >= page.total:
+                return tuple(found)
+
+    def stop(self, id: str) -> None:
+        """End it.
+
+        Raises:
+            NotFound: There is none of that id.
+            Conflict: It has ended.
+        """
+        self._ask(wire.STOP, {"taskId": id})
+
+    def delete(self, id: str) -> None:
+        """Forget one that has ended, and its answers.
+
+        Raises:
+            NotFound: There is none of that id.
+            Conflict: It has not ended.
+        """
+        self._ask(wire.DELETE, {"taskId": id})
+
+    def wait(
+        self, id: str, *, poll_seconds: float = 1.0, timeout_seconds: float | None = None
+    ) -> Evaluation:
+        """Wait until it has ended, or people may score.
+
+        Raises:
+            NotFound: There is none of that id.
+            DeadlineExceeded: It has not ended in time.
+        """
+        waited = 0.0
+        while not (found := self.get(id)).final:
+            if timeout_seconds is not None and waited >= timeout_seconds:
+                raise errors.DeadlineExceeded(f"evaluation {id} has not ended after {waited:g} s")
+            self._session.transport.sleep(poll_seconds)
+            waited += poll_seconds
+        return found
+
+    def _ask(self, endpoint: Endpoint[Any, Any], body: JSON) -> Any:
+        call = self._session.management_call(endpoint, body)
+        return self._session.fetch(call, endpoint.reply)
+
+
+def _chosen(scorer: str | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(scorer, str):
+        name, _, variant = scorer.partition(":")
+        label = scorer.replace(":", "_")
+        return {
+            "name": name,
+            "label": label,
+            "parameters": {"variant": variant} if variant else {},
+        }
+    return dict(scorer)

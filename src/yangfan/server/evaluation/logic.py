@@ -1,0 +1,367 @@
+"""Making evaluations, following the jobs that work on them, showing what came out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from yangfan.errors import Conflict, Invalid, NotFound, UnknownExtension
+from yangfan.scorers import base
+from yangfan.server.evaluation import store
+from yangfan.server.evaluation.types import FINAL, Chosen, Evaluation, Order, Outcome
+from yangfan.server.http.call import new_id
+from yangfan.server.jobs import Hooks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from yangfan.server.datasets import Datasets
+    from yangfan.server.db import Database
+    from yangfan.server.evaluation.types import State
+    from yangfan.server.files import Files
+    from yangfan.server.jobs import Job, JobError, Jobs
+
+KIND = "evaluate"
+MOST_CANDIDATES = 5
+"""Models of one evaluation (specification D.14)."""
+
+MOST_DIMENSIONS = 4
+
+
+class Evaluations:
+    """All evaluations.
+
+    Args:
+        database: Where they are kept.
+        jobs: Who works on them.
+        files: Where samples may come from.
+        datasets: Where else.
+        folder: Where answers are kept.
+        at_once: Samples of one evaluation that are asked side by side.
+        named: From the id of a model version, or a name, to the name by which it is called. Raises ModelNotFound.
+
+    Attributes:
+        exports: Folder of what was exported.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        jobs: Jobs,
+        files: Files,
+        datasets: Datasets,
+        folder: Path,
+        *,
+        at_once: int,
+        named: Callable[[str], str],
+    ) -> None:
+        """Have the jobs' ends told here."""
+        self._database = database
+        self._jobs = jobs
+        self._files = files
+        self._datasets = datasets
+        self._folder = folder
+        self._at_once = at_once
+        self._named = named
+        self.exports = folder / "exports"
+        jobs.register(KIND, _EvaluationHooks())
+
+    async def create(self, app_id: str, order: Order) -> Evaluation:
+        """Have models evaluated.
+
+        Raises:
+            Invalid: The order is not right.
+            NotFound: There is no such dataset or file.
+            ModelNotFound: There is no such model.
+        """
+        order = self._checked(order)
+        id = new_id("ame-", 16)
+        folder = self._folder / id
+        spec: dict[str, Any] = {
+            "folder": str(folder),
+            "candidates": msgspec.to_builtins(order.candidates),
+            "scorers": msgspec.to_builtins(order.scorers),
+            "pairwise": order.pairwise,
+            "at_once": self._at_once,
+        }
+        await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
+        try:
+            if order.dataset.startswith("file-"):
+                file = await self._files.get(order.dataset, app_id)
+                samples = folder / "samples.jsonl"
+                await asyncio.to_thread(_link, self._files.content(file.sha256), samples)
+                spec["samples"] = str(samples)
+            else:
+                version = await self._datasets.version(order.dataset)
+                spec["manifest"] = msgspec.to_builtins(version.manifest)
+                spec["blobs"] = str(self._datasets.blobs.root)
+            async with self._database.write() as connection:
+                job = await self._jobs.submit(
+                    KIND, spec, account=app_id, subject=id, max_attempts=5, connection=connection
+                )
+                made = Evaluation(
+                    number=0,
+                    id=id,
+                    app_id=app_id,
+                    job_id=job.id,
+                    state="queued",
+                    created_ms=time.time_ns() // 1_000_000,
+                    order=order,
+                )
+                return await store.add(connection, made)
+        except BaseException:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            raise
+
+    async def get(self, reference: int | str, app_id: str) -> tuple[Evaluation, Job | None]:
+        """An evaluation of an application's by its ``ame-…`` or integer, and its job.
+
+        Raises:
+            NotFound: It has none of that id.
+        """
+        text = str(reference)
+        wanted = {"number": int(text[:18])} if text.isdigit() else {"id": text}
+        async with self._database.read() as connection:
+            found = await store.find(connection, app_id=app_id, **wanted)
+        if found is None:
+            raise NotFound(
+                f"no evaluation {text[:64]!r}; `yangfan eval list` shows those there are"
+            )
+        return found, await self._job(found)
+
+    async def page(
+        self, app_id: str, after: str | None, count: int, *, newest_first: bool
+    ) -> tuple[list[tuple[Evaluation, Job | None]], bool]:
+        """Up to `count` of an application's behind the one of that id, and whether more follow.
+
+        Raises:
+            NotFound: It has none of that id.
+        """
+        number = None if after is None else (await self.get(after, app_id))[0].number
+        async with self._database.read() as connection:
+            found = await store.page(
+                connection, app_id, number, count + 1, newest_first=newest_first
+            )
+        return [(each, await self._job(each)) for each in found[:count]], len(found) > count
+
+    async def stop(self, reference: int | str, app_id: str) -> None:
+        """End it.
+
+        Raises:
+            NotFound: The application has none of that id.
+            Conflict: It has ended otherwise.
+        """
+        found, _ = await self.get(reference, app_id)
+        if found.state == "manual":
+            async with self._database.write() as connection:
+                await store.save(connection, replace(found, state="stopped"))
+            return
+        if found.state in FINAL and found.state != "stopped":
+            raise Conflict(f"evaluation {found.id} has ended already, so it cannot be stopped")
+        if found.state not in FINAL:
+            await self._jobs.cancel(found.job_id)
+
+    async def delete(self, reference: int | str, app_id: str) -> None:
+        """Forget it and its answers.
+
+        Raises:
+            NotFound: The application has none of that id.
+            Conflict: It has not ended; stop it first.
+        """
+        found, _ = await self.get(reference, app_id)
+        if found.state not in FINAL:
+            raise Conflict(f"evaluation {found.id} is {found.state}; stop it before you delete it")
+        async with self._database.write() as connection:
+            await store.remove(connection, found.number)
+        await asyncio.to_thread(shutil.rmtree, self._folder / found.id, ignore_errors=True)
+
+    async def results(
+        self, evaluation: Evaluation, offset: int = 0, count: int | None = None
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Answers with their scores, in order, and how many there are in all."""
+        path = self._folder / evaluation.id / "results.jsonl"
+        return await asyncio.to_thread(_read, path, offset, count)
+
+    async def _job(self, evaluation: Evaluation) -> Job | None:
+        if evaluation.state in FINAL:
+            return None
+        try:
+            return await self._jobs.get(evaluation.job_id)
+        except NotFound:
+            return None
+
+    def _checked(self, order: Order) -> Order:
+        if not 1 <= len(order.candidates) <= MOST_CANDIDATES:
+            raise Invalid(
+                f"an evaluation has 1 to {MOST_CANDIDATES} models, got {len(order.candidates)}",
+                param="evalModelConfigList",
+            )
+        if len(order.dimensions) > MOST_DIMENSIONS:
+            raise Invalid(f"people score at most {MOST_DIMENSIONS} dimensions", param="dimensions")
+        for candidate in order.candidates:
+            if candidate.template and "{input}" not in candidate.template:
+                raise Invalid("promptTemplate must contain {input}", param="promptTemplate")
+        scorers = [*order.scorers]
+        for place, chosen in enumerate(scorers):
+            parameters = dict(chosen.parameters)
+            if chosen.name in {"judge", "pairwise"}:
+                parameters["model"] = self._named(str(parameters.get("model") or DEFAULT_JUDGE))
+            try:
+                base.create(chosen.name, parameters, _Nobody())
+            except UnknownExtension as error:
+                raise Invalid(error.message, param="scorers") from None
+            scorers[place] = msgspec.structs.replace(chosen, parameters=parameters)
+        pairwise = order.pairwise
+        if pairwise is not None:
+            pairwise = {
+                **pairwise,
+                "model": self._named(str(pairwise.get("model") or DEFAULT_JUDGE)),
+            }
+            base.create("pairwise", pairwise, _Nobody())
+        candidates = tuple(
+            msgspec.structs.replace(each, model=self._named(each.model)) if each.model else each
+            for each in order.candidates
+        )
+        return msgspec.structs.replace(
+            order, candidates=candidates, scorers=tuple(scorers), pairwise=pairwise
+        )
+
+
+DEFAULT_JUDGE = "ernie-4.0-8k"
+"""Who judges where nobody is named: what answers to Qianfan's own judge."""
+
+
+class _Nobody:
+    """Stands in for models while a scorer's arguments are checked."""
+
+    def chat(
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        temperature: float | None = None,
+    ) -> str:
+        """Never asked."""
+        raise AssertionError(model, messages, schema, temperature)
+
+    def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """Never asked."""
+        raise AssertionError(model, texts)
+
+
+class _EvaluationHooks(Hooks):
+    """What becomes of an evaluation when its job changes, in the same transaction."""
+
+    async def saved(self, connection: AsyncConnection, job: Job, state: dict[str, Any]) -> None:
+        """It goes on."""
+        del state
+        found = await store.find(connection, job_id=job.id)
+        if found is not None and found.state == "queued":
+            await store.save(connection, replace(found, state="running"))
+
+    async def succeeded(
+        self, connection: AsyncConnection, job: Job, result: dict[str, Any]
+    ) -> None:
+        """The figures are there."""
+        found = await store.find(connection, job_id=job.id)
+        if found is None:
+            return
+        outcome = msgspec.convert(result, Outcome)
+        await store.save(connection, replace(found, state=_end(found, outcome), outcome=outcome))
+
+    async def failed(self, connection: AsyncConnection, job: Job, error: JobError) -> None:
+        """No attempt is left."""
+        await self._over(connection, job, "failed", error.message)
+
+    async def cancelled(self, connection: AsyncConnection, job: Job) -> None:
+        """Somebody stopped it."""
+        await self._over(connection, job, "stopped", "")
+
+    async def _over(
+        self, connection: AsyncConnection, job: Job, state: State, message: str
+    ) -> None:
+        found = await store.find(connection, job_id=job.id)
+        if found is not None:
+            outcome = msgspec.structs.replace(found.outcome, message=message)
+            await store.save(connection, replace(found, state=state, outcome=outcome))
+
+
+def _end(evaluation: Evaluation, outcome: Outcome) -> State:
+    answered = [each["answered"] > 0 for each in outcome.candidates]
+    if not any(answered):
+        return "failed"
+    if "manual" in evaluation.order.mode:
+        return "manual"
+    return "done" if all(answered) else "partly"
+
+
+def _read(path: Path, offset: int, count: int | None) -> tuple[list[dict[str, Any]], int]:
+    if not path.exists():
+        return [], 0
+    with path.open("rb") as file:
+        end = None if count is None else offset + count
+        found = [msgspec.json.decode(line) for line in islice(file, offset, end)]
+        return found, offset + len(found) + sum(1 for _ in file)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Have the content there for as long as the evaluation needs it, even if the file is deleted meanwhile."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def scorers_of(mode: str, rule: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[Chosen, ...]:
+    """The scorers that Qianfan's modes mean."""
+    found: list[Chosen] = []
+    modes = {each.strip() for each in mode.split(",")}
+    if not modes <= {"rule", "model", "manual", ""}:
+        raise Invalid(
+            f"evalMode is made of rule, model and manual, got {mode[:64]!r}", param="evalMode"
+        )
+    if "rule" in modes:
+        wanted = rule.get("scoreModes") or ["similarity", "accuracy"]
+        if "similarity" in wanted:
+            found += [
+                Chosen(name="rouge", label=f"rouge_{variant}", parameters={"variant": variant})
+                for variant in ("1", "2", "l")
+            ]
+            found.append(Chosen(name="bleu_4", label="bleu4"))
+        if "accuracy" in wanted:
+            found += [
+                Chosen(name="accuracy", label="accuracy"),
+                Chosen(name="f1", label="f1Score"),
+            ]
+    if "model" in modes:
+        prompt: Mapping[str, Any] = model.get("prompt") or {}
+        steps: Any = prompt.get("steps") or ""
+        found.append(
+            Chosen(
+                name="judge",
+                label="judge",
+                parameters={
+                    "model": str(model.get("apiName") or model.get("modelId") or ""),
+                    "metric": str(prompt.get("metric") or ""),
+                    "steps": _lines(steps),
+                    "min_score": int(prompt.get("minScore") or 0),
+                    "max_score": int(prompt.get("maxScore") or 5),
+                },
+            )
+        )
+    return tuple(found)
+
+
+def _lines(text: Any) -> str:
+    return "\n".join(map(str, cast("list[Any]", text))) if isinstance(text, list) else str(text)

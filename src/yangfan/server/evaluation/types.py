@@ -1,0 +1,90 @@
+"""The nouns of evaluations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+State = Literal["queued", "running", "manual", "done", "partly", "failed", "stopped"]
+"""``queued → running → manual | done | partly | failed | stopped``; manual: people may score."""
+
+FINAL: tuple[State, ...] = ("manual", "done", "partly", "failed", "stopped")
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A model, or answers that are in the dataset already.
+
+    Attributes:
+        id: What the caller called it: id of a model version, or a name.
+        name: For people.
+        model: Name by which it is called; "" for answers that are there.
+        template: Prompt with `{input}`; "" for the sample as it is.
+    """
+
+    id: str
+    name: str
+    model: str = ""
+    template: str = ""
+    parameters: dict[str, Any] = {}
+
+
+class Chosen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A scorer, its arguments, and the name of its figures."""
+
+    name: str
+    label: str
+    parameters: dict[str, Any] = {}
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked for.
+
+    Attributes:
+        dataset: Id of a dataset version, or of a file.
+        mode: Of rule, model and manual, joined by commas.
+        dimensions: What people score.
+        shown: The call as it came, to be shown again.
+    """
+
+    name: str
+    description: str = ""
+    dataset: str
+    candidates: tuple[Candidate, ...]
+    scorers: tuple[Chosen, ...] = ()
+    pairwise: dict[str, Any] | None = None
+    mode: str = ""
+    dimensions: tuple[dict[str, Any], ...] = ()
+    shown: dict[str, Any] = {}
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came out: what the work returns, or why it failed."""
+
+    samples: int = 0
+    candidates: list[dict[str, Any]] = []
+    comparison: dict[str, Any] | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """An evaluation.
+
+    Attributes:
+        number: Its integer id.
+        id: ``ame-…``.
+        app_id: Application of the key that made it; nobody else sees it.
+        job_id: What works on it.
+        created_ms: When it was made, ms since the epoch.
+    """
+
+    number: int
+    id: str
+    app_id: str
+    job_id: str
+    state: State
+    created_ms: int
+    order: Order
+    outcome: Outcome = field(default_factory=Outcome)

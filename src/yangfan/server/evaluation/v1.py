@@ -1,0 +1,349 @@
+"""v1: /wenxinworkshop/modelrepo/eval/… (specification D.14)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import zipfile
+from statistics import median, pstdev
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from yangfan.errors import Invalid, NotFound
+from yangfan.protocol.v1 import evaluation as wire
+from yangfan.protocol.v1.console import ConsoleReply
+from yangfan.server.evaluation.logic import scorers_of
+from yangfan.server.evaluation.types import Candidate, Order
+from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.call import Download
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from yangfan.server.evaluation.logic import Evaluations
+    from yangfan.server.evaluation.types import Evaluation
+    from yangfan.server.jobs import Job
+
+_STATES = {
+    "queued": "Pending",
+    "running": "Doing",
+    "manual": "DoingWithManualBegin",
+    "done": "Done",
+    "partly": "PartlyDone",
+    "failed": "Failed",
+    "stopped": "Stopped",
+}
+_TOKEN = re.compile(r"amemt-([0-9a-f]{32})-(\d{1,12})")
+_RULES = ("accuracy", "f1Score", "rouge_1", "rouge_2", "rouge_l", "bleu4")
+_SHOWN_RULES = {
+    "BLEU-4": "bleu4",
+    "ROUGE-1": "rouge_1",
+    "ROUGE-2": "rouge_2",
+    "ROUGE-L": "rouge_l",
+}
+
+
+def routes(evaluations: Evaluations) -> list[Route]:
+    """What this file answers."""
+
+    async def create(call: Call[wire.CreateEval]) -> Reply:
+        made = await evaluations.create(call.principal.app_id, _order(call.request))
+        return _reply(call, wire.CreatedEval(evalId=made.number, evalIdStr=made.id))
+
+    async def detail(call: Call[wire.NamedEval]) -> Reply:
+        return _reply(call, _detail(*await evaluations.get(call.request.id, call.principal.app_id)))
+
+    async def report(call: Call[wire.NamedEval]) -> Reply:
+        found, _ = await evaluations.get(call.request.id, call.principal.app_id)
+        items, _ = await evaluations.results(found)
+        return _reply(call, [_report(found, each, items) for each in found.outcome.candidates])
+
+    async def cancel(call: Call[wire.NamedEval]) -> Reply:
+        await evaluations.stop(call.request.id, call.principal.app_id)
+        return _reply(call, wire.Cancelled())
+
+    async def results(call: Call[wire.ListEvalResults]) -> Reply:
+        asked = call.request
+        found, _ = await evaluations.get(asked.id, call.principal.app_id)
+        items, _ = await evaluations.results(found)
+        wanted = set(map(str, asked.modelVersionIds))
+        items = [each for each in items if not wanted or each["candidate"] in wanted]
+        if asked.orderBy:
+            items = _ordered(items, asked.orderBy, descending=asked.order == "desc")
+        start = (asked.pageNo - 1) * asked.pageSize
+        page = items[start : start + asked.pageSize]
+        return _reply(call, wire.EvalResultPage(total=len(items), items=[*map(_row, page)]))
+
+    async def delete(call: Call[wire.DeleteEvals]) -> Reply:
+        for id in call.request.evalIds:
+            await evaluations.delete(id, call.principal.app_id)
+        return _reply(call, result=True)
+
+    return [
+        Route(wire.CREATE, create),
+        Route(wire.DETAIL, detail),
+        Route(wire.REPORT, report),
+        Route(wire.CANCEL, cancel),
+        Route(wire.RESULTS, results),
+        Route(wire.DELETE, delete),
+        *_exports(evaluations),
+    ]
+
+
+def _exports(evaluations: Evaluations) -> list[Route]:
+    async def export(call: Call[wire.ExportEval]) -> Reply:
+        asked = call.request
+        if asked.exportType != "local":
+            raise Invalid(
+                "exportType must be local: fetch the file from its downloadUrl", param="exportType"
+            )
+        found, _ = await evaluations.get(asked.id, call.principal.app_id)
+        items, _ = await evaluations.results(found)
+        if asked.exportOpt == "part":
+            items = [each for each in items if each["id"] in set(asked.resultIds)]
+        token = f"amemt-{secrets.token_hex(16)}-{found.number}"
+        await asyncio.to_thread(_zip, _place(evaluations, token), items, found)
+        return _reply(call, wire.CreatedExport(exportID=_number(token), exportIDStr=token))
+
+    async def export_info(call: Call[wire.NamedExport]) -> Reply:
+        token = str(call.request.exportID)
+        path = _place(evaluations, token)
+        if not await asyncio.to_thread(path.exists):
+            raise NotFound(f"no export {token[:64]!r}; result/export makes one")
+        return _reply(
+            call,
+            wire.Export(
+                id=_number(token),
+                exportID=_number(token),
+                exportIDStr=token,
+                state="Done",
+                exportType="local",
+                exportPath=path.name,
+                downloadUrl=f"{_base_url(call)}/v2/evalexports/{token}",
+            ),
+        )
+
+    async def download(call: Call[None]) -> Download:
+        path = _place(evaluations, call.params["token"])
+        if not await asyncio.to_thread(path.exists):
+            raise NotFound("there is no such export")
+        return Download(path, "evaluation.zip", "application/zip")
+
+    return [
+        Route(wire.EXPORT, export),
+        Route(wire.EXPORT_INFO, export_info),
+        Route(wire.DOWNLOAD, download),
+    ]
+
+
+def _reply(call: Call[Any], result: Any) -> Reply:
+    return Reply(ConsoleReply(call.request_id, result))
+
+
+def state_of(evaluation: Evaluation, job: Job | None) -> str:
+    """Where it stands, in v1's words."""
+    if job is not None and not job.final:
+        if job.desired == "cancel":
+            return "Stopping"
+        if job.state in {"starting", "running"}:
+            return "Doing"
+    return _STATES[evaluation.state]
+
+
+def _order(asked: wire.CreateEval) -> Order:
+    conf = asked.evalStandardConf
+    mode = str(conf.get("evalMode") or "")
+    if not mode:
+        raise Invalid("evalStandardConf.evalMode is missing", param="evalMode")
+    dimensions: Any = conf.get("evaluationDimension") or []
+    if not isinstance(dimensions, list) or not all(
+        isinstance(each, dict) for each in cast("list[Any]", dimensions)
+    ):
+        raise Invalid("evaluationDimension must be a list", param="evaluationDimension")
+    listed = cast("list[dict[str, Any]]", dimensions)
+    return Order(
+        name=asked.name,
+        description=asked.description,
+        dataset=str(asked.datasetId),
+        candidates=tuple(
+            Candidate(
+                id=str(each.modelVersionId),
+                name=str(each.modelVersionId),
+                model=str(each.modelVersionId),
+            )
+            for each in asked.versionEvalInfo
+        ),
+        scorers=scorers_of(mode, conf, conf),
+        mode=mode,
+        dimensions=tuple(listed),
+        shown={
+            "conf": conf,
+            "compute": asked.computeResourceConf,
+            "datasetName": asked.datasetName,
+            "sets": [str(each.modelId) for each in asked.versionEvalInfo],
+        },
+    )
+
+
+def _detail(evaluation: Evaluation, job: Job | None) -> dict[str, Any]:
+    order, state = evaluation.order, state_of(evaluation, job)
+    sets: list[str] = order.shown.get("sets") or []
+    return {
+        "evaluationId": evaluation.number,
+        "evaluationIdStr": evaluation.id,
+        "name": order.name,
+        "description": order.description,
+        "state": state,
+        "evalUnits": [
+            {
+                "modelVersionId": each.id,
+                "modelId": sets[place] if place < len(sets) else "",
+                "modelName": each.name,
+                "modelVersion": each.id,
+                "modelSource": "Train",
+                "state": state,
+                "modelVersionDesc": "",
+                "message": evaluation.outcome.message,
+                "modelTags": [],
+            }
+            for place, each in enumerate(order.candidates)
+        ],
+        "datasetId": order.dataset,
+        "datasetName": order.shown.get("datasetName", ""),
+        "computeResourceConf": order.shown.get("compute", {}),
+        "evalStandardConf": {"resultDatasetIdStr": "", **order.shown.get("conf", {})},
+        "jobId": evaluation.job_id,
+    }
+
+
+def _report(
+    evaluation: Evaluation, candidate: Mapping[str, Any], items: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    figures: Mapping[str, Any] = candidate["figures"]
+    metric: dict[str, Any] = {
+        name: figures[name]["value"] if name in figures else None for name in _RULES
+    }
+    judged = [
+        each["scores"]["judge"]["value"]
+        for each in items
+        if each["candidate"] == candidate["id"] and "judge" in each["scores"]
+    ]
+    values = [value for value in judged if value is not None]
+    distribution = {f"{value:g}": values.count(value) for value in sorted(set(values))}
+    if len(values) < len(judged):
+        distribution["-1"] = len(judged) - len(values)
+    metric |= {
+        "avgJudgeScore": figures["judge"]["value"] if "judge" in figures else None,
+        "stdJudgeScore": pstdev(values) if values else None,
+        "medianJudgeScore": median(values) if values else None,
+        "scoreDistribution": distribution,
+        "manualAvgScore": None,
+        "goodCaseProportion": None,
+        "subjectiveImpression": "",
+        "manualScoreDistribution": [
+            {"dimension": each.get("dimension", ""), "scoreDistribution": {}}
+            for each in evaluation.order.dimensions
+        ],
+        "intervals": {
+            name: {"low": each["low"], "high": each["high"], "ungradeable": each["ungradeable"]}
+            for name, each in figures.items()
+        },
+    }
+    return {
+        "modelName": candidate["name"],
+        "modelVersion": candidate["id"],
+        "modelVersionSource": "Train",
+        "evalMode": evaluation.order.mode,
+        "evaluationName": evaluation.order.name,
+        "id": evaluation.number,
+        "modelVersionId": candidate["id"],
+        "modelId": "",
+        "evaluationJobId": evaluation.job_id,
+        "userId": evaluation.app_id,
+        "projectId": "",
+        "evaluationId": evaluation.id,
+        "effectMetric": metric,
+    }
+
+
+def _row(item: Mapping[str, Any]) -> dict[str, Any]:
+    scores = item["scores"]
+    judge: Mapping[str, Any] = scores.get("judge") or {}
+    return {
+        "id": item["id"],
+        "modelVersionId": item["candidate"],
+        "modelName": item["name"],
+        "prompt": item["prompt"],
+        "prediction": item["answer"],
+        "completion": item["references"],
+        "metrics": {name: scores[name]["value"] for name in _RULES if name in scores},
+        "judgeScore": judge.get("value"),
+        "judgeReason": judge.get("reason", ""),
+        "ungradeable": {
+            name: each["reason"] for name, each in scores.items() if each["value"] is None
+        },
+    }
+
+
+def _ordered(items: list[dict[str, Any]], name: str, *, descending: bool) -> list[dict[str, Any]]:
+    """Those without a score last, either way."""
+    label = "judge" if name == "judgeScore" else name
+
+    def value(item: dict[str, Any]) -> float | None:
+        score: dict[str, Any] = item["scores"].get(label) or {}
+        return score.get("value")
+
+    graded = [each for each in items if value(each) is not None]
+    graded.sort(key=lambda each: value(each) or 0.0, reverse=descending)
+    return [*graded, *(each for each in items if value(each) is None)]
+
+
+def _zip(path: Path, items: Sequence[Mapping[str, Any]], evaluation: Evaluation) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = path.with_suffix(".coming")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        lines = [msgspec.json.encode([_exported(each)]) for each in items]
+        archive.writestr("data.jsonl", b"\n".join(lines) + b"\n")
+    del evaluation
+    part.replace(path)
+
+
+def _exported(item: Mapping[str, Any]) -> dict[str, Any]:
+    """A line as Qianfan exports it, with Chinese keys; what has no grade has no figure."""
+    scores = item["scores"]
+    shown: dict[str, Any] = {
+        "模型名称": item["name"],
+        "模型版本": item["candidate"],
+        "Prompt问题": item["prompt"],
+        "模型结果": item["answer"],
+        "预期回答": " / ".join(item["references"]),
+    }
+    for title, name in _SHOWN_RULES.items():
+        if name in scores:
+            shown[title] = scores[name]["value"]
+    if "judge" in scores:
+        shown["裁判员模型打分"] = scores["judge"]["value"]
+        shown["裁判员模型打分理由"] = scores["judge"]["reason"]
+    return shown
+
+
+def _place(evaluations: Evaluations, token: str) -> Path:
+    """Where an export lies. A token is ours or no path at all."""
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise NotFound(f"no export {token[:64]!r}; name it by its exportIDStr")
+    return evaluations.exports / f"{match[1]}.zip"
+
+
+def _number(token: str) -> int:
+    match = _TOKEN.fullmatch(token)
+    return int(match[1][:8], 16) if match else 0
+
+
+def _base_url(call: Call[Any]) -> str:
+    scope = call.scope
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"127.0.0.1")
+    return f"{scope.get('scheme', 'http')}://{host.decode('latin-1')}"

@@ -1,0 +1,233 @@
+"""v2: /v2/eval (specification D.14)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from msgspec import UNSET
+
+from yangfan.errors import Invalid
+from yangfan.protocol.v2 import evaluation as wire
+from yangfan.protocol.v2.memory import PageInfo
+from yangfan.server.evaluation.logic import scorers_of
+from yangfan.server.evaluation.types import Candidate, Chosen, Order
+from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.actions import success
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yangfan.server.evaluation.logic import Evaluations
+    from yangfan.server.evaluation.types import Evaluation
+    from yangfan.server.jobs import Job
+
+DEFAULT_PAGE = 10
+_STATES: Mapping[str, wire.EvalState] = {
+    "queued": "Queued",
+    "running": "Running",
+    "manual": "RunningWithManualBegin",
+    "done": "Successed",
+    "partly": "Successed",
+    "failed": "Failed",
+    "stopped": "Stopped",
+}
+_PARAMETERS = {
+    "temperature": "temperature",
+    "topP": "top_p",
+    "topK": "top_k",
+    "penaltyScore": "penalty_score",
+    "stop": "stop",
+    "system": "system",
+    "maxTokens": "max_tokens",
+}
+
+
+def routes(evaluations: Evaluations) -> list[Route]:
+    """What this file answers."""
+
+    async def create(call: Call[wire.CreateEvalTask]) -> Reply:
+        made = await evaluations.create(call.principal.app_id, _order(call.request))
+        return success(made.id)
+
+    async def list_all(call: Call[wire.DescribeEvalTasks]) -> Reply:
+        asked = call.request
+        count = asked.maxKeys or DEFAULT_PAGE
+        found, more = list[tuple[Any, Any]](), True
+        after = asked.marker or None
+        while more and len(found) <= count:
+            page, more = await evaluations.page(
+                call.principal.app_id, after, 100, newest_first=bool(asked.pageReverse)
+            )
+            after = page[-1][0].id if page else None
+            found += [each for each in page if _is_wanted(each[0], asked)]
+        truncated = len(found) > count
+        return success(
+            wire.EvalTasks(
+                [_task(*each) for each in found[:count]],
+                PageInfo(
+                    marker=asked.marker or "",
+                    maxKeys=count,
+                    isTruncated=truncated,
+                    nextMarker=found[count - 1][0].id if truncated else UNSET,
+                ),
+            )
+        )
+
+    async def show(call: Call[wire.NamedEvalTask]) -> Reply:
+        return success(_task(*await evaluations.get(call.request.taskId, call.principal.app_id)))
+
+    async def report(call: Call[wire.NamedEvalTask]) -> Reply:
+        found, job = await evaluations.get(call.request.taskId, call.principal.app_id)
+        return success(
+            wire.EvalReport(
+                taskId=found.id,
+                state=state_of(found, job),
+                samples=found.outcome.samples,
+                candidates=found.outcome.candidates,
+                comparison=found.outcome.comparison,
+            )
+        )
+
+    async def results(call: Call[wire.DescribeEvalTaskResults]) -> Reply:
+        asked = call.request
+        found, _ = await evaluations.get(asked.taskId, call.principal.app_id)
+        items, total = await evaluations.results(found, asked.offset, asked.maxKeys)
+        return success(wire.EvalResults(items=items, total=total))
+
+    async def delete(call: Call[wire.NamedEvalTask]) -> Reply:
+        await evaluations.delete(call.request.taskId, call.principal.app_id)
+        return success(result=True)
+
+    async def stop(call: Call[wire.NamedEvalTask]) -> Reply:
+        await evaluations.stop(call.request.taskId, call.principal.app_id)
+        return success(result=True)
+
+    return [
+        Route(wire.CREATE, create),
+        Route(wire.LIST, list_all),
+        Route(wire.SHOW, show),
+        Route(wire.REPORT, report),
+        Route(wire.RESULTS, results),
+        Route(wire.DELETE, delete),
+        Route(wire.STOP, stop),
+    ]
+
+
+def state_of(evaluation: Evaluation, job: Job | None) -> wire.EvalState:
+    """Where it stands, in v2's words."""
+    if job is not None and not job.final:
+        if job.desired == "cancel":
+            return "Stopping"
+        if job.progress.total and job.progress.done >= job.progress.total:
+            return "RunningWithMetricsCalculating"
+        if job.state in {"starting", "running"}:
+            return "Running"
+    return _STATES[evaluation.state]
+
+
+def _is_wanted(evaluation: Evaluation, asked: wire.DescribeEvalTasks) -> bool:
+    if asked.evalType and asked.evalType != _type(evaluation):
+        return False
+    wanted = (asked.keyFilter or "").casefold()
+    return wanted in evaluation.order.name.casefold() or wanted == evaluation.id
+
+
+def _type(evaluation: Evaluation) -> Any:
+    return "manual" if "manual" in evaluation.order.mode else "auto"
+
+
+def _task(evaluation: Evaluation, job: Job | None) -> wire.EvalTask:
+    order = evaluation.order
+    shown = cast("Mapping[str, dict[str, Any]]", order.shown)
+    created = datetime.fromtimestamp(evaluation.created_ms // 1000, UTC)
+    return wire.EvalTask(
+        taskId=evaluation.id,
+        taskName=order.name,
+        description=order.description,
+        evalType=_type(evaluation),
+        state=state_of(evaluation, job),
+        evalObjectConfig=shown.get("evalObjectConfig", {}),
+        evalConfig=shown.get("evalConfig", {}),
+        createTime=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        message=evaluation.outcome.message or UNSET,
+        jobId=evaluation.job_id,
+    )
+
+
+def _part(of: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found: Any = of.get(name) or {}
+    if not isinstance(found, dict):
+        raise Invalid(f"{name} must be an object", param=name)
+    return cast("dict[str, Any]", found)
+
+
+def _list(of: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    found: Any = of.get(name) or []
+    if not isinstance(found, list) or not all(
+        isinstance(each, dict) for each in cast("list[Any]", found)
+    ):
+        raise Invalid(f"{name} must be a list of objects", param=name)
+    return cast("list[dict[str, Any]]", found)
+
+
+def _order(asked: wire.CreateEvalTask) -> Order:
+    config = asked.evalConfig
+    mode = str(config.get("evalMode") or "")
+    if asked.evalObjectType == "model":
+        objects = _part(asked.evalObjectConfig, "evalModelConfig")
+        candidates = [
+            Candidate(
+                id=str(each.get("modelId") or ""),
+                name=str(each.get("name") or each.get("modelId") or ""),
+                model=str(each.get("modelId") or ""),
+                template=str(each.get("promptTemplate") or ""),
+                parameters={
+                    _PARAMETERS[name]: value for name, value in each.items() if name in _PARAMETERS
+                },
+            )
+            for each in _list(objects, "evalModelConfigList")
+        ]
+        dataset = str(objects.get("versionId") or "")
+    else:
+        objects = _part(asked.evalObjectConfig, "evalInferDatasetConfig")
+        listed = _list(objects, "evalInferDatasetConfigList")
+        candidates = [
+            Candidate(
+                id=str(each.get("answers") or each.get("inferDatasetId")),
+                name=str(each.get("inferDatasetId") or ""),
+            )
+            for each in listed
+        ]
+        dataset = str(listed[0].get("inferDatasetId") or "") if listed else ""
+    if not dataset:
+        raise Invalid("versionId must name a dataset version", param="versionId")
+    chosen = [
+        Chosen(
+            name=str(each.get("name") or ""),
+            label=str(each.get("label") or each.get("name") or ""),
+            parameters=_part(each, "parameters"),
+        )
+        for each in _list(config, "scorers")
+    ]
+    if not mode and not chosen:
+        raise Invalid(
+            "evalConfig needs evalMode (rule, model, manual), or scorers", param="evalMode"
+        )
+    manual = _part(config, "manualEvalConfig")
+    return Order(
+        name=asked.taskName,
+        description=asked.description,
+        dataset=dataset,
+        candidates=tuple(candidates),
+        scorers=(
+            *scorers_of(
+                mode, _part(config, "autoRuleEvalConfig"), _part(config, "autoModelEvalConfig")
+            ),
+            *chosen,
+        ),
+        pairwise=_part(config, "pairwise") if "pairwise" in config else None,
+        mode=mode,
+        dimensions=tuple(_list(manual, "dimensions")),
+        shown={"evalObjectConfig": asked.evalObjectConfig, "evalConfig": asked.evalConfig},
+    )

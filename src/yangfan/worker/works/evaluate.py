@@ -1,0 +1,464 @@
+"""Ask models about the samples of a dataset, and grade what they say (specification D.14).
+
+Spec: ``folder`` (of the evaluation), ``samples`` (a file of JSON lines) or ``manifest`` and ``blobs`` (a dataset version), ``candidates``, ``scorers``, ``pairwise`` and
+``at_once``. Result: the figures; the answers with their scores lie in ``results.jsonl``.
+
+Whatever a model says, judges included, is kept in ``said.jsonl`` under what it was asked, and each checkpoint says how much of that is on the disk:
+another attempt asks nothing twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from yangfan.errors import ConnectionFailed, InternalError, Invalid, RefusedError
+from yangfan.scorers import base, figures
+from yangfan.scorers.pairwise import Pairwise, bradley_terry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from yangfan.worker.task import Task
+
+MAX_SAMPLES = 100_000
+SAVE_SECONDS = 1.0
+ATTEMPTS = 20
+"""Times that a model is asked that has no room."""
+
+PRIOR = 0.5
+"""Wins that everybody is given over everybody else, so that strengths have an end."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A model to be asked; or answers that are there already, under `answers` of the samples."""
+
+    id: str
+    name: str
+    model: str = ""
+    template: str = ""
+    parameters: dict[str, Any] = {}
+
+
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """A scorer and its arguments; `label` names its figures."""
+
+    name: str
+    label: str
+    parameters: dict[str, Any] = {}
+
+
+class _Spec(msgspec.Struct, kw_only=True):
+    folder: str
+    candidates: list[Candidate]
+    scorers: list[Chosen]
+    samples: str = ""
+    manifest: dict[str, Any] | None = None
+    blobs: str = ""
+    pairwise: dict[str, Any] | None = None
+    at_once: int = 4
+
+
+class _Line(msgspec.Struct):
+    """A sample as callers write it in a file."""
+
+    prompt: str | list[dict[str, str]]
+    response: str | list[str] = ""
+    system: str = ""
+    answers: dict[str, str] = {}
+
+
+class Item(msgspec.Struct, kw_only=True):
+    """A sample."""
+
+    row_id: str
+    messages: list[dict[str, str]]
+    references: list[str] = []
+    answers: dict[str, str] = {}
+
+    @property
+    def question(self) -> str:
+        """What is asked last."""
+        return self.messages[-1]["content"]
+
+
+class Said(msgspec.Struct, omit_defaults=True):
+    """What a model said, or why it said nothing."""
+
+    key: str
+    text: str = ""
+    error: str = ""
+    tokens: tuple[int, int] = (0, 0)
+    vectors: list[list[float]] | None = None
+
+
+def run(task: Task) -> dict[str, Any]:
+    """Evaluate.
+
+    Raises:
+        Invalid: The spec or a sample is not right.
+    """
+    try:
+        spec = msgspec.convert(task.spec, _Spec)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"this is no evaluation: {error}") from error
+    items = list(itertools.islice(_items(spec), MAX_SAMPLES))
+    if not items:
+        raise Invalid("the dataset has no samples that can be asked")
+    with ExitStack() as stack:
+        asking = stack.enter_context(Asking(task, Path(spec.folder) / "said.jsonl", spec.at_once))
+        scorers = {
+            chosen.label: base.create(chosen.name, chosen.parameters, asking)
+            for chosen in spec.scorers
+        }
+        units = [(candidate, item) for candidate in spec.candidates for item in items]
+        total = len(units) * (1 + bool(scorers))
+        answers = asking.each(units, asking.answer, total, 0, "answers")
+
+        def grade(unit: tuple[Candidate, Item], said: Said) -> dict[str, base.Score]:
+            return {label: _graded(scorer, unit[1], said) for label, scorer in scorers.items()}
+
+        pairs = list(zip(units, answers, strict=True))
+        scores = asking.each(pairs, lambda pair: grade(*pair), total, len(units), "answers")
+        comparison = _compared(asking, spec, items, answers)
+    _write(Path(spec.folder), pairs, scores)
+    shown = [
+        _shown(candidate, items, position, answers, scores, scorers)
+        for position, candidate in enumerate(spec.candidates)
+    ]
+    return {"samples": len(items), "candidates": shown, "comparison": comparison}
+
+
+class Asking:
+    """Asks models once; also what scorers ask with."""
+
+    def __init__(self, task: Task, path: Path, at_once: int) -> None:
+        self._task = task
+        self._path = path
+        self._lock = threading.Lock()
+        self._said: dict[str, Said] = {}
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="ask")
+
+    def __enter__(self) -> Asking:
+        """Read what was said before."""
+        saved: int = self._task.state.get("said_bytes", 0)
+        self._file = self._path.open("ab")
+        self._file.truncate(min(saved, self._file.tell()))
+        self._file.seek(0, os.SEEK_END)
+        for line in self._path.read_bytes().splitlines():
+            said = msgspec.json.decode(line, type=Said)
+            self._said[said.key] = said
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for nobody."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._file.close()
+
+    def each(
+        self, units: Sequence[Any], do: Callable[[Any], Any], total: int, before: int, what: str
+    ) -> list[Any]:
+        """What `do` makes of each, a few at a time; saved every second."""
+        found: list[Any] = [None] * len(units)
+        places = {self._threads.submit(do, unit): place for place, unit in enumerate(units)}
+        saved_at, done = time.monotonic(), 0
+        for future in as_completed(places):
+            found[places[future]] = future.result()
+            done += 1
+            if time.monotonic() - saved_at > SAVE_SECONDS:
+                self.save()
+                self._task.progress(before + done, total, what)
+                saved_at = time.monotonic()
+        self.save()
+        self._task.progress(before + done, total, what)
+        return found
+
+    def save(self) -> None:
+        """Have everything that was said so far kept."""
+        with self._lock:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            size = self._file.tell()
+        if size != self._task.state.get("said_bytes"):
+            self._task.save({"said_bytes": size})
+
+    def answer(self, unit: tuple[Candidate, Item]) -> Said:
+        """A candidate's answer to a sample."""
+        candidate, item = unit
+        if not candidate.model:
+            given = item.answers.get(candidate.id)
+            error = "" if given is not None else "the dataset has no answer of this candidate"
+            return Said("", given or "", error)
+        *before, last = item.messages
+        text = last["content"]
+        if candidate.template:
+            text = candidate.template.replace("{input}", text)
+        messages = [*before, {**last, "content": text}]
+        parameters = dict(candidate.parameters)
+        if system := parameters.pop("system", None):
+            messages = [{"role": "system", "content": system}, *messages]
+        return self._chat({**parameters, "model": candidate.model, "messages": messages})
+
+    def chat(
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, str]],
+        *,
+        schema: Mapping[str, Any] | None = None,
+        temperature: float | None = None,
+    ) -> str:
+        """What a judge says. Raises RefusedError where it says nothing."""
+        body: dict[str, Any] = {"model": model, "messages": list(messages)}
+        if temperature is not None:
+            body["temperature"] = temperature
+        if schema is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "verdict", "schema": schema, "strict": True},
+            }
+        said = self._chat(body)
+        if said.error:
+            raise InternalError(said.error)
+        return said.text
+
+    def embed(self, model: str, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        """One vector for each text."""
+        body = {"model": model, "input": list(texts)}
+
+        def ask() -> Said:
+            reply = self._ask("/v2/embeddings", body)
+            return Said("", vectors=[each["embedding"] for each in reply["data"]])
+
+        said = self._once(body, ask)
+        if said.error or said.vectors is None:
+            raise InternalError(said.error or "no vectors came back")
+        return said.vectors
+
+    def _chat(self, body: dict[str, Any]) -> Said:
+        def ask() -> Said:
+            reply = self._ask("/v2/chat/completions", body)
+            used: dict[str, Any] = reply.get("usage") or {}
+            return Said(
+                "",
+                reply["choices"][0]["message"].get("content") or "",
+                tokens=(used.get("prompt_tokens", 0), used.get("completion_tokens", 0)),
+            )
+
+        return self._once(body, ask)
+
+    def _once(self, body: dict[str, Any], ask: Callable[[], Said]) -> Said:
+        encoded = msgspec.json.encode(body, order="deterministic")
+        key = hashlib.blake2b(encoded, digest_size=16).hexdigest()
+        with self._lock:
+            known = self._said.get(key)
+        if known is not None:
+            return known
+        try:
+            said = ask()
+        except (RefusedError, ConnectionFailed) as error:
+            said = Said("", error=error.message)
+        said.key = key
+        with self._lock:
+            self._said[key] = said
+            self._file.write(msgspec.json.encode(said) + b"\n")
+        return said
+
+    def _ask(self, path: str, body: dict[str, Any]) -> Any:
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._task.ask(path, body)
+            except RefusedError as error:
+                if not error.retryable or attempt + 1 == ATTEMPTS:
+                    raise
+        raise AssertionError("the last attempt raises")
+
+
+def _items(spec: _Spec) -> Iterable[Item]:
+    if spec.manifest is None:
+        return _of_file(Path(spec.samples))
+    return _of_dataset(spec.manifest, Path(spec.blobs))
+
+
+def _of_file(path: Path) -> Iterable[Item]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                given = msgspec.json.decode(line, type=_Line)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise Invalid(f"line {number} is no sample {{prompt, response}}: {error}") from None
+            messages = (
+                [{"role": "user", "content": given.prompt}]
+                if isinstance(given.prompt, str)
+                else given.prompt
+            )
+            if given.system:
+                messages = [{"role": "system", "content": given.system}, *messages]
+            responses = [given.response] if isinstance(given.response, str) else given.response
+            yield Item(
+                row_id=str(number),
+                messages=messages,
+                references=[each for each in responses if each],
+                answers=given.answers,
+            )
+
+
+def _of_dataset(manifest: dict[str, Any], blobs: Path) -> Iterable[Item]:
+    from yangfan.datasets.manifest import Manifest
+    from yangfan.datasets.shards import BlobFolder, read_rows
+
+    for row in read_rows(BlobFolder(blobs), msgspec.convert(manifest, Manifest)):
+        sample = row.sample
+        messages = [{"role": "system", "content": sample.system}] if sample.system else []
+        references: list[str] = []
+        if sample.messages:
+            said = [{"role": each.role, "content": each.content} for each in sample.messages]
+            if said[-1]["role"] == "assistant":
+                references = [said.pop()["content"]]
+            messages += said
+        for turn in sample.turns[:-1]:
+            messages.append({"role": "user", "content": turn.prompt})
+            if turn.responses:
+                messages.append({"role": "assistant", "content": turn.responses[0]})
+        for turn in sample.turns[-1:]:
+            messages.append({"role": "user", "content": turn.prompt})
+            references = [*turn.responses[:1], *([sample.chosen] if sample.chosen else [])]
+        if messages and messages[-1]["role"] == "user":
+            answers: Any = sample.extra.get("answers")
+            yield Item(
+                row_id=row.row_id,
+                messages=messages,
+                references=[each for each in references if each],
+                answers=cast("dict[str, str]", answers) if isinstance(answers, dict) else {},
+            )
+
+
+def _graded(scorer: base.Scorer, item: Item, said: Said) -> base.Score:
+    if said.error:
+        return base.ungradeable(f"no answer: {said.error}")
+    return scorer.score(base.Sample(said.text, tuple(item.references), item.question))
+
+
+def _compared(
+    asking: Asking, spec: _Spec, items: Sequence[Item], answers: Sequence[Said]
+) -> dict[str, Any] | None:
+    """Who is better than whom, and how strong each is."""
+    if spec.pairwise is None or len(spec.candidates) < 2:
+        return None
+    judge = base.create("pairwise", spec.pairwise, asking)
+    assert isinstance(judge, Pairwise)
+    count = len(items)
+    places = list(itertools.combinations(range(len(spec.candidates)), 2))
+    units = [(i, j, place) for i, j in places for place in range(count)]
+
+    def compare(unit: tuple[int, int, int]) -> base.Score:
+        i, j, place = unit
+        one, other = answers[i * count + place], answers[j * count + place]
+        if one.error or other.error:
+            return base.ungradeable(f"no answer: {one.error or other.error}")
+        return judge.compare(items[place].question, one.text, other.text)
+
+    scores = asking.each(units, compare, len(units), 0, "pairs")
+    wins = [[0.0] * len(spec.candidates) for _ in spec.candidates]
+    shown: list[dict[str, Any]] = []
+    for number, (i, j) in enumerate(places):
+        own = scores[number * count : (number + 1) * count]
+        for score in own:
+            if score.value is not None:
+                wins[i][j] += score.value
+                wins[j][i] += 1 - score.value
+        shown.append(
+            {
+                "a": spec.candidates[i].id,
+                "b": spec.candidates[j].id,
+                **_figure(figures.figure(None, own)),
+            }
+        )
+    strengths = bradley_terry(wins, prior=PRIOR)
+    return {
+        "pairs": shown,
+        "strengths": {
+            candidate.id: strength
+            for candidate, strength in zip(spec.candidates, strengths, strict=True)
+        },
+    }
+
+
+def _shown(
+    candidate: Candidate,
+    items: Sequence[Item],
+    position: int,
+    answers: Sequence[Said],
+    scores: Sequence[Mapping[str, base.Score]],
+    scorers: Mapping[str, base.Scorer],
+) -> dict[str, Any]:
+    own = slice(position * len(items), (position + 1) * len(items))
+    said = answers[own]
+    found: dict[str, Any] = {}
+    for label, scorer in scorers.items():
+        graded = [each[label] for each in scores[own]]
+        found[label] = _figure(figures.figure(scorer, graded))
+        values = [each.value for each in graded if each.value is not None]
+        if len(set(values)) <= 101 and all(value.is_integer() for value in values):
+            found[label]["distribution"] = {
+                f"{value:g}": values.count(value) for value in sorted(set(values))
+            }
+    return {
+        "id": candidate.id,
+        "name": candidate.name,
+        "answered": sum(not each.error for each in said),
+        "failed": sum(bool(each.error) for each in said),
+        "prompt_tokens": sum(each.tokens[0] for each in said),
+        "completion_tokens": sum(each.tokens[1] for each in said),
+        "figures": found,
+    }
+
+
+def _figure(figure: figures.Figure) -> dict[str, Any]:
+    return {
+        "value": figure.value,
+        "low": figure.low,
+        "high": figure.high,
+        "graded": figure.graded,
+        "ungradeable": dict(figure.ungradeable),
+    }
+
+
+def _write(
+    folder: Path,
+    pairs: Sequence[tuple[tuple[Candidate, Item], Said]],
+    scores: Sequence[Mapping[str, base.Score]],
+) -> None:
+    part = folder / "results.coming"
+    with part.open("wb") as file:
+        for number, (((candidate, item), said), graded) in enumerate(
+            zip(pairs, scores, strict=True)
+        ):
+            line = {
+                "id": f"r-{number}",
+                "candidate": candidate.id,
+                "name": candidate.name,
+                "row_id": item.row_id,
+                "prompt": item.question,
+                "references": item.references,
+                "answer": said.text,
+                "error": said.error,
+                "scores": {
+                    label: {"value": score.value, "reason": score.reason}
+                    for label, score in graded.items()
+                },
+            }
+            file.write(msgspec.json.encode(line) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(folder / "results.jsonl")

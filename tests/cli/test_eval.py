@@ -1,0 +1,52 @@
+"""`yangfan eval` against a real server."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+from tests.cli.conftest import Command
+
+FILE = """
+name: nightly
+dataset: samples.jsonl
+models: [echo, {modelId: echo, name: wordy, promptTemplate: "{input} <b>"}]
+scorers: [exact, f1]
+require: {f1: %s}
+"""
+
+
+def test_evaluation_is_run_compared_and_exported(yangfan: Command, tmp_path: Path):
+    lines = [{"prompt": "上海", "response": "上海"}, {"prompt": "=1+1", "response": "=1+1"}]
+    (tmp_path / "samples.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    file = tmp_path / "nightly.yaml"
+    file.write_text(FILE % 0.5)
+    made = yangfan.inside("eval", "run", str(file))
+    assert made.status == 0, made.err
+    assert "echo\texact\t1.0000" in made.out
+    file.write_text(FILE % 0.99)
+    missed = yangfan.inside("eval", "run", str(file))
+    assert (missed.status, "wordy: f1 is" in missed.err) == (1, True)
+    first, second = json.loads(yangfan.inside("eval", "list", "--json").out)[:2]
+    ids = (first["id"], second["id"])
+    assert ids[0] in yangfan.inside("eval", "list").out
+    assert "exact\t4\t0\t0\t4\t0" in yangfan.inside("eval", "compare", *ids).out
+    assert json.loads(yangfan.inside("eval", "show", ids[0], "--json").out)["samples"] == 2
+    page = tmp_path / "report.html"
+    assert yangfan.inside("eval", "export", ids[0], "-o", str(page)).status == 0
+    text = page.read_text("utf-8")
+    assert "<svg" in text
+    assert "上海 &lt;b&gt;" in text
+    assert "http" not in text
+    out = tmp_path / "answers.jsonl"
+    assert yangfan.inside("eval", "export", ids[0], "-o", str(out)).status == 0
+    assert [json.loads(line)["answer"] for line in out.read_text().splitlines()][0] == "上海"
+    book = tmp_path / "report.xlsx"
+    assert yangfan.inside("eval", "export", ids[0], "-o", str(book)).status == 0
+    sheets = zipfile.ZipFile(book)
+    assert b"<f>" not in sheets.read("xl/worksheets/sheet2.xml")
+    wrong = yangfan.inside("eval", "export", ids[0], "-o", str(tmp_path / "a.pdf"))
+    assert (wrong.status, "--out must end in" in wrong.err) == (1, True)
+    file.write_text("models: [echo]")
+    assert "lacks dataset" in yangfan.inside("eval", "run", str(file)).err
