@@ -41,7 +41,7 @@ def test_evaluation_is_run_compared_and_exported(yangfan: Command, tmp_path: Pat
     assert "http" not in text
     out = tmp_path / "answers.jsonl"
     assert yangfan.inside("eval", "export", ids[0], "-o", str(out)).status == 0
-    assert [json.loads(line)["answer"] for line in out.read_text().splitlines()][0] == "上海"
+    assert json.loads(out.read_text().splitlines()[0])["answer"] == "上海"
     book = tmp_path / "report.xlsx"
     assert yangfan.inside("eval", "export", ids[0], "-o", str(book)).status == 0
     sheets = zipfile.ZipFile(book)
