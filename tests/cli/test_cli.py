@@ -34,7 +34,6 @@ def test_table_has_every_command():
         "pull",
         "models",
         "services",
-        "tuning",
         "data",
         "engines",
         "keys",

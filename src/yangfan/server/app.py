@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from starlette.applications import Starlette
 
 from yangfan.egress import Egress
@@ -80,6 +79,11 @@ from yangfan.server.models import v2 as models_v2
 from yangfan.server.models.store import RegistryStore
 from yangfan.server.models.uploads import Uploads
 from yangfan.server.models.work import Work
+from yangfan.server.plugins import Plugins
+from yangfan.server.plugins import v1 as plugins_v1
+from yangfan.server.plugins import v2 as plugins_v2
+from yangfan.server.plugins.store import PluginStore
+from yangfan.server.plugins.weather import Weather
 from yangfan.server.prompts import Prompts
 from yangfan.server.prompts import v1 as prompts_v1
 from yangfan.server.prompts import v2 as prompts_v2
@@ -94,7 +98,7 @@ from yangfan.server.services import v2 as services_v2
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.service import ServicePolicy
 from yangfan.server.tokenizer import v1 as tokenizer_v1
-from yangfan.server.tuning import Folders, TrainingData, Tuning
+from yangfan.server.tuning import Folders, Tuning
 from yangfan.server.tuning import v1 as tuning_v1
 from yangfan.server.tuning import v2 as tuning_v2
 from yangfan.server.tuning.store import TuningStore
@@ -206,7 +210,8 @@ async def build(
         memory = Memory(MemoryStore(database))
         pictures = Pictures(egress, max_total_bytes=settings.max_body_bytes)
         chat = Chat(services, memory, pictures, lenient=settings.lenient)
-        known, for_workers = await _knowledge(database, services, jobs, home)
+        weather = Weather(egress, settings.weather_base_url, settings.weather_key)
+        known, for_workers = await _knowledge(database, services, jobs, home, chat, weather)
         about_datasets, links = await _about_datasets(
             Datasets(database, home.datasets), jobs, vault, stack
         )
@@ -278,23 +283,8 @@ def _models(
         return await deployed.user_of(version_id) or await tuned.user_of(version_id)
 
     registry = Registry(RegistryStore(database), files, models, users_of=user_of)
-    datasets = Datasets(database, home.datasets)
-
-    async def data_of(reference: str) -> TrainingData:
-        found = await datasets.version(reference)
-        return TrainingData(
-            id=found.id,
-            name=found.reference,
-            data_format=found.data_format.value,
-            is_published=found.published,
-            rows=found.rows,
-            manifest=msgspec.to_builtins(found.manifest),
-        )
-
     folders = Folders(home.tuning, home.datasets)
-    return registry, Tuning(
-        tuned, jobs, registry, folders, data_of=data_of, presets=settings.presets
-    )
+    return registry, Tuning(tuned, jobs, registry, folders, presets=settings.presets)
 
 
 def _metrics_page(
@@ -444,12 +434,17 @@ async def _charge_routes(
 
 
 async def _knowledge(
-    database: Database, services: Services, jobs: Jobs, home: Home
+    database: Database, services: Services, jobs: Jobs, home: Home, chat: Chat, weather: Weather
 ) -> tuple[list[Route], list[Route]]:
-    """What callers and what workers are answered."""
+    """Knowledge bases and the plugins that answer from them: what callers and what workers are answered."""
     knowledge = Knowledge(KnowledgeStore(database), services, jobs, home.knowledge)
     await knowledge.start()
-    return knowledge_v2.routes(knowledge), knowledge_v2.worker_routes(knowledge)
+    plugins = Plugins(PluginStore(database), knowledge, chat, services, weather)
+    return [
+        *knowledge_v2.routes(knowledge),
+        *plugins_v1.routes(plugins),
+        *plugins_v2.routes(plugins),
+    ], knowledge_v2.worker_routes(knowledge)
 
 
 async def _about_datasets(

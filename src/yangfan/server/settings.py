@@ -243,6 +243,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[str, ...],
         Meta(description="Private hosts and networks that outbound fetches may reach."),
     ] = ()
+    weather_base_url: Annotated[
+        str, Meta(description="A provider of weather in Open-Meteo's shape.")
+    ] = "https://api.open-meteo.com"
+    weather_key: Annotated[str, Meta(description="The provider's key, if it wants one.")] = ""
     egress_proxy: Annotated[
         str | None, Meta(description="http or https proxy for outbound fetches.")
     ] = None

@@ -20,6 +20,7 @@ from yangfan.client._async.keys import AsyncKeys
 from yangfan.client._async.knowledge import AsyncKnowledge
 from yangfan.client._async.memory import AsyncMemory
 from yangfan.client._async.models import AsyncModels
+from yangfan.client._async.plugins import AsyncPlugins
 from yangfan.client._async.prompts import AsyncPrompts
 from yangfan.client._async.rerank import AsyncRerank
 from yangfan.client._async.services import AsyncServices
@@ -86,6 +87,7 @@ class AsyncClient:
         batches: Files of requests that are worked on when there is time.
         evaluations: Evaluating models on datasets.
         files: Files to work on, such as the requests of a batch.
+        plugins: Plugin applications, which answer from knowledge bases and about the weather.
         knowledge: Knowledge bases: documents in, the passages that answer a question out.
         datasets: Datasets in versions, their samples, and what they look like.
         prompts: Prompt templates in versions, and labels that say which one is used.
@@ -156,6 +158,7 @@ class AsyncClient:
         self.batches = AsyncBatches(self._session, self.files)
         self.knowledge = AsyncKnowledge(self._session)
         self.datasets = AsyncDatasets(self._session)
+        self.plugins = AsyncPlugins(self._session)
         self.services = AsyncServices(self._session)
 
     @property

@@ -21,6 +21,7 @@ from yangfan.client._sync.keys import Keys
 from yangfan.client._sync.knowledge import Knowledge
 from yangfan.client._sync.memory import Memory
 from yangfan.client._sync.models import Models
+from yangfan.client._sync.plugins import Plugins
 from yangfan.client._sync.prompts import Prompts
 from yangfan.client._sync.rerank import Rerank
 from yangfan.client._sync.services import Services
@@ -87,6 +88,7 @@ class Client:
         batches: Files of requests that are worked on when there is time.
         evaluations: Evaluating models on datasets.
         files: Files to work on, such as the requests of a batch.
+        plugins: Plugin applications, which answer from knowledge bases and about the weather.
         knowledge: Knowledge bases: documents in, the passages that answer a question out.
         datasets: Datasets in versions, their samples, and what they look like.
         prompts: Prompt templates in versions, and labels that say which one is used.
@@ -157,6 +159,7 @@ class Client:
         self.batches = Batches(self._session, self.files)
         self.knowledge = Knowledge(self._session)
         self.datasets = Datasets(self._session)
+        self.plugins = Plugins(self._session)
         self.services = Services(self._session)
 
     @property

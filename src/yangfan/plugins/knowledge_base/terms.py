@@ -99,6 +99,9 @@ _STOP_PAIRS = frozenset(
         "是什",
     ]
 )
+_ASKING = frozenset("请问什么怎样如何哪谁几多少为能可以会吗呢有没需要")
+"""Characters that ask, and say nothing of what is asked about."""
+
 _STOP_SINGLES = frozenset("的了是在和有我你他她它们吗呢吧啊与或及也都就而不这那")
 
 
@@ -142,6 +145,22 @@ def query_terms(question: str) -> list[str]:
                 pair = cjk[at : at + 2]
                 (common if _is_common(pair) else wanted)[pair] = None
     return list(wanted or common)
+
+
+def telling_characters(question: str) -> list[str]:
+    """The single Chinese characters of a question that say what it is about, each once.
+
+    A question's pairs often stand across the borders of words, where no text has them; its characters tell better whether a text
+    says anything about it.
+    """
+    return list(
+        dict.fromkeys(
+            character
+            for cjk, _ in _RUNS.findall(normalized(question))
+            for character in cjk
+            if character not in _STOP_SINGLES and character not in _ASKING
+        )
+    )
 
 
 def _is_common(pair: str) -> bool:

@@ -131,6 +131,7 @@ _ACTION_PATHS = frozenset(
         "/v2/eval",
         "/v2/jobs",
         "/v2/knowledgeBase",
+        "/v2/plugin",
         "/v2/memory",
         "/v2/model",
         "/v2/promptLabels",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from yangfan.errors import Invalid, ModelNotFound
 from yangfan.plugins.knowledge_base.ranking import Corpus, bm25, fused, telling_terms
-from yangfan.plugins.knowledge_base.terms import query_terms, terms_of
+from yangfan.plugins.knowledge_base.terms import query_terms, telling_characters, terms_of
 from yangfan.server.knowledge import filters
 from yangfan.server.knowledge.store import embedded_text
 from yangfan.server.knowledge.types import Found
@@ -65,6 +65,7 @@ class Search:
         """
         _check(question)
         terms = query_terms(question.text) if question.mode != "semantic" else []
+        telling = [*terms, *telling_characters(question.text)] if terms else []
         asked: dict[str, bytes] = {}
         if question.mode != "fulltext":
             for embedder in {base.embedder for base in bases}:
@@ -73,13 +74,15 @@ class Search:
         depth = max(DEPTH, 4 * wanted)
         async with self._store.read() as connection:
             documents = await self._documents(connection, bases, question)
-            rankings = await self._rank(connection, bases, terms, asked, documents, depth)
+            rankings = await self._rank(
+                connection, bases, (terms, telling), asked, documents, depth
+            )
             lists = [
                 [number for number, _ in rankings.by_words],
                 [n for n, _ in rankings.by_meaning],
             ]
             ranked = fused([ranking for ranking in lists if ranking])
-            found = await self._told(connection, bases, ranked, rankings, terms)
+            found = await self._told(connection, bases, ranked, rankings, telling)
             if question.least_similarity is not None:
                 least = question.least_similarity
                 found = [
@@ -118,21 +121,22 @@ class Search:
         self,
         connection: AsyncConnection,
         bases: Sequence[Base],
-        terms: Sequence[str],
+        sought: tuple[Sequence[str], Sequence[str]],
         asked: dict[str, bytes],
         documents: Collection[int] | None,
         depth: int,
     ) -> _Rankings:
         rankings = _Rankings()
+        terms, telling = sought
         numbers = [base.number for base in bases]
         if terms:
-            frequencies = await self._store.frequencies(connection, numbers, terms)
+            frequencies = await self._store.frequencies(connection, numbers, telling)
             rankings.corpus = Corpus(
                 sum(base.chunks for base in bases), sum(base.terms for base in bases), frequencies
             )
-            telling = telling_terms(terms, frequencies)
-            if telling:
-                candidates = await self._store.candidates(connection, numbers, telling)
+            leading = telling_terms(terms, frequencies)
+            if leading:
+                candidates = await self._store.candidates(connection, numbers, leading)
                 if documents is not None:
                     candidates = [each for each in candidates if each[3] in documents]
                 rows = [each[:3] for each in candidates]
@@ -217,7 +221,12 @@ def _coverage(passage: Passage, terms: Sequence[str], corpus: Corpus) -> float:
     if not terms:
         return 0.0
     there = set(terms_of(embedded_text(passage.headings, passage.text)))
-    weights = {term: corpus.weight(term) for term in terms}
+    # A pair that stands nowhere is hardly a word, but stands across the border of two.
+    weights = {
+        term: corpus.weight(term)
+        for term in terms
+        if term in corpus.frequencies or len(term) != 2 or term.isascii()
+    }
     total = sum(weights.values())
     return (
         sum(weight for term, weight in weights.items() if term in there) / total if total else 0.0

@@ -1,0 +1,92 @@
+"""`yangfan plugins`: plugin applications."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from yangfan.cli.connection import Connection, connected
+from yangfan.cli.terminal import printable, show_json, show_table
+
+AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="See `plugins list` / 插件应用名称")]
+
+
+def plugins() -> None:
+    """Plugin applications: answers from knowledge bases and about the weather. / 管理与调用插件应用。"""
+
+
+@connected
+def create(
+    connection: Connection,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to call it / 名称")],
+    *,
+    base: Annotated[
+        list[str] | None,
+        typer.Option("--base", "-b", help="Id of a knowledge base; repeatable / 知识库 ID"),
+    ] = None,
+    weather: Annotated[bool, typer.Option(help="Answer about the weather / 回答天气问题")] = False,
+    model: Annotated[str, typer.Option(help="Who writes the answers / 撰写回答的模型")] = "",
+    prompt: Annotated[
+        str, typer.Option(help="With {context} and {question} in it / 提示词模板")
+    ] = "",
+) -> None:
+    """Make a plugin application. / 创建插件应用。"""
+    wanted = ["uuid-zhishiku"] * bool(base) + ["uuid-weatherforecast"] * weather
+    with connection.client() as client:
+        client.plugins.create(
+            name, wanted, model=model, prompt=prompt, knowledge_base_ids=base or ()
+        )
+
+
+@connected
+def list_applications(connection: Connection, *, as_json: AsJSON = False) -> None:
+    """List plugin applications. / 列出插件应用。"""
+    with connection.client() as client:
+        found = client.plugins.list()
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        ("name", "plugins", "model", "knowledge bases", "created"),
+        [
+            (
+                each.name,
+                ", ".join(each.plugins),
+                each.model,
+                ", ".join(each.knowledge_base_ids),
+                each.created,
+            )
+            for each in found
+        ],
+    )
+
+
+@connected
+def ask(
+    connection: Connection,
+    name: Name,
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask / 问题")],
+    *,
+    as_json: AsJSON = False,
+) -> None:
+    """Ask a plugin application, and show what its answer rests on. / 向插件应用提问，并显示依据。"""
+    with connection.client() as client:
+        answer = client.plugins.ask(name, question)
+    if as_json:
+        show_json(answer)
+        return
+    typer.echo(printable(answer.text))
+    for cited in answer.meta.get("citations", ()):
+        typer.echo(printable(f"  <- [{cited['response'] + 1}] {cited['source']}"), err=True)
+
+
+@connected
+def rm(connection: Connection, name: Name) -> None:
+    """Delete a plugin application. / 删除插件应用。"""
+    with connection.client() as client:
+        client.plugins.delete(name)
+
+
+SUBCOMMANDS = {"create": create, "list": list_applications, "ask": ask, "rm": rm}

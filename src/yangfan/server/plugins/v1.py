@@ -1,0 +1,192 @@
+"""v1: calls of plugin applications (specification B.11)."""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, UnsetType
+
+from yangfan.engines.base import Finish, Sampling
+from yangfan.engines.base import Usage as Used
+from yangfan.errors import Invalid
+from yangfan.plugins.knowledge_base.answering import citations
+from yangfan.protocol.sse import pieces
+from yangfan.protocol.v1.chat import Usage
+from yangfan.protocol.v1.plugins import (
+    PLUGIN,
+    PluginEvent,
+    PluginReply,
+    PluginRequest,
+    PluginSampling,
+)
+from yangfan.server.http import Call, Reply, Route, Stream
+from yangfan.server.http.call import new_id
+from yangfan.server.services import answered_by
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from yangfan.server.http import Meter
+    from yangfan.server.plugins.logic import Plugins
+    from yangfan.server.plugins.types import Prepared
+    from yangfan.server.services import Target
+
+_FINISH = {
+    Finish.NATURAL: "normal",
+    Finish.STOP_STRING: "stop",
+    Finish.LENGTH: "length",
+    Finish.CONTENT_FILTER: "content_filter",
+}
+MAX_TURNS = 40
+
+
+def routes(plugins: Plugins) -> list[Route]:
+    """What this file answers."""
+
+    async def answer(call: Call[PluginRequest]) -> Reply | Stream:
+        wire = call.request
+        application = await plugins.called(
+            call.params["endpoint"], call.principal.app_id, wire.plugins
+        )
+        target = plugins.target(application)
+        # What a plugin does costs something, too: nobody without room gets that far.
+        call.meter.reserve(target, 1)
+        sampling = wire.llm or PluginSampling()
+        prepared = await plugins.prepare(
+            application,
+            (wire.plugins or application.plugins)[0],
+            wire.query or "",
+            _history(wire),
+            {name: str(value) for name, value in (wire.input_variables or {}).items()},
+            Sampling(
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                repetition_penalty=sampling.penalty_score,
+            ),
+            call.principal.key_id,
+        )
+        verbose = bool(wire.verbose)
+        if wire.stream:
+            return Stream(
+                _events(plugins, target, prepared, call.meter, verbose=verbose), answered_by(target)
+            )
+        if prepared.request is None:
+            call.meter.settle(0, 0)
+            return Reply(
+                _reply(prepared, prepared.result, Finish.NATURAL, Used(0, 0), verbose=verbose)
+            )
+        reply = await plugins.chat.answer(target, prepared.request, call.meter)
+        answer = reply.answers[0]
+        return Reply(
+            _reply(prepared, answer.text, answer.finish, reply.usage, verbose=verbose),
+            answered_by(target, estimated=reply.usage.estimated),
+        )
+
+    return [Route(PLUGIN, answer)]
+
+
+def _history(wire: PluginRequest) -> list[tuple[str, str]]:
+    """What was said before, which alternates and ends with the assistant.
+
+    Raises:
+        Invalid: It does not.
+    """
+    turns = wire.history or []
+    if len(turns) > MAX_TURNS:
+        raise Invalid(f"history has at most {MAX_TURNS} turns, got {len(turns)}", param="history")
+    for place, turn in enumerate(turns):
+        if turn.role != ("user", "assistant")[place % 2]:
+            raise Invalid(
+                f"history alternates user and assistant; history[{place}] is {turn.role[:32]!r}",
+                param="history",
+            )
+    if len(turns) % 2:
+        raise Invalid("history ends with the assistant's turn", param="history")
+    return [(turn.role, turn.content) for turn in turns]
+
+
+def _meta(prepared: Prepared, answer: str, *, verbose: bool) -> dict[str, Any] | UnsetType:
+    if not verbose:
+        return UNSET
+    cited = citations(answer, prepared.sources)
+    return {
+        **prepared.meta,
+        "action": "llm",
+        "action_input": []
+        if prepared.request is None
+        else [str(prepared.request.messages[-1].content)],
+        "action_output": answer,
+        "citations": [
+            {
+                "sentence": each.sentence,
+                "response": each.passage,
+                "source": each.source,
+                "support": round(each.support, 4),
+            }
+            for each in cited
+        ],
+    }
+
+
+def _reply(
+    prepared: Prepared, result: str, finish: Finish, usage: Used, *, verbose: bool
+) -> PluginReply:
+    return PluginReply(
+        log_id=random.getrandbits(31),
+        id=new_id(),
+        created=int(time.time()),
+        result=result,
+        is_truncated=finish is Finish.LENGTH,
+        finish_reason=_FINISH.get(finish, "normal"),
+        usage=_usage(usage),
+        meta_info=_meta(prepared, result, verbose=verbose),
+    )
+
+
+async def _events(
+    plugins: Plugins, target: Target, prepared: Prepared, meter: Meter, *, verbose: bool
+) -> AsyncGenerator[PluginEvent]:
+    log_id, answer_id, created = random.getrandbits(31), new_id(), int(time.time())
+    sentence_id, usage, answer = 0, Usage(), ""
+
+    def event(text: str, finish: Finish | None) -> PluginEvent:
+        return PluginEvent(
+            log_id=log_id,
+            id=answer_id,
+            created=created,
+            sentence_id=sentence_id,
+            is_end=finish is not None,
+            result=text,
+            is_truncated=finish is Finish.LENGTH,
+            finish_reason=UNSET if finish is None else _FINISH.get(finish, "normal"),
+            usage=usage,
+            meta_info=UNSET if finish is None else _meta(prepared, answer, verbose=verbose),
+        )
+
+    if prepared.request is None:
+        meter.settle(0, 0)
+        answer = prepared.result
+        yield event(answer, Finish.NATURAL)
+        return
+    async with aclosing(plugins.chat.stream(target, prepared.request, meter)) as deltas:
+        async for delta in deltas:
+            if delta.usage is not None:
+                usage = _usage(delta.usage)
+            if not delta.text and delta.finish is None:
+                continue
+            answer += delta.text
+            *early, last = pieces(delta.text)
+            for text in early:
+                yield event(text, None)
+                sentence_id += 1
+            yield event(last, delta.finish)
+            sentence_id += 1
+
+
+def _usage(usage: Used) -> Usage:
+    return Usage(
+        usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, usage.estimated or UNSET
+    )
