@@ -34,9 +34,18 @@ from yangfan.server.chat.pictures import Pictures
 from yangfan.server.completions import Completions
 from yangfan.server.completions import v1 as completions_v1
 from yangfan.server.completions import v2 as completions_v2
-from yangfan.server.datasets import Collector, Datasets, Links, Publishing, Samples
+from yangfan.server.datasets import (
+    Collector,
+    Datasets,
+    Links,
+    Publishing,
+    Samples,
+    transfers_v1,
+    transfers_v2,
+)
 from yangfan.server.datasets import v1 as datasets_v1
 from yangfan.server.datasets import v2 as datasets_v2
+from yangfan.server.datasets.transfers import Transfers, Where
 from yangfan.server.db import Database
 from yangfan.server.deployments import Deployments, ModelPlanner, Placement
 from yangfan.server.deployments import v1 as deployments_v1
@@ -115,6 +124,7 @@ from yangfan.server.usage.types import Defaults
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
+    from pathlib import Path
 
     from prometheus_client import CollectorRegistry
     from starlette.routing import Route as Page
@@ -216,6 +226,8 @@ async def build(
             Datasets(database, home.datasets), jobs, vault, stack
         )
         images, shelf = Images(services, egress), Shelf(home.pictures)
+        files = Files(FileStore(database), home.files, quota_bytes=settings.files_quota_bytes)
+        transfers = _transfers(settings, home, database, jobs, work, files)
         listed = [
             *images_v1.routes(images),
             *images_v2.routes(images, shelf),
@@ -228,8 +240,10 @@ async def build(
             *access_v2.routes(access),
             *_prompt_routes(database),
             *await _file_routes(
-                database, home, settings, stack, jobs, _called(services, deployments)
+                files, database, home, settings, stack, jobs, _called(services, deployments)
             ),
+            *transfers_v1.routes(transfers),
+            *transfers_v2.routes(transfers),
             *known,
             *about_datasets,
             *usage_v2.routes(usage),
@@ -246,6 +260,7 @@ async def build(
             *Health(services, database.check, deployments.unready).routes,
             *shelf.routes,
             *links.routes,
+            *transfers.routes,
         ]
         if settings.metrics != "off":
             counters = registry_of(metrics, services, usage, upstreams)
@@ -369,7 +384,27 @@ def _inference_routes(services: Services, chat: Chat) -> list[Route]:
     ]
 
 
+def _transfers(
+    settings: Settings, home: Home, database: Database, jobs: Jobs, work: Work, files: Files
+) -> Transfers:
+    """What moves files into datasets and out of them."""
+
+    async def file_of(file_id: str, app_id: str) -> tuple[str, Path]:
+        file = await files.get(file_id, app_id)
+        return file.name, files.content(file.sha256)
+
+    where = Where(
+        settings.model_store_path,
+        home.dataset_files,
+        settings.data_import_folders,
+        work.uploads.folder,
+        file_of,
+    )
+    return Transfers(Datasets(database, home.datasets), jobs, where)
+
+
 async def _file_routes(
+    files: Files,
     database: Database,
     home: Home,
     settings: Settings,
@@ -378,7 +413,6 @@ async def _file_routes(
     named: Callable[[str], str],
 ) -> list[Route]:
     """Files, and the batches that work on them."""
-    files = Files(FileStore(database), home.files, quota_bytes=settings.files_quota_bytes)
     await files.tidy()
     batches = Batches(
         database,

@@ -102,6 +102,11 @@ class Home:
         return self.path / "exports"
 
     @property
+    def dataset_files(self) -> Path:
+        """Exports of datasets and rows that imports refused, under names that nobody can guess, for a week."""
+        return self.path / "dataset-files"
+
+    @property
     def tuning(self) -> Path:
         """What tuning runs write: a folder each, with checkpoints, metrics and a report."""
         return self.path / "tuning"

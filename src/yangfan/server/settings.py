@@ -25,7 +25,7 @@ _COMMON_NAMES = {"hf_endpoint": "HF_ENDPOINT", "hf_token": "HF_TOKEN"}
 _SECRET = frozenset({"database", "hf_token", "s3_secret_access_key"})
 """Settings that are not shown."""
 
-_LISTS = frozenset({"models", "egress_allow"})
+_LISTS = frozenset({"models", "egress_allow", "data_import_folders"})
 _TABLES = frozenset({"options", "upstreams"})
 """What only a settings file can say."""
 
@@ -189,6 +189,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int,
         Meta(ge=1, le=256, description="Requests of one batch that are asked side by side."),
     ] = 4
+    data_import_folders: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Folders of this machine that datasets may be imported from by their path; none if unset."
+        ),
+    ] = ()
     max_header_bytes: Annotated[int, Meta(ge=1024, description="Largest request head.")] = 64 * 1024
     read_timeout_seconds: Annotated[
         float, Meta(gt=0, description="How long a client may take to send a request.")
