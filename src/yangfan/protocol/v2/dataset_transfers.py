@@ -44,7 +44,7 @@ class NameTask(msgspec.Struct, kw_only=True):
     taskId: Annotated[str, Meta(min_length=1, max_length=64)]  # noqa: N815 - the wire's spelling
 
 
-class CreatedTask(msgspec.Struct, kw_only=True):
+class CreatedTransfer(msgspec.Struct, kw_only=True):
     """The task that was begun, and (ours) the job behind it."""
 
     taskId: str  # noqa: N815 - the wire's spelling
@@ -143,7 +143,7 @@ CREATE_IMPORT = _action(
     "create_import_task",
     "CreateImportTask",
     CreateImport,
-    ActionReply[CreatedTask],
+    ActionReply[CreatedTransfer],
     "Import files into a version.",
     "创建数据导入任务。",
 )
@@ -159,7 +159,7 @@ CREATE_EXPORT = _action(
     "create_export_task",
     "CreateExportTask",
     CreateExport,
-    ActionReply[CreatedTask],
+    ActionReply[CreatedTransfer],
     "Export a version.",
     "创建数据导出任务。",
 )

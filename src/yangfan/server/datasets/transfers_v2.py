@@ -29,7 +29,7 @@ def routes(transfers: Transfers) -> list[Route]:
             options=options_of(request),
             file_format=request.format,
         )
-        return success(wire.CreatedTask(taskId=task_id(job), jobId=job.id))
+        return success(wire.CreatedTransfer(taskId=task_id(job), jobId=job.id))
 
     async def describe_import(call: Call[wire.NameTask]) -> Reply:
         job = await transfers.task(IMPORT, call.request.taskId)
@@ -45,7 +45,7 @@ def routes(transfers: Transfers) -> list[Route]:
             with_annotations=request.withAnnotations,
             bucket_path=(request.storagePath or "/") if request.storageType == "BOS" else "",
         )
-        return success(wire.CreatedTask(taskId=task_id(job), jobId=job.id))
+        return success(wire.CreatedTransfer(taskId=task_id(job), jobId=job.id))
 
     async def describe_export(call: Call[wire.NameTask]) -> Reply:
         job = await transfers.task(EXPORT, call.request.taskId)
