@@ -9,6 +9,7 @@ many were killed; then the last one may end. Equal shards are equal rows, ids an
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import random
@@ -21,6 +22,10 @@ from typing import Any
 
 from tests.conftest import serving
 from tests.server.jobs.conftest import Desk, workers
+
+from yangfan.datasets.formats import DataFormat
+from yangfan.server.datasets import Datasets
+from yangfan.server.db import Database
 
 MAX_ATTEMPTS = 1_000_000
 
@@ -68,6 +73,7 @@ class Storm:
         self.desk, self.folder = desk, folder
         self.generator = random.Random(seed)
         self.blobs = folder / "blobs"
+        self.versions = self.killed = 0
 
     def import_spec(self, file: Path) -> dict[str, Any]:
         """Always the same one, so that equal rows are equal shards."""
@@ -95,7 +101,9 @@ class Storm:
         self, kind: str, spec: dict[str, Any], kills: int = 0, within: float = 0.0
     ) -> dict[str, Any]:
         """The result of a job whose workers are killed so often."""
-        id = self.desk.ask("submit", kind, spec, max_attempts=MAX_ATTEMPTS).id
+        version = asyncio.run(self._version()) if kind == "import_dataset" else ""
+        job = self.desk.ask("submit", kind, spec, subject=version, max_attempts=MAX_ATTEMPTS)
+        id = job.id
         done = 0
         while done < kills:
             deadline = time.monotonic() + 60.0
@@ -114,6 +122,17 @@ class Storm:
         assert job.state == "succeeded", job
         assert job.result is not None
         return dict(job.result)
+
+    async def _version(self) -> str:
+        """A version that gets the rows."""
+        database = Database(self.desk.server.home / "yangfan.db")
+        datasets = Datasets(database, self.blobs)
+        self.versions += 1
+        try:
+            made = await datasets.create(f"storm {self.versions}", DataFormat.PROMPT_RESPONSE)
+        finally:
+            await database.close()
+        return made.id
 
     def storm(self, kind: str, spec: dict[str, Any], kills: int) -> Account:
         """Compare killed jobs with an undisturbed one."""
