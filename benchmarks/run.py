@@ -14,6 +14,7 @@ import cleaning
 import embeddings
 import gateway
 import images
+import imports
 import overhead
 import overload
 import programs
@@ -40,6 +41,7 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "cleaning": lambda size: cleaning.measure(cleaning.SIZES[size]),
     "embeddings": lambda size: embeddings.measure(embeddings.SIZES[size]),
     "images": lambda size: images.measure(images.SIZES[size]),
+    "imports": lambda size: imports.measure(imports.SIZES[size]),
     "tokens": lambda size: tokens.measure(tokens.SIZES[size]),
     "start": lambda size: start.measure(start.SIZES[size]),
     "services": lambda size: services.measure(services.SIZES[size]),

@@ -44,6 +44,13 @@ def test_a_benchmark_prints_its_tables_as_markdown(question: str, tmp_path: Path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc")
+def test_imports_lose_no_rows(tmp_path: Path):
+    result = run("--smoke", "imports", store=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "| rows lost | <= 0 | 0 | yes |" in result.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc")
 def test_the_programs_are_not_compared_where_none_is_built(tmp_path: Path):
     result = run("--smoke", "programs", store=tmp_path)
     assert result.returncode == 0, result.stderr

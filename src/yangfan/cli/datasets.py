@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from yangfan.cli import data_transfers
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.terminal import printable, show_json, show_table
 from yangfan.errors import ConfigurationError
@@ -293,6 +294,7 @@ SUBCOMMANDS = {
     "publish": publish,
     "rm": rm,
     "annotate": annotate,
+    **data_transfers.SUBCOMMANDS,
 }
 
 

@@ -6,6 +6,7 @@ writes members under numbers. An archive within an archive is refused. Members t
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -66,11 +67,13 @@ class Skipped(NamedTuple):
     reason: str
 
 
+@functools.cache  # looking for entry points takes longer than reading a small file
 def formats() -> dict[str, tuple[str, ...]]:
     """Every format that is read here, with the endings of its files' names."""
     return {name: _module(name).SUFFIXES for name in extensions.names(READERS)}
 
 
+@functools.cache
 def _module(name: str) -> ModuleType:
     return extensions.load(READERS, name)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from yangfan import errors
+from yangfan.client._sync.dataset_transfers import DatasetTransfers
 from yangfan.client.datasets import (
     arrow_table,
     comparison_of,
@@ -41,7 +42,7 @@ POLL_SECONDS = 1.0
 """How often something that takes time is looked at."""
 
 
-class Datasets:
+class Datasets(DatasetTransfers):
     """Datasets. Every call is signed: the client needs access_key and secret_access_key.
 
     A reference is the ``ds-…`` of a version, or ``NAME:VERSION``, or a name alone for its newest version.
