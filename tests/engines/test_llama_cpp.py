@@ -328,3 +328,19 @@ def test_a_file_that_is_no_adapter_is_refused_before_the_engine_starts(
         make_engine(smollm2_path, tmp_path, adapters={"poet": str(smollm2_path)})
     with pytest.raises(ConfigurationError, match="No such file"):
         make_engine(smollm2_path, tmp_path, adapters={"poet": "nowhere.gguf"})
+
+
+async def test_a_chat_template_of_the_options_takes_the_place_of_the_models_own(
+    tmp_path: Path, tiny_chat_gguf: Path
+) -> None:
+    template = "{%- for m in messages -%}<{{ m.role }}>{{ m.content }}{%- endfor -%}"
+    spec = EngineSpec(
+        "tested", str(tiny_chat_gguf), slots=1, threads=2, options={"chat_template": template}
+    )
+    engine = llama_cpp.create(spec, tmp_path)
+    await engine.start()
+    try:
+        counted = await engine.count_tokens([Message("user", "hello there")])
+        assert counted == await engine.count_text_tokens("<user>hello there")
+    finally:
+        await engine.stop()

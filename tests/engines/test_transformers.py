@@ -525,3 +525,18 @@ def test_models_with_an_encoder_of_their_own_are_not_taken() -> None:
     facts = ModelFacts("safetensors", "chat", "T5ForConditionalGeneration")
     assert transformers.fit(facts).rank is None
     assert transformers.fit(ModelFacts("safetensors", "chat", "LlamaForCausalLM")).rank
+
+
+async def test_a_chat_template_of_the_options_takes_the_place_of_the_models_own(
+    tmp_path: Path, llama_folder: Path
+) -> None:
+    template = "{%- for m in messages -%}<{{ m.role }}>{{ m.content }}{%- endfor -%}"
+    spec = EngineSpec("tested", str(llama_folder), options={"chat_template": template})
+    engine = transformers.create(spec, tmp_path)
+    await engine.start()
+    try:
+        counted = await engine.count_tokens([Message("user", "hello there")])
+        bare = await engine.count_text_tokens("<user>hello there")
+        assert 0 <= bare - counted <= 1  # a bare text may get a beginning of its own
+    finally:
+        await engine.stop()

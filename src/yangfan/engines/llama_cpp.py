@@ -29,6 +29,7 @@ Options (`EngineSpec.options`):
     prompt_cache_mib: Memory for prompts of earlier requests that left the pool (default 256, 0 for none).
     mmproj: GGUF file of the projector that lets the model read pictures; "" for none. By default a file ``mmproj*.gguf`` is taken
         that stands beside the model, with no other model there.
+    chat_template: Jinja text to render conversations with, in place of the model's own.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ import sys
 import threading
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from yangfan.engines import _native, _native_build, _requantize
 from yangfan.engines._admission import Admission
@@ -105,6 +107,9 @@ START_SECONDS = 60.0
 START_SECONDS_PER_GIB = 20.0
 
 
+MAX_TEMPLATE_CHARACTERS = 65_536
+
+
 class LlamaOptions(msgspec.Struct, forbid_unknown_fields=True):
     """What `EngineSpec.options` may hold; the module's docstring explains each."""
 
@@ -115,6 +120,7 @@ class LlamaOptions(msgspec.Struct, forbid_unknown_fields=True):
     program: Literal["auto", "wheel", "native"] = "auto"
     builds: str | None = None
     mmproj: str | None = None
+    chat_template: Annotated[str, Meta(max_length=MAX_TEMPLATE_CHARACTERS)] | None = None
 
 
 class LlamaConfig(msgspec.Struct):
@@ -130,6 +136,7 @@ class LlamaConfig(msgspec.Struct):
     prompt_cache_mib: int
     adapters: tuple[str, ...] = ()
     mmproj: str | None = None
+    chat_template: str | None = None
     program: str | None = None
     """llama-server to run; None runs the wheel's inside this process."""
 
@@ -322,6 +329,7 @@ class LlamaEngine(ChildEngine):
             prompt_cache_mib=0 if spec.adapters else options.prompt_cache_mib,
             adapters=tuple(_adapter_file(spec, name) for name in spec.adapters),
             mmproj=None if mmproj is None else str(mmproj.absolute()),
+            chat_template=options.chat_template,
             program=None if program is None else str(program),
         )
         kinds: set[Kind] = {_kind(path)}
@@ -584,6 +592,7 @@ def _start_native(config: LlamaConfig, facts: Facts, pool: Memory) -> _native.Se
     arguments = ["--model", config.path, "--parallel", str(config.slots), "--kv-unified"]
     arguments += ["--ctx-size", str(pool.kv_tokens)]
     arguments += [] if config.mmproj is None else ["--mmproj", config.mmproj]
+    arguments += [] if config.chat_template is None else ["--chat-template", config.chat_template]
     arguments += ["--batch-size", batch_tokens, "--ubatch-size", batch_tokens]
     arguments += ["--threads", str(config.threads), "--threads-batch", str(config.threads)]
     arguments += ["--gpu-layers", str(config.gpu_layers)]
@@ -625,6 +634,8 @@ def _start_wheel(config: LlamaConfig, facts: Facts, pool: Memory) -> Any:
     if config.mmproj is not None:
         params.mmproj.path = config.mmproj
         params.mmproj_use_gpu = config.gpu_layers != 0
+    if config.chat_template is not None:
+        params.chat_template = config.chat_template
     params.n_parallel = config.slots
     params.n_batch = params.n_ubatch = BATCH_TOKENS
     params.n_ctx = pool.kv_tokens

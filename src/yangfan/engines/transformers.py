@@ -18,6 +18,7 @@ Options (`EngineSpec.options`):
     batch_tokens: Most tokens in one batch of texts to embed or rerank, padding included (default 8192).
     max_pixels: Largest picture that is read (default 16777216).
     template_seconds: How long a chat template may take (default 2).
+    chat_template: Jinja text to render conversations with, in place of the model's own.
 """
 
 from __future__ import annotations

@@ -144,6 +144,11 @@ def test_what_was_said_at_the_import_is_kept(caller: Caller):
     told = result(caller, "DescribeModelCustomAdvancedConf", modelId=made["modelId"])
     assert {name: told["chatConf"][name] for name in conf} == conf
     assert told["transformerVersion"] == "4.36.2"
+    body = {"modelSetId": set_id, "sourceType": "Import"}
+    wrong = {"source": "hf:a/b", "chatConf": {"latestQuestionTemplate": "no place"}}
+    status, _, message = refused(caller, "CreateCustomModel", **body, importMeta=wrong)
+    assert status == 400
+    assert "latestQuestionTemplate must hold {question} once" in message
 
 
 def test_the_platform_tells_what_can_run_a_model(caller: Caller):

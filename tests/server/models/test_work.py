@@ -173,7 +173,9 @@ async def test_a_repeated_call_with_one_key_makes_one_version(yard: Yard) -> Non
         await begin(yard, "hf:c/d", caller=caller)
 
 
-@pytest.mark.parametrize("source", ["mistral", "", ":x", "../x", "hf:", "a b:c"])
+@pytest.mark.parametrize(
+    "source", ["mistral", "", ":x", "../x", "hf:", "a b:c", "ftp://a/b", "builtin:x", "file:/a\0b"]
+)
 async def test_what_is_no_address_is_refused(yard: Yard, source: str) -> None:
     with pytest.raises(Invalid, match="is no address of a model: give hf:OWNER/NAME"):
         await begin(yard, source)

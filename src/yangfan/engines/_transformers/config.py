@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from yangfan.engines.wire.engine import Ready
 from yangfan.engines.wire.types import Prompt
+
+MAX_TEMPLATE_CHARACTERS = 65_536
 
 
 class TransformersOptions(msgspec.Struct, forbid_unknown_fields=True):
@@ -19,6 +24,7 @@ class TransformersOptions(msgspec.Struct, forbid_unknown_fields=True):
     batch_tokens: int = 8192
     max_pixels: int = 16_777_216
     template_seconds: float = 2.0
+    chat_template: Annotated[str, Meta(max_length=MAX_TEMPLATE_CHARACTERS)] | None = None
 
 
 class TransformersConfig(TransformersOptions, kw_only=True):

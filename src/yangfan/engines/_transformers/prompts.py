@@ -29,6 +29,8 @@ class Prompts:
         renderer: Any = loaded.tokenizer
         if loaded.processor is not None and getattr(loaded.processor, "chat_template", None):
             renderer = loaded.processor
+        if config.chat_template is not None:
+            renderer.chat_template = config.chat_template
         self._template = ChatTemplate(
             renderer, in_parts=loaded.processor is not None, seconds=config.template_seconds
         )

@@ -147,7 +147,10 @@ class TrainMeta(msgspec.Struct, kw_only=True):
 
 
 class ChatConf(msgspec.Struct, kw_only=True):
-    """How Qianfan's console describes a prompt; kept and shown. A model's own chat template is what runs."""
+    """How Qianfan's console describes a prompt; with a `latestQuestionTemplate` it takes the place of the model's own chat template.
+
+    The first holds {question} and {answer}, the second {question}, the third {input}, each once.
+    """
 
     historyQATemplate: Annotated[str, Meta(max_length=200)] | None = None  # noqa: N815 - the wire's spelling
     latestQuestionTemplate: Annotated[str, Meta(max_length=200)] | None = None  # noqa: N815 - the wire's spelling

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from yangfan.errors import Conflict, Invalid, NotFound
 from yangfan.server.http.call import new_id
-from yangfan.server.models import presets
+from yangfan.server.models import chat_conf, presets
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -450,6 +450,9 @@ class Registry:
                 f"{version.name} is not what was trained: {version.facts.parity.get('reason', 'its parity gate failed')}."
                 " Deploy it with force (--force, engineOptions.force) if you want it all the same"
             )
+        template = chat_conf.template_of(version.origin.get("chatConf"))
+        if template is not None and version.kind in {"chat", "vision"}:
+            options = {"chat_template": template, **options}
         if version.is_preset:
             plan = await self._models.plan(version.set_name, progress, options)
             plan = msgspec.structs.replace(plan, name=name or plan.name)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 
+from yangfan import extensions
 from yangfan.errors import Conflict, Invalid, NotFound, YangfanError
 from yangfan.hub.content import require_safe_path
 from yangfan.hub.store import Manifest, StoredFile
 from yangfan.server.http.call import new_id
 from yangfan.server.jobs import Hooks
+from yangfan.server.models import chat_conf
 from yangfan.server.models.presets import APPLICATIONS, memory_estimate_bytes
 from yangfan.server.models.registry import ID_LENGTH, MAX_DESCRIPTION
 from yangfan.server.models.types import Facts, File, Task, Version
@@ -41,6 +43,7 @@ IMPORT, COMPRESS, EXPORT, PUBLISH = (
 )
 """Kinds of jobs: files in `yangfan.worker.works`."""
 
+SOURCES = "yangfan.hub.sources"
 UPLOAD = "upload:"
 """Scheme of a source that was uploaded before."""
 
@@ -168,6 +171,8 @@ class Work:
             made = await self._store.find_version(id=_version_id(caller))
             if made is not None and (made.set_id, made.source) == (owner.id, source):
                 return made
+        if origin is not None and (conf := origin.get("chatConf")):
+            chat_conf.check(conf)
         spec: dict[str, Any] = {**self._where, "source": self._resolved(source)}
         if model_format:
             spec["format"] = model_format
@@ -247,7 +252,8 @@ class Work:
         if source.startswith("/"):
             return f"file:{source}"
         scheme, colon, rest = source.partition(":")
-        if not colon or not scheme.isidentifier() or not rest:
+        known = scheme in extensions.names(SOURCES) and scheme != "builtin"
+        if not colon or not known or not rest or not source.isprintable():
             raise Invalid(
                 f"{source[:200]!r} is no address of a model: give hf:OWNER/NAME, modelscope:OWNER/NAME, https://…, s3:BUCKET/PATH,"
                 " pypi:…, upload:up-… or an absolute path of the server",
