@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from yangfan.engines import _native, _native_build, llama_cpp
-from yangfan.engines.base import EngineSpec
+from yangfan.engines import _native, _native_build, echo, llama_cpp
+from yangfan.engines.base import Engine, EngineSpec
 from yangfan.errors import ConfigurationError
 
 ORIGIN = _native_build.Origin("tiny==1.0", "1.0", "0" * 64)
@@ -150,6 +150,49 @@ def test_a_build_for_another_machine_is_left_alone(
     spec = EngineSpec("tested", "m.gguf", options={"program": "native", "builds": str(tmp_path)})
     with pytest.raises(ConfigurationError, match="yangfan engines build llama_cpp"):
         llama_cpp.create(spec, tmp_path)
+
+
+@pytest.mark.parametrize(("ratio", "taken"), [(None, True), (1.4, True), (0.8, False)])
+def test_the_faster_program_is_taken_unless_one_is_named(
+    tmp_path: Path, ratio: float | None, taken: bool
+) -> None:
+    folder = make_build(tmp_path)
+    found = _native.find(tmp_path, llama_cpp.VERSION).native
+    assert found is not None
+    if ratio is not None:
+        _native.note(found, _native.Measured(ratio=ratio, model="small.gguf"))
+        assert f"{ratio:.2f} times as fast as the wheel" in llama_cpp.native(tmp_path)[1]
+
+    def program(wanted: str) -> str | None:
+        options = {"program": wanted, "builds": str(tmp_path)}
+        engine = llama_cpp.create(EngineSpec("tested", "m.gguf", options=options), tmp_path)
+        return vars(engine)["_config"]["program"]
+
+    server = str(folder / "bin/llama-server")
+    assert program("auto") == (server if taken else None)
+    assert (program("native"), program("wheel")) == (server, None)
+
+
+async def test_what_a_build_and_the_wheel_do_is_measured_in_turns(tmp_path: Path) -> None:
+    sides: list[Engine] = []
+    for delay_seconds in (0.01, 0.001):
+        folder = tmp_path / str(delay_seconds)
+        folder.mkdir()
+        spec = EngineSpec("echo", slots=2, options={"delay_seconds": delay_seconds})
+        sides.append(echo.create(spec, folder))
+    try:
+        for engine in sides:
+            await engine.start()
+        slow, quick = await _native.rates(sides)
+    finally:
+        for engine in sides:
+            await engine.stop()
+    assert quick > 2 * slow > 0
+
+
+async def test_without_a_build_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="yangfan engines build llama_cpp"):
+        await llama_cpp.compare(tmp_path / "m.gguf", tmp_path, tmp_path)
 
 
 def test_only_what_is_compiled_is_unpacked() -> None:

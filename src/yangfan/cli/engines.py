@@ -26,6 +26,7 @@ Home = Annotated[
     ),
 ]
 DEFAULT_HOME = Path("~/.yangfan")
+MEASURED_WITH = "smollm2-135m-instruct"
 
 
 class EngineCard(msgspec.Struct, frozen=True):
@@ -88,6 +89,14 @@ def build(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Compilers at once, default one a CPU / 并行编译数")
     ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="YANGFAN_MODEL_STORE",
+            metavar="DIR",
+            help="Folder of models, the platform's by default / 模型目录",
+        ),
+    ] = None,
 ) -> None:
     """Build an engine for this CPU: faster than its wheel; minutes, with cmake and a C++ compiler. / 为本机 CPU 编译引擎。"""
     import asyncio
@@ -106,6 +115,7 @@ def build(
     built, _ = module.native(builds)
     if built and not force:
         typer.echo(f"{engine} is built for this CPU already; --force builds it again", err=True)
+        _compare(module, engine, builds, store or home)
         return
     try:
         folder = asyncio.run(_build(module, builds, force=force, jobs=jobs))
@@ -113,9 +123,31 @@ def build(
         typer.echo("stopped; nothing was changed", err=True)
         raise typer.Exit(130) from None
     typer.echo(f"{engine}: {folder}")
+    _compare(module, engine, builds, store or home)
 
 
 SUBCOMMANDS = {"list": list_engines, "build": build}
+
+
+def _compare(module: ModuleType, engine: str, builds: Path, store: Path) -> None:
+    """Measure the build beside the wheel, with the embedded model if that is here."""
+    import asyncio
+    import tempfile
+
+    from yangfan.hub.store import ModelStore
+
+    model = ModelStore(store.expanduser().absolute()).get(MEASURED_WITH)
+    if model is None or module.missing() is not None:
+        typer.echo(
+            f"not measured beside the wheel, which needs {MEASURED_WITH} here: yangfan pull {MEASURED_WITH}",
+            err=True,
+        )
+        return
+    typer.echo("measuring it beside the wheel / 与预编译版对比测速 …", err=True)
+    with tempfile.TemporaryDirectory() as folder:
+        ratio = asyncio.run(module.compare(model.path, builds, Path(folder)))
+    taken = "it is taken" if ratio >= 1 else "the wheel is taken"
+    typer.echo(f"{engine}: {ratio:.2f} times as fast as the wheel; {taken} where program is auto")
 
 
 async def _build(module: ModuleType, builds: Path, *, force: bool, jobs: int | None) -> Path:

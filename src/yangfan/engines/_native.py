@@ -7,22 +7,30 @@ instruction, so such a build is left alone.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
 import platform
 import re
+import statistics
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from yangfan.engines._loopback_server import Server, start
+from yangfan.engines.base import CompletionRequest, Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from yangfan.engines.base import Engine
+
 MANIFEST = "manifest.json"
+MEASURED = "measured.json"
+COMPARED_ROUNDS, COMPARED_TOKENS = 3, 32
 _INSTRUCTIONS = re.compile(
     r"(sse|ssse|avx|fma|f16c|bmi|abm|lzcnt|popcnt|movbe|adx|gfni|vaes|vpclmul|amx|xop"
     r"|asimd|sve|sme(?!p)|i8mm|bf16|dotprod|fphp|crc32|atomics|vfp|neon)"
@@ -52,6 +60,18 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     compiler: str
 
 
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """How a build did on this machine beside the wheel.
+
+    Attributes:
+        ratio: The build's tokens a second for one of the wheel's.
+        model: Name of the file that both wrote with.
+    """
+
+    ratio: float
+    model: str
+
+
 class Native(NamedTuple):
     """A finished build."""
 
@@ -64,6 +84,14 @@ class Native(NamedTuple):
         return self.folder / "bin" / "llama-server"
 
     @property
+    def measured(self) -> Measured | None:
+        """What `note` kept of it; None if it was not measured."""
+        try:
+            return msgspec.json.decode((self.folder / MEASURED).read_bytes(), type=Measured)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    @property
     def quantize(self) -> Path:
         """The program that writes a model in another quantisation."""
         return self.folder / "bin" / "llama-quantize"
@@ -74,6 +102,13 @@ class State(NamedTuple):
 
     native: Native | None
     reason: str
+
+
+def note(native: Native, measured: Measured) -> None:
+    """Keep with a build how fast it is here."""
+    part = native.folder / f"{MEASURED}.part"
+    part.write_bytes(msgspec.json.encode(measured))
+    part.replace(native.folder / MEASURED)
 
 
 def cpu_flags() -> tuple[str, ...]:
@@ -142,3 +177,24 @@ def start_server(program: Path, arguments: Sequence[str], *, api_key: str, folde
 def _without_options(variables: Iterable[tuple[str, str]]) -> dict[str, str]:
     """What llama-server would take for options must not reach it from the platform's environment."""
     return {name: value for name, value in variables if not name.startswith(("LLAMA_", "GGML_"))}
+
+
+async def rates(sides: Sequence[Engine]) -> list[float]:
+    """Tokens a second of each engine, alone and with several answers at once: the median of rounds in which they take turns."""
+    found: list[list[float]] = [[] for _ in sides]
+    for number in range(COMPARED_ROUNDS + 1):
+        for engine, kept in zip(sides, found, strict=True):
+            began, tokens = time.perf_counter(), 0
+            for streams in (1, engine.spec.slots):
+                requests = [
+                    CompletionRequest(
+                        f"The {number}. story of lighthouse {stream} begins when the keeper",
+                        Sampling(max_output_tokens=COMPARED_TOKENS, temperature=0.0),
+                    )
+                    for stream in range(streams)
+                ]
+                replies = await asyncio.gather(*map(engine.complete, requests))
+                tokens += sum(reply.usage.completion_tokens for reply in replies)
+            if number:  # the first round warms both up
+                kept.append(tokens / (time.perf_counter() - began))
+    return [statistics.median(kept) for kept in found]

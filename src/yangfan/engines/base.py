@@ -400,4 +400,5 @@ class Engine(Protocol):
 #   def missing() -> str | None
 #       None if the engine can run here, otherwise what to install, as a pip command.
 #
-# and, if it can be built for the CPU at hand, four more, as llama_cpp.py explains them: SOURCE_ADDRESS, is_source, build and native.
+# and, if it can be built for the CPU at hand, five more, as llama_cpp.py explains them: SOURCE_ADDRESS, is_source,
+# build, native and compare.

@@ -49,7 +49,7 @@ from msgspec import Meta
 from yangfan.engines import _native, _native_build, _requantize
 from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import Facts, NotGGUFError, check, read_facts
-from yangfan.engines.base import Fit
+from yangfan.engines.base import EngineSpec, Fit
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.calling import first_call, prepare, read_calls
 from yangfan.engines.wire.chat import gather_reply
@@ -69,7 +69,6 @@ if TYPE_CHECKING:
         Delta,
         EmbeddingsReply,
         Engine,
-        EngineSpec,
         Kind,
         Message,
         ModelFacts,
@@ -219,7 +218,42 @@ def is_source(path: str) -> bool:
 def native(builds: Path) -> tuple[bool, str]:
     """Whether a build for this CPU is among those in `builds`, and which one, or why none, for people."""
     state = _native.find(builds, VERSION)
-    return state.native is not None, state.reason
+    measured = None if state.native is None else state.native.measured
+    told = "" if measured is None else f", {measured.ratio:.2f} times as fast as the wheel"
+    return state.native is not None, state.reason + told
+
+
+async def compare(model: Path, builds: Path, workdir: Path) -> float:
+    """Let the wheel and the build below `builds` write in turns, for some seconds, and keep with the build how many times as fast it is.
+
+    Args:
+        model: A GGUF file of a chat model; a small one will do.
+        builds: Folder of the builds for this CPU.
+        workdir: An existing private folder.
+
+    Raises:
+        ConfigurationError: There is no build.
+        EngineFailed: One of the two does not run.
+    """
+    state = _native.find(builds, VERSION)
+    if state.native is None:
+        raise ConfigurationError(f"{state.reason}; run: yangfan engines build llama_cpp")
+    sides: list[Engine] = []
+    for program in ("wheel", "native"):
+        folder = workdir / program
+        folder.mkdir()
+        options = {"program": program, "builds": str(builds)}
+        spec = EngineSpec(program, str(model), context_tokens=1024, slots=4, options=options)
+        sides.append(create(spec, folder))
+    try:
+        for engine in sides:
+            await engine.start()
+        wheel, own = await _native.rates(sides)
+    finally:
+        for engine in sides:
+            await engine.stop()
+    _native.note(state.native, _native.Measured(ratio=own / wheel, model=model.name))
+    return own / wheel
 
 
 async def build(
@@ -300,7 +334,12 @@ def _program(options: LlamaOptions, workdir: Path) -> Path | None:
         raise ConfigurationError(
             f'options of the llama_cpp engine: program = "native", but {state.reason}; run: yangfan engines build llama_cpp'
         )
-    return None if state.native is None else state.native.server
+    if state.native is None:
+        return None
+    measured = state.native.measured
+    if options.program == "auto" and measured is not None and measured.ratio < 1:
+        return None
+    return state.native.server
 
 
 class LlamaEngine(ChildEngine):
