@@ -23,6 +23,8 @@ DOCUMENTED = {
 }  # fmt: skip
 
 MERGED: dict[type[errors.RefusedError], type[errors.RefusedError]] = {
+    errors.BadSample: errors.Invalid,
+    errors.TooManyTasks: errors.Invalid,
     errors.Overloaded: errors.EngineFailed,
     errors.UpstreamFailed: errors.EngineFailed,
     errors.ContentRefused: errors.Forbidden,

@@ -32,6 +32,8 @@ DOCUMENTED = {
 }  # fmt: skip
 
 MERGED: dict[type[errors.RefusedError], type[errors.RefusedError]] = {
+    errors.BadSample: errors.Invalid,
+    errors.TooManyTasks: errors.Invalid,
     errors.MalformedArgument: errors.Invalid,
     errors.InvalidUserSetting: errors.Invalid,
     errors.Conflict: errors.Invalid,
