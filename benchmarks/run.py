@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services] [registry]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services] [registry] [datasets]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import bridge
 import cleaning
+import dataset_versions
 import embeddings
 import gateway
 import images
@@ -45,8 +46,9 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "tokens": lambda size: tokens.measure(tokens.SIZES[size]),
     "start": lambda size: start.measure(start.SIZES[size]),
     "services": lambda size: services.measure(services.SIZES[size]),
-    "tuning": lambda size: tuning.measure(tuning.SIZES[size]),
     "registry": lambda size: registry.measure(registry.SIZES[size]),
+    "tuning": lambda size: tuning.measure(tuning.SIZES[size]),
+    "datasets": lambda size: dataset_versions.measure(dataset_versions.SIZES[size]),
 }
 
 

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = (
     *("overhead", "programs", "engines", "gateway", "bridge", "overload", "cleaning"),
     *("embeddings", "images", "tokens", "start", "services", "registry", "tuning"),
+    "datasets",
 )
 TIMEOUT_SECONDS = 120
 

@@ -20,12 +20,15 @@ import pytest
 import sqlalchemy as sa
 from tests.postgresql import PostgreSQL
 
+from yangfan.datasets.formats import DataFormat, Sample
+from yangfan.datasets.shards import ShardWriter
 from yangfan.errors import ConfigurationError
 from yangfan.hub.store import Manifest, ModelStore, StoredFile
 from yangfan.server.access import Access, Vault
 from yangfan.server.access.secrets import load_or_create_master_key
 from yangfan.server.access.store import KeyStore
 from yangfan.server.backup import back_up, restore
+from yangfan.server.datasets import Datasets, Samples
 from yangfan.server.db import METADATA, Database
 from yangfan.server.home import Home
 from yangfan.server.jobs import Jobs, Leases
@@ -230,6 +233,28 @@ async def test_what_is_there_is_never_overwritten(tmp_path: Path, postgresql: Po
     await full.fill()
     with pytest.raises(ConfigurationError, match="is not empty; restore into an empty database"):
         await restore(full.settings, full.home, file, replace=True)
+
+
+async def test_rows_of_datasets_come_back_with_what_they_name(tmp_path: Path):
+    pytest.importorskip("pyarrow", reason="the extra `data` is not installed")
+    old = Platform(tmp_path / "old")
+    await old.fill()
+    datasets = Datasets(old.open(), old.home.datasets)
+    made = await datasets.create("poems", DataFormat.TEXT)
+    with ShardWriter(datasets.blobs, DataFormat.TEXT) as writer:
+        writer.add("a", Sample(text="扬帆"))
+        manifest = writer.finish()
+    async with datasets.database.write() as connection:
+        await datasets.publish_rows(connection, made.id, manifest, {"kind": "import"})
+    await datasets.database.close()
+    archive = tmp_path / "all.tar"
+    await back_up(old.settings, old.home, archive, with_models=False)
+    new = Platform(tmp_path / "new")
+    await restore(new.settings, new.home, archive, replace=False)
+    restored = Datasets(new.open(), new.home.datasets)
+    page = await Samples(restored).page("poems:1", 0, 10)
+    assert [item.row.sample.text for item in page.items] == ["扬帆"]
+    await restored.database.close()
 
 
 async def test_a_home_without_a_platform_has_nothing_to_back_up(tmp_path: Path):

@@ -43,7 +43,7 @@ FORMAT = 1
 CHUNK_BYTES = 1 << 20
 _SINGLE = ("secret.key", "instance", "yangfan.toml")
 _USAGE = re.compile(r"usage/usage-\d{1,12}\.log")
-_BLOB = re.compile(r"blobs/([0-9a-f]{64})")
+_BLOB = re.compile(r"(?:blobs|datasets/[0-9a-f]{2})/([0-9a-f]{64})")
 _PART = re.compile(r"[^/\0]{1,255}")
 _MAX_HEAD_BYTES = 1 << 20
 
@@ -119,6 +119,7 @@ async def _write(
                 for path in sorted(usage.iterdir()):
                     _add_file(tar, f"usage/{path.name}", path)
                 _add_file(tar, "rows.jsonl", rows)
+                _add_datasets(tar, home.datasets)
                 if with_models:
                     blobs = _add_models(tar, settings.model_store_path)
             file.flush()
@@ -157,6 +158,15 @@ def _copy_sqlite(source: Path, target: Path) -> None:
             old.backup(new)
     except sqlite3.Error as error:
         raise ConfigurationError(f"cannot use the database {source}: {error}") from None
+
+
+def _add_datasets(tar: tarfile.TarFile, folder: Path) -> None:
+    """Content of datasets, which the rows name; what came since they were read is harmless."""
+    for path in sorted(folder.glob("??/*")):
+        name = f"datasets/{path.parent.name}/{path.name}"
+        if _BLOB.fullmatch(name):
+            with suppress(FileNotFoundError):  # nobody used it any more
+                _add_file(tar, name, path)
 
 
 def _add_models(tar: tarfile.TarFile, store: Path) -> int:
@@ -306,6 +316,10 @@ async def _put(settings: Settings, home: Home, scratch: Path, head: Contents) ->
     for name in _SINGLE:
         if (scratch / name).is_file():
             (scratch / name).replace(home.path / name)
+    for path in _files(scratch / "datasets"):
+        target = home.datasets / path.relative_to(scratch / "datasets")
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.replace(target)
     if (scratch / "usage").is_dir():
         home.usage.mkdir(exist_ok=True, mode=0o700)
         for path in (scratch / "usage").iterdir():

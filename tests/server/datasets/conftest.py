@@ -1,9 +1,7 @@
-"""Datasets over a database of a test."""
+"""Datasets over a database of a test, on both kinds."""
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -13,22 +11,9 @@ from yangfan.server.datasets import Datasets
 from yangfan.server.db import Database
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("database") / "yangfan.db"
-
-    async def make() -> None:
-        database = Database(path)
-        await database.migrate()
-        await database.close()
-
-    asyncio.run(make())
-    return path
-
-
 @pytest.fixture
-async def datasets(tmp_path: Path, empty_database: Path) -> AsyncGenerator[Datasets]:
-    database = Database(Path(shutil.copy(empty_database, tmp_path / "yangfan.db")))
+async def datasets(tmp_path: Path, database_target: Path | str) -> AsyncGenerator[Datasets]:
+    database = Database(database_target)
     try:
         yield Datasets(database, tmp_path / "datasets")
     finally:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+from typing import cast
+
 import pytest
 
 from yangfan.datasets.formats import DataFormat, Image, Sample, Turn
 from yangfan.datasets.inspection import Measurer, measure_shard
 from yangfan.datasets.shards import ShardWriter
 from yangfan.errors import Conflict, Invalid, NotFound
+from yangfan.protocol.worker import StartedJob
 from yangfan.server.datasets import Datasets, DatasetVersion, Publishing, Samples, store
 from yangfan.server.datasets import publishing as publishing_module
 from yangfan.server.datasets import samples as samples_module
 from yangfan.server.datasets.samples import Window
-from yangfan.server.jobs import Jobs
+from yangfan.server.datasets.wire import RELEASE
+from yangfan.server.jobs import JobError, Jobs, Leases
+from yangfan.worker.server import ServerLine
+from yangfan.worker.task import Task
+from yangfan.worker.works import publish_dataset
 
 pytest.importorskip("pyarrow", reason="the extra `data` is not installed")
 
@@ -127,6 +136,16 @@ async def test_pictures_stay_with_a_row_that_is_annotated(datasets: Datasets) ->
     assert (await datasets.version(made.id)).annotated == 1
 
 
+async def test_edits_at_the_same_time_are_all_kept(datasets: Datasets) -> None:
+    version, samples = await filled(datasets), Samples(datasets)
+    await asyncio.gather(
+        *(samples.annotate(version.id, f"r{number}", labels=[f"l{number}"]) for number in range(10))
+    )
+    page = await samples.page(version.id, 0, 30)
+    assert [item.row.labels for item in page.items] == [(f"l{number}",) for number in range(10)]
+    assert (await datasets.version(version.id)).edits == 10
+
+
 async def test_a_published_version_never_changes_again(datasets: Datasets) -> None:
     version, samples = await filled(datasets), Samples(datasets)
     publishing = Publishing(datasets, Jobs(datasets.database))
@@ -198,6 +217,53 @@ async def test_many_edits_are_written_by_a_job_and_nobody_edits_meanwhile(
     assert failed.state == "Unpublished"
     assert failed.task("release").error == "it was cancelled"
     await samples.delete(version.id, ["r1"])
+
+
+async def test_a_job_that_fails_leaves_the_version_open_and_says_why(
+    datasets: Datasets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing_module, "ROWS_AT_ONCE", 3)
+    version, samples = await filled(datasets), Samples(datasets)
+    jobs = Jobs(datasets.database)
+    publishing, leases = Publishing(datasets, jobs), Leases(datasets.database, jobs)
+    await samples.delete(version.id, ["r5"])
+    await publishing.publish(version.id)
+    (job,) = await leases.claim("x", 1)
+    error = JobError("ConfigurationError", "no room")
+    await leases.fail(job.id, job.fence, error, retryable=False)
+    failed = await datasets.version(version.id)
+    assert (failed.state, failed.task("release").error) == ("PublishFailed", "no room")
+    assert RELEASE[failed.task("release").state] == 3
+    await samples.delete(version.id, ["r1"])
+
+
+async def test_the_work_of_a_job_publishes_a_version(
+    datasets: Datasets, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(publishing_module, "ROWS_AT_ONCE", 3)
+    version, samples = await filled(datasets), Samples(datasets)
+    jobs = Jobs(datasets.database)
+    publishing, leases = Publishing(datasets, jobs), Leases(datasets.database, jobs)
+    await samples.delete(version.id, ["r5"])
+    begun = await publishing.publish(version.id)
+    assert RELEASE[begun.task("release").state] == 1
+    (job,) = await leases.claim("x", 1)
+    await leases.start(job.id, job.fence)
+    started = StartedJob(
+        kind=job.kind,
+        spec=job.spec,
+        state={},
+        saves=0,
+        attempt=1,
+        lease_seconds=30,
+        desired="run",
+        token="",
+    )
+    task = Task(job.id, started, tmp_path, cast(ServerLine, None))
+    await leases.finish(job.id, job.fence, publish_dataset.run(task))
+    published = await datasets.version(version.id)
+    assert (published.state, published.rows, published.edits) == ("Published", 9, 0)
+    assert ids(await samples.page(version.id, 4, 2)) == ["r4", "r6"]
 
 
 async def test_versions_that_share_a_shard_share_what_was_measured(datasets: Datasets) -> None:

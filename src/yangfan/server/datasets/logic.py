@@ -399,7 +399,8 @@ class Datasets:
         async with self.database.read() as connection:
             kept = await store.manifests(connection)
             statistics = await store.all_statistics(connection)
-        used = set(_SHA256.findall(text))
+            edited = await store.edited_samples(connection)
+        used = set(_SHA256.findall("\n".join([text, *edited])))
         for manifest, insight in kept:
             used |= await asyncio.to_thread(used_blobs, self.blobs, manifest)
             used.add(insight)

@@ -236,6 +236,12 @@ async def manifests(connection: AsyncConnection) -> list[tuple[Manifest, str]]:
     return [(Manifest.decode(row.manifest), row.insight) for row in rows]
 
 
+async def edited_samples(connection: AsyncConnection) -> list[str]:
+    """All edited samples that name content, as JSON."""
+    query = sa.select(_D.sample).where(_D.sample.like('%"sha256"%'))
+    return list((await connection.execute(query)).scalars())
+
+
 # What was done
 
 
