@@ -66,6 +66,7 @@ def test_lora_teaches_a_real_model_a_fact_that_it_did_not_know(bench: Bench, smo
 
 
 @pytest.mark.model
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # between transformers and peft
 def test_dpo_turns_a_preference_of_a_real_model_round(bench: Bench, smollm2_folder: Path):
     bench.base = smollm2_folder
     asked = ("Say hello.", "Greet me.", "How do you greet people?", "Greet a friend.")

@@ -171,7 +171,7 @@ class TrainOrder(msgspec.Struct, frozen=True, kw_only=True):
         nodes: Machines of a run; the worker of each is given the same order.
         node_rank: Which of them this is.
         rendezvous: ``host:port`` of the first machine, if there are several.
-        report_to: tensorboard (always written), wandb, mlflow.
+        report_to: Names of trackers to tell; none is built yet, and TensorBoard's events are always written.
     """
 
     mode: Mode
@@ -212,7 +212,7 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True):
         seed: Of everything random.
         dtype: What the model computes in.
         threads: Processor threads; 0 for all.
-        report_to: wandb, mlflow.
+        report_to: Names of trackers to tell; none is built yet.
     """
 
     mode: Mode

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.conftest import serving
+from tests.conftest import serving, wait_until
 from tests.server.jobs.conftest import Desk
 
 from yangfan.datasets import formats
@@ -22,6 +22,10 @@ from yangfan.server.jobs import Job
 from yangfan.trainers.pipeline import libraries
 
 pytestmark = pytest.mark.skipif(libraries.missing() is not None, reason=str(libraries.missing()))
+
+
+END_SECONDS = 150.0
+"""Steps take milliseconds, but four processes in a row load their libraries first, on processors that others use, too."""
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +83,8 @@ def order(desk: Desk, folder: Path, output: Path, **changes: Any) -> dict[str, A
 
 
 def ended(desk: Desk, id: str) -> Job:
-    return desk.until(id, lambda job: job.final, "the end")
+    wait_until(lambda: desk.ask("get", id).final, "the end", END_SECONDS)
+    return desk.ask("get", id)
 
 
 def curve(result: dict[str, Any]) -> list[Any]:
@@ -148,3 +153,27 @@ def test_a_row_that_cannot_be_learnt_from_is_named(
     assert job.error.message == (
         "row 4 (faq:1 r3) cannot be learnt from: it has no answer; annotate it, or use the mode PostPretrain for plain text"
     )
+
+
+@pytest.mark.large
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_server_that_ends_mid_run_is_gone_on_from_by_the_next(
+    tmp_path: Path, tiny_chat_folder: Path, number: signal.Signals
+) -> None:
+    output = tmp_path / "run"
+    with serving(tmp_path / "home") as server:
+        desk = Desk(server)
+        hyper = {"epoch": 150, "checkpoint_interval": 50}
+        id = desk.ask("submit", "train", order(desk, tiny_chat_folder, output, hyper=hyper)).id
+        desk.until(id, lambda job: job.checkpoint.get("step", 0) >= 50, "a checkpoint")
+        server.process.send_signal(number)
+        server.process.wait(60)
+    with serving(tmp_path / "home") as server:
+        job = ended(Desk(server), id)
+    assert (job.state, job.error) == ("succeeded", None)
+    result = dict(job.result or {})
+    assert result["facts"]["resumed_from"].startswith("step-")
+    assert [row["step"] for row in result["metrics"]] == list(range(1, 451))
+    if number == signal.SIGTERM:  # the worker had time for a checkpoint of its last step
+        assert int(result["facts"]["resumed_from"].removeprefix("step-")) % 50
