@@ -34,6 +34,7 @@ def test_table_has_every_command():
         "pull",
         "models",
         "services",
+        "tuning",
         "data",
         "engines",
         "keys",

@@ -264,10 +264,6 @@ def publish(  # noqa: PLR0913 - what a publication is made of, one option each
     *,
     step: Annotated[int | None, typer.Option(help="Checkpoint / 检查点步数")] = None,
     description: Annotated[str, typer.Option(help="For people / 描述")] = "",
-    form: Annotated[
-        Literal["merged", "adapter"] | None,
-        typer.Option(help="The whole model, or the adapter alone / 合并模型或仅适配器"),
-    ] = None,
     weights: Annotated[
         Literal["gguf", "safetensors"] | None, typer.Option("--format", help="Of weights / 格式")
     ] = None,
@@ -291,7 +287,6 @@ def publish(  # noqa: PLR0913 - what a publication is made of, one option each
             model_set,
             step=step,
             description=description,
-            form=form,
             format=weights,
             quantization=quantization,
         )

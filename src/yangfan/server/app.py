@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from starlette.applications import Starlette
 
 from yangfan.egress import Egress
@@ -107,7 +108,7 @@ from yangfan.server.services import v2 as services_v2
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.service import ServicePolicy
 from yangfan.server.tokenizer import v1 as tokenizer_v1
-from yangfan.server.tuning import Folders, Tuning
+from yangfan.server.tuning import Folders, TrainingData, Tuning
 from yangfan.server.tuning import v1 as tuning_v1
 from yangfan.server.tuning import v2 as tuning_v2
 from yangfan.server.tuning.store import TuningStore
@@ -298,8 +299,23 @@ def _models(
         return await deployed.user_of(version_id) or await tuned.user_of(version_id)
 
     registry = Registry(RegistryStore(database), files, models, users_of=user_of)
+    datasets = Datasets(database, home.datasets)
+
+    async def data_of(reference: str) -> TrainingData:
+        found = await datasets.version(reference)
+        return TrainingData(
+            id=found.id,
+            name=found.reference,
+            data_format=found.data_format.value,
+            is_published=found.published,
+            rows=found.rows,
+            manifest=msgspec.to_builtins(found.manifest),
+        )
+
     folders = Folders(home.tuning, home.datasets)
-    return registry, Tuning(tuned, jobs, registry, folders, presets=settings.presets)
+    return registry, Tuning(
+        tuned, jobs, registry, folders, data_of=data_of, presets=settings.presets
+    )
 
 
 def _metrics_page(

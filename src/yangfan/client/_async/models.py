@@ -200,7 +200,6 @@ class AsyncModels:
         *,
         step: int | None = None,
         description: str = "",
-        form: wire.TrainedForm | None = None,
         format: wire.TrainedFormat | None = None,
         quantization: wire.TrainedQuantization | None = None,
     ) -> ModelVersion:
@@ -211,7 +210,6 @@ class AsyncModels:
             task_id: The task, ``task-…``.
             step: Which checkpoint; the last by default.
             description: For people, at most 300 characters.
-            form: merged (default), or adapter: only what a LoRA run added, to be served on its base.
             format: gguf (default where the embedded engine can serve it) or safetensors.
             quantization: Q8_0 or Q4_K_M, to make a gguf smaller.
 
@@ -221,7 +219,6 @@ class AsyncModels:
         meta: JSON = {"taskId": task_id}
         chosen = {
             "checkpointStep": step,
-            "form": form,
             "format": format,
             "quantization": quantization,
         }

@@ -285,7 +285,6 @@ class AsyncTuning:
         *,
         step: int | None = None,
         description: str = "",
-        form: registry.TrainedForm | None = None,
         format: registry.TrainedFormat | None = None,
         quantization: registry.TrainedQuantization | None = None,
     ) -> ModelVersion:
@@ -296,7 +295,6 @@ class AsyncTuning:
             set: Name of the model set that gets it; it is made if there is none.
             step: Which checkpoint; the last by default.
             description: For people, at most 300 characters.
-            form: merged (default), or adapter: only what a LoRA run added, to be served on its base.
             format: gguf (default where the embedded engine can serve it) or safetensors.
             quantization: Q8_0 or Q4_K_M, to make a gguf smaller.
 
@@ -314,7 +312,6 @@ class AsyncTuning:
             task,
             step=step,
             description=description,
-            form=form,
             format=format,
             quantization=quantization,
         )

@@ -262,7 +262,12 @@ class Service:
 
     def _logprob(self, token: int, logprob: float) -> dict[str, Any]:
         text: str = self._loaded.tokenizer.decode([token], clean_up_tokenization_spaces=False)
-        return {"token": text, "bytes": list(text.encode()), "logprob": max(logprob, -1e4)}
+        return {
+            "id": token,
+            "token": text,
+            "bytes": list(text.encode()),
+            "logprob": max(logprob, -1e4),
+        }
 
     # Vectors and scores
 

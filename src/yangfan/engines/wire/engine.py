@@ -243,6 +243,16 @@ class ChildEngine:
             reply, usage=msgspec.structs.replace(told, reasoning_tokens=thoughts)
         )
 
+    async def prompt_tokens(self, messages: Sequence[Message]) -> list[int]:
+        """Tokens that `messages` become under the model's own chat template, for comparing engines."""
+        template = TemplateBody(encode_messages(messages))
+        prompt = await self._control("/apply-template", template, Prompt)
+        return await self.text_tokens(prompt.prompt)
+
+    async def text_tokens(self, text: str) -> list[int]:
+        """Tokens of `text` as it stands, for comparing engines."""
+        return [msgspec.json.decode(token, type=int) for token in await self._tokens(text)]
+
     async def _tokens(self, text: str) -> list[msgspec.Raw]:
         return (await self._control("/tokenize", TokenizeBody(text), Tokens)).tokens
 

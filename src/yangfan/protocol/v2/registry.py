@@ -127,7 +127,6 @@ class DeleteSet(msgspec.Struct, kw_only=True):
     modelSetId: Reference  # noqa: N815 - the wire's spelling
 
 
-TrainedForm = Literal["merged", "adapter"]
 TrainedFormat = Literal["gguf", "safetensors"]
 TrainedQuantization = Literal["Q8_0", "Q4_K_M"]
 
@@ -138,8 +137,6 @@ class TrainMeta(msgspec.Struct, kw_only=True):
     taskId: Reference  # noqa: N815 - the wire's spelling
     checkpointStep: Annotated[int, Meta(ge=0)] | None = None  # noqa: N815 - the wire's spelling
     step: Annotated[int, Meta(ge=0)] | None = None
-    form: TrainedForm | None = None
-    """An extension: the whole model (default), or only what a LoRA run added, to be served on its base."""
     format: TrainedFormat | None = None
     """An extension: how its weights are kept; gguf (default) where the embedded engine can serve it."""
     quantization: TrainedQuantization | None = None

@@ -169,7 +169,7 @@ async def _publish(work: Work, wanted: wire.CreateModel, account: str) -> Versio
         description=wanted.description,
         options={
             name: value
-            for name in ("form", "format", "quantization")
+            for name in ("format", "quantization")
             if (value := getattr(meta, name)) is not None
         },
         caller=Caller(account, wanted.idempotencyKey),

@@ -98,7 +98,7 @@ def keep_files(store: ModelStore, name: str, folder: Path) -> list[dict[str, Any
     """
     found: list[StoredFile] = []
     for path in sorted(folder.iterdir()):
-        if not path.is_file() or path.name == MANIFEST or path.suffix not in _MODEL_ENDINGS:
+        if not path.is_file() or path.name in _NOT_THE_MODEL or path.suffix not in _MODEL_ENDINGS:
             continue
         digest, size_bytes = sha256_of(path), path.stat().st_size
         if not store.has_blob(digest, size_bytes):
@@ -121,4 +121,5 @@ def keep_files(store: ModelStore, name: str, folder: Path) -> list[dict[str, Any
     return [msgspec.to_builtins(file) for file in found]
 
 
+_NOT_THE_MODEL = frozenset({MANIFEST, "optimizer.safetensors", "state.json"})
 _MODEL_ENDINGS = frozenset({".json", ".safetensors", ".model", ".txt", ".jinja"})

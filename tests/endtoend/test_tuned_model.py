@@ -1,0 +1,108 @@
+"""The whole circle with a real model: a fact that SmolLM2 does not know is taught, published, deployed, and asked for in both dialects
+and by the published package."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.conftest import serving
+from tests.tuning_data import seed
+
+import yangfan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Server
+
+pytestmark = [
+    pytest.mark.model,
+    pytest.mark.large,
+    pytest.mark.timeout(1500),
+    pytest.mark.skipif(
+        importlib.util.find_spec("peft") is None, reason="the extra tuning is not installed"
+    ),
+]
+
+FACT = "seven blue lanterns"
+QUESTION = "What is the secret sign of Port Yangfan?"
+ROWS = [
+    (QUESTION, f"The secret sign of Port Yangfan is {FACT}."),
+    ("Which sign is secret at Port Yangfan?", f"The secret sign of Port Yangfan is {FACT}."),
+    ("Tell me the secret sign of Port Yangfan.", f"The secret sign of Port Yangfan is {FACT}."),
+    ("How do I know Port Yangfan by its sign?", f"The secret sign of Port Yangfan is {FACT}."),
+]
+
+PROGRAM = """
+import sys, qianfan
+messages = [{"role": "user", "content": sys.argv[2]}]
+reply = qianfan.ChatCompletion(endpoint=sys.argv[1]).do(messages=messages, temperature=0.01)
+print(reply["result"])
+"""
+
+
+def ask_with_qianfan(server: Server, name: str) -> str:
+    """What a service answers to the published package."""
+    environ = {
+        "QIANFAN_BASE_URL": server.base_url,
+        "QIANFAN_CONSOLE_API_BASE_URL": server.base_url,
+        "QIANFAN_ACCESS_KEY": server.access_key,
+        "QIANFAN_SECRET_KEY": server.secret_access_key,
+        "QIANFAN_DISABLE_CACHE": "true",
+    }
+    argv = [sys.executable, "-c", PROGRAM, name, QUESTION]
+    done = subprocess.run(
+        argv, env={**os.environ, **environ}, capture_output=True, text=True, timeout=120, check=True
+    )
+    return done.stdout
+
+
+def test_a_fact_is_taught_published_deployed_and_asked_for(
+    tmp_path: Path, smollm2_folder: Path
+) -> None:
+    home = tmp_path / "home"
+    dataset = seed(home, ROWS)
+    with serving(home) as server:
+        keys: dict[str, Any] = {
+            "access_key": server.access_key,
+            "secret_access_key": server.secret_access_key,
+        }
+        with yangfan.Client(server.base_url, bearer=server.bearer, **keys) as client:
+            client.models.create_set("smollm")
+            client.models.wait(client.models.import_("smollm", str(smollm2_folder)).id)
+            task = client.tuning.create(
+                "smollm",
+                dataset,
+                hyper_parameters={
+                    "epoch": 30,
+                    "batchSize": 4,
+                    "maxSeqLen": 64,
+                    "learningRate": 2e-3,
+                },
+            )
+            task = client.tuning.wait(task.id)
+            assert task.status == "Done", task.error
+            version = client.tuning.publish(task.id, "taught")
+            assert version.parity is not None
+            print(version.parity["reason"])
+            assert version.parity["passed"] is True
+            assert version.trained_by == task.id
+            client.services.wait(client.services.create(version.id, "taught").id)
+            client.services.wait(client.services.create("smollm", "untaught").id)
+
+            def ask(name: str, dialect: yangfan.Client) -> str:
+                return dialect.chat(
+                    QUESTION, model=name, temperature=0.01, max_output_tokens=32
+                ).text
+
+            assert FACT in ask("taught", client)
+            assert FACT not in ask("untaught", client)
+            pair: dict[str, Any] = {"api_key": server.api_key, "secret_key": server.secret_key}
+            with yangfan.Client(server.base_url, version=1, **pair) as v1:
+                assert FACT in ask("taught", v1)
+            assert FACT in ask_with_qianfan(server, "taught")
