@@ -82,9 +82,8 @@ found["v1_end"] = detail["trainStatus"]
 # The trainer, from a dataset to a service
 trainer = LLMFinetune(
     train_type="ERNIE-Speed-8K",
-    dataset=DatasetConfig(
-        datasets=[{"versionId": dataset}], eval_split_ratio=20, source_type="Platform"
-    ),
+    dataset=dataset,
+    eval_split_ratio=20,
     train_config=TrainConfig(
         peft_type="LoRA", epoch=2, batch_size=4, max_seq_len=64, learning_rate=0.005
     ),
