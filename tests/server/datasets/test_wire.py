@@ -276,3 +276,21 @@ def test_a_job_measures_a_version_once(calls: Calls) -> None:
     (item,) = calls.v1("entity/list", datasetId=version, pageSize=1)["result"]["items"]
     assert item["textExtra"]["wordNum"] == 2
     assert item["textExtra"]["flaggedWordRatio"] == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"importTime": [0, 10**30]},
+        {"annoTime": [1]},
+        {"offset": -1},
+        {"tabType": 7},
+        {"labelId": "x" * 65},
+        {"datasetId": -5},
+        {"datasetId": 10**30},
+    ],
+)
+def test_v1_refuses_what_no_window_has(calls: Calls, body: dict[str, Any]) -> None:
+    reply = calls.v1("entity/list", **{"datasetId": "ds-none", **body})
+    assert (reply["status"], reply["success"]) == (400, False)
+    assert reply["code"] in {3, 336001, 336003}, reply

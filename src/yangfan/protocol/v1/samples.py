@@ -12,7 +12,7 @@ from yangfan.protocol.v1.datasets import Id
 from yangfan.protocol.v1.envelope import Envelope
 
 RowId = Annotated[str, Meta(min_length=1, max_length=256)]
-Moments = Annotated[list[int], Meta(min_length=2, max_length=2)]
+Moments = Annotated[list[Annotated[int, Meta(ge=0, le=10**15)]], Meta(min_length=2, max_length=2)]
 """First and last moment, in seconds since 1970; milliseconds are taken too."""
 
 

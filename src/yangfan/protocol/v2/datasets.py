@@ -20,6 +20,8 @@ MAX_SAMPLES = 1000
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Marker = Annotated[str, Meta(max_length=200)]
+Moments = Annotated[list[Annotated[int, Meta(ge=0, le=10**15)]], Meta(min_length=2, max_length=2)]
+"""First and last moment, in ms since 1970."""
 MaxKeys = Annotated[int, Meta(ge=1, le=100)]
 StorageType = Literal["BOS", "sysStorage"]
 ImportStatus = Literal["Created", "Importing", "ImportFinished", "ImportFailed"]
@@ -110,8 +112,8 @@ class ListSamples(msgspec.Struct, kw_only=True):
     offset: Annotated[int, Meta(ge=0, le=2_000_000_000)] = 0
     maxKeys: Annotated[int, Meta(ge=1, le=MAX_SAMPLES)] = 100  # noqa: N815 - the wire's spelling
     annotated: bool | None = None
-    importedMs: Annotated[list[int], Meta(min_length=2, max_length=2)] | None = None  # noqa: N815 - the wire's spelling
-    annotatedMs: Annotated[list[int], Meta(min_length=2, max_length=2)] | None = None  # noqa: N815 - the wire's spelling
+    importedMs: Moments | None = None  # noqa: N815 - the wire's spelling
+    annotatedMs: Moments | None = None  # noqa: N815 - the wire's spelling
     label: Annotated[str, Meta(max_length=64)] = ""
     text: Annotated[str, Meta(max_length=1000)] = ""
 
