@@ -333,6 +333,14 @@ def test_what_is_no_workbook_is_refused(content: bytes, tmp_path: Path) -> None:
         reader(put(tmp_path, "a.xlsx", content))
 
 
+def test_a_workbook_whose_parts_lie_at_impossible_places_is_refused(tmp_path: Path) -> None:
+    whole = bytearray(MAKERS["xlsx"](tmp_path, ROWS).read_bytes())
+    end = whole.rindex(b"PK\x05\x06")
+    whole[end + 16 : end + 20] = b"\xff\xff\xff\x7f"  # the list of parts begins behind the end
+    with pytest.raises(ConfigurationError, match="no whole workbook"):
+        reader(put(tmp_path, "b.xlsx", bytes(whole)))
+
+
 def test_a_damaged_workbook_is_refused_or_read_and_nothing_else(tmp_path: Path) -> None:
     whole = MAKERS["xlsx"](tmp_path, ROWS).read_bytes()
     generator = random.Random(3)

@@ -8,6 +8,7 @@ a model are left where they are. Nothing calls ``extractall``.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import os
 import stat
@@ -99,6 +100,13 @@ def unpack(
             return _unpack(archive, folder, wanted, room, progress, max_members)
     except _BROKEN as error:
         raise FetchError(f"{archive.name} cannot be unpacked: {error}; make it again") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # A list of members that names places which cannot be in any file.
+        raise FetchError(
+            f"{archive.name} cannot be unpacked: it is damaged; make it again"
+        ) from error
 
 
 def _unpack(

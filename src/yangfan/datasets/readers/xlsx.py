@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import struct
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -144,8 +145,11 @@ def _require_harmless(file: Path) -> None:
     except (
         zipfile.BadZipFile,
         zlib.error,
+        struct.error,
         EOFError,
         NotImplementedError,
+        OSError,  # a place in the file that cannot be
+        OverflowError,
         RuntimeError,
         ValueError,
     ) as error:
