@@ -57,6 +57,7 @@ from yangfan.server.embeddings import v1 as embeddings_v1
 from yangfan.server.embeddings import v2 as embeddings_v2
 from yangfan.server.evaluation import Evaluations
 from yangfan.server.evaluation import v1 as evaluation_v1
+from yangfan.server.evaluation import v1_prompts as prompt_work_v1
 from yangfan.server.evaluation import v2 as evaluation_v2
 from yangfan.server.files import Files
 from yangfan.server.files import v2 as files_v2
@@ -124,7 +125,7 @@ from yangfan.server.usage.store import UsageStore
 from yangfan.server.usage.types import Defaults
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from prometheus_client import CollectorRegistry
@@ -241,7 +242,14 @@ async def build(
             *access_v2.routes(access),
             *_prompt_routes(database),
             *await _file_routes(
-                files, database, home, settings, stack, jobs, _called(services, deployments)
+                files,
+                database,
+                home,
+                settings,
+                stack,
+                jobs,
+                _called(services, deployments),
+                _embedding(services),
             ),
             *transfers_v1.routes(transfers),
             *transfers_v2.routes(transfers),
@@ -427,6 +435,7 @@ async def _file_routes(
     stack: AsyncExitStack,
     jobs: Jobs,
     named: Callable[[str], str],
+    embed: Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]],
 ) -> list[Route]:
     """Files, and the batches that work on them."""
     await files.tidy()
@@ -455,6 +464,7 @@ async def _file_routes(
         *batches_v2.routes(batches),
         *evaluation_v1.routes(evaluations),
         *evaluation_v2.routes(evaluations),
+        *prompt_work_v1.routes(jobs, files, named, embed),
     ]
 
 
@@ -574,6 +584,18 @@ def _policy(settings: Settings) -> ServicePolicy:
         settings.max_waiting_per_key,
         settings.max_wait_seconds,
     )
+
+
+def _embedding(
+    services: Services,
+) -> Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]:
+    """Asks the platform's own model for embeddings. What it makes raises RefusedError."""
+
+    async def embed(texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        reply = await services.resolve("embedding-v1", "embeddings").service.embed(texts)
+        return reply.vectors
+
+    return embed
 
 
 def _called(services: Services, deployments: Deployments) -> Callable[[str], str]:

@@ -125,7 +125,7 @@ def run(task: Task) -> dict[str, Any]:
         answers = asking.each(units, asking.answer, total, 0, "answers")
 
         def grade(unit: tuple[Candidate, Item], said: Said) -> dict[str, base.Score]:
-            return {label: _graded(scorer, unit[1], said) for label, scorer in scorers.items()}
+            return {label: graded(scorer, unit[1], said) for label, scorer in scorers.items()}
 
         pairs = list(zip(units, answers, strict=True))
         scores = asking.each(pairs, lambda pair: grade(*pair), total, len(units), "answers")
@@ -284,11 +284,16 @@ class Asking:
 
 def _items(spec: _Spec) -> Iterable[Item]:
     if spec.manifest is None:
-        return _of_file(Path(spec.samples))
+        return items_of_file(Path(spec.samples))
     return _of_dataset(spec.manifest, Path(spec.blobs))
 
 
-def _of_file(path: Path) -> Iterable[Item]:
+def items_of_file(path: Path) -> Iterable[Item]:
+    """Samples of a file of JSON lines.
+
+    Raises:
+        Invalid: A line is none.
+    """
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -343,7 +348,8 @@ def _of_dataset(manifest: dict[str, Any], blobs: Path) -> Iterable[Item]:
             )
 
 
-def _graded(scorer: base.Scorer, item: Item, said: Said) -> base.Score:
+def graded(scorer: base.Scorer, item: Item, said: Said) -> base.Score:
+    """The score of an answer; ungradeable where there is none."""
     if said.error:
         return base.ungradeable(f"no answer: {said.error}")
     return scorer.score(base.Sample(said.text, tuple(item.references), item.question))
