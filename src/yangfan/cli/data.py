@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from yangfan.cli import datasets
+from yangfan.cli.connection import Connection, connected
+from yangfan.cli.processing import (
+    DatasetOrder,
+    augment,
+    clean_dataset,
+    cleaned,
+    is_dataset,
+    undo_clean,
+)
 from yangfan.cli.terminal import human_size, printable, show_json, show_table
 from yangfan.errors import ConfigurationError
 
@@ -69,10 +78,15 @@ def operators(
     show_table(("stage", "operator", "argument", "meaning"), rows)
 
 
+@connected
 def clean(  # noqa: PLR0913 -- each is an option of the command
+    connection: Connection,
     file: Annotated[
         Path,
-        typer.Argument(metavar="IN", help=".jsonl, .csv, .tsv, .txt or .parquet / 输入文件"),
+        typer.Argument(
+            metavar="IN",
+            help=".jsonl, .csv, .tsv, .txt or .parquet, or NAME:VERSION of a dataset / 输入文件或数据集版本",
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -104,13 +118,23 @@ def clean(  # noqa: PLR0913 -- each is an option of the command
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="OUT may exist / 允许覆盖输出文件")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Of a dataset: follow it to its end / 跟踪数据集清洗")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")] = False,
 ) -> None:
-    """Clean a file with the operators of a recipe. / 按配方清洗数据文件。
+    """Clean a file, or a version of a dataset, with the operators of a recipe. / 按配方清洗文件或数据集。
+
+    A dataset (NAME:VERSION or ds-...) is cleaned by the server into a new version of it, or into the version OUT.
 
     The input never changes. Beside OUT come OUT.dropped.jsonl, every dropped row with the operator and the reason, and
     OUT.report.json, the counts. A run that is stopped goes on when the same command is given again.
     """
+    if is_dataset(file):
+        into = None if out is None else str(out)
+        order = DatasetOrder(str(file), into, recipe, preview, watch=watch, as_json=as_json)
+        clean_dataset(connection, order)
+        return
     _needs_numpy()
     from yangfan.operators.pipeline import recipe as recipes
     from yangfan.operators.pipeline import run as runs
@@ -144,7 +168,14 @@ def clean(  # noqa: PLR0913 -- each is an option of the command
     typer.echo(f"written: {out}; dropped rows and why: {run.dropped}", err=True)
 
 
-SUBCOMMANDS = {"clean": clean, "operators": operators, **datasets.SUBCOMMANDS}
+SUBCOMMANDS = {
+    "clean": clean,
+    "cleaned": cleaned,
+    "undo": undo_clean,
+    "augment": augment,
+    "operators": operators,
+    **datasets.SUBCOMMANDS,
+}
 
 
 def _needs_numpy() -> None:

@@ -95,6 +95,10 @@ from yangfan.server.plugins import v1 as plugins_v1
 from yangfan.server.plugins import v2 as plugins_v2
 from yangfan.server.plugins.store import PluginStore
 from yangfan.server.plugins.weather import Weather
+from yangfan.server.processing import Places, Processing
+from yangfan.server.processing import v1 as processing_v1
+from yangfan.server.processing import v2 as processing_v2
+from yangfan.server.processing.store import TaskStore
 from yangfan.server.prompts import Prompts
 from yangfan.server.prompts import v1 as prompts_v1
 from yangfan.server.prompts import v2 as prompts_v2
@@ -224,9 +228,8 @@ async def build(
         chat = Chat(services, memory, pictures, lenient=settings.lenient)
         weather = Weather(egress, settings.weather_base_url, settings.weather_key)
         known, for_workers = await _knowledge(database, services, jobs, home, chat, weather)
-        about_datasets, links = await _about_datasets(
-            Datasets(database, home.datasets), jobs, vault, stack
-        )
+        datasets = Datasets(database, home.datasets)
+        about_datasets, links = await _about_datasets(datasets, jobs, vault, stack)
         images, shelf = Images(services, egress), Shelf(home.pictures)
         files = Files(FileStore(database), home.files, quota_bytes=settings.files_quota_bytes)
         transfers = _transfers(settings, home, database, jobs, work, files)
@@ -263,6 +266,7 @@ async def build(
             *tuning_v1.routes(tuning),
             *tuning_v2.routes(tuning),
             *await _charge_routes(settings, database, usage, services, stack),
+            *_processing_routes(database, home, jobs, services, datasets),
         ]
         metrics = await _watching(settings, home, stack)
         pages = [
@@ -521,6 +525,20 @@ async def _about_datasets(
         *datasets_v2.routes(datasets, samples, publishing, links),
     ]
     return routes, links
+
+
+def _processing_routes(
+    database: Database, home: Home, jobs: Jobs, services: Services, datasets: Datasets
+) -> list[Route]:
+    processing = Processing(
+        database,
+        TaskStore(database),
+        jobs,
+        datasets,
+        Places(home.processing, home.operators),
+        lambda name: _served(services, name),
+    )
+    return [*processing_v1.routes(processing), *processing_v2.routes(processing)]
 
 
 def _prompt_routes(database: Database) -> list[Route]:

@@ -87,6 +87,16 @@ class Home:
         return self.path / "evaluations"
 
     @property
+    def processing(self) -> Path:
+        """Which rows cleanings dropped or changed, and why."""
+        return self.path / "processing"
+
+    @property
+    def operators(self) -> Path:
+        """Cleaning operators of your own, one file each."""
+        return self.path / "operators"
+
+    @property
     def pictures(self) -> Path:
         """Pictures that answers name by URL, for a day."""
         return self.path / "pictures"

@@ -21,6 +21,7 @@ from yangfan.client._async.knowledge import AsyncKnowledge
 from yangfan.client._async.memory import AsyncMemory
 from yangfan.client._async.models import AsyncModels
 from yangfan.client._async.plugins import AsyncPlugins
+from yangfan.client._async.processing import AsyncAugmentation, AsyncCleaning
 from yangfan.client._async.prompts import AsyncPrompts
 from yangfan.client._async.rerank import AsyncRerank
 from yangfan.client._async.services import AsyncServices
@@ -91,6 +92,8 @@ class AsyncClient:
         knowledge: Knowledge bases: documents in, the passages that answer a question out.
         datasets: Datasets in versions, their samples, and what they look like.
         prompts: Prompt templates in versions, and labels that say which one is used.
+        cleaning: Versions of datasets made clean, with a reason for each row that goes.
+        augmentation: Samples that a model makes out of those of a dataset.
         services: Names in front of deployed model versions.
     """
 
@@ -153,6 +156,8 @@ class AsyncClient:
         self.charge = AsyncCharge(self._session)
         self.memory = AsyncMemory(self._session)
         self.prompts = AsyncPrompts(self._session)
+        self.cleaning = AsyncCleaning(self._session)
+        self.augmentation = AsyncAugmentation(self._session)
         self.files = AsyncFiles(self._session)
         self.evaluations = AsyncEvaluations(self._session)
         self.batches = AsyncBatches(self._session, self.files)

@@ -22,6 +22,7 @@ from yangfan.client._sync.knowledge import Knowledge
 from yangfan.client._sync.memory import Memory
 from yangfan.client._sync.models import Models
 from yangfan.client._sync.plugins import Plugins
+from yangfan.client._sync.processing import Augmentation, Cleaning
 from yangfan.client._sync.prompts import Prompts
 from yangfan.client._sync.rerank import Rerank
 from yangfan.client._sync.services import Services
@@ -92,6 +93,8 @@ class Client:
         knowledge: Knowledge bases: documents in, the passages that answer a question out.
         datasets: Datasets in versions, their samples, and what they look like.
         prompts: Prompt templates in versions, and labels that say which one is used.
+        cleaning: Versions of datasets made clean, with a reason for each row that goes.
+        augmentation: Samples that a model makes out of those of a dataset.
         services: Names in front of deployed model versions.
     """
 
@@ -154,6 +157,8 @@ class Client:
         self.charge = Charge(self._session)
         self.memory = Memory(self._session)
         self.prompts = Prompts(self._session)
+        self.cleaning = Cleaning(self._session)
+        self.augmentation = Augmentation(self._session)
         self.files = Files(self._session)
         self.evaluations = Evaluations(self._session)
         self.batches = Batches(self._session, self.files)

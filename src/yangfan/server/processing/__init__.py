@@ -1,0 +1,5 @@
+"""Working on datasets: cleaning them, and making more samples out of those that there are."""
+
+from yangfan.server.processing.logic import Places, Processing
+
+__all__ = ["Places", "Processing"]
