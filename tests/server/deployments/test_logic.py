@@ -8,14 +8,14 @@ import pytest
 from tests.server.deployments.platform import Base, Platform, until
 
 from yangfan.errors import Conflict, EngineFailed, Overloaded
-from yangfan.server.deployments import logic
+from yangfan.server.deployments import runner
 
 
 async def test_candidate_whose_engines_die_for_good_is_taken_back(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(logic, "UNHEALTHY_SECONDS", 0.2)
-    monkeypatch.setattr(logic, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "UNHEALTHY_SECONDS", 0.2)
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.05)
     await platform.publish("base", "bot")
     await platform.deployments.rollout("bot", "base", weight=50)
     await until(lambda: len(platform.planner.running) == 2)

@@ -1,4 +1,4 @@
-"""Make, change and remove services while the server runs, and bring back after a start what is meant to run."""
+"""Make, change and remove services while the server runs: the verbs; what runs is the `Runner`'s."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import asyncio
 import contextlib
 import re
 import shutil
-import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
-
-import msgspec
-import structlog
 
 from yangfan import errors
-from yangfan.engines.base import ChatRequest, Message, Sampling
-from yangfan.server.deployments.managed import ManagedService, Route
-from yangfan.server.deployments.placement import Placement, estimate_bytes
-from yangfan.server.deployments.pool import Pool
+from yangfan.server.deployments.runner import Runner
+from yangfan.server.deployments.state import (
+    Deployed,
+    Running,
+    need_bytes,
+    need_bytes_of,
+    now_ms,
+    status_of,
+    view_of,
+)
 from yangfan.server.deployments.types import (
     Deployment,
     DeploymentState,
     Event,
     Filter,
-    RunStatus,
     Service,
     View,
 )
@@ -33,21 +33,9 @@ from yangfan.server.http.call import new_id
 from yangfan.server.services import types_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from yangfan.engines.base import Engine, Kind
-    from yangfan.protocol.presets import Preset
-    from yangfan.server.deployments.planning import Planned, Planner
-    from yangfan.server.deployments.store import DeploymentStore
-    from yangfan.server.services import Service as AnyService
-    from yangfan.server.services import ServicePolicy, Services
-
-FLEET = "(services)"
-"""Name of the fleet; no upstream can have it."""
-
-STARTS_AT_ONCE = 2
-"""Services that load side by side after a start; the others wait their turn, by priority."""
+    from yangfan.engines.base import Kind
 
 MAX_REPLICAS = 64
 MAX_RUNNING = 1000
@@ -56,22 +44,9 @@ MAX_RUNNING = 1000
 BAKE_SECONDS = 10.0
 """How long a new version that has all of the calls is watched before the old one ends."""
 
-UNHEALTHY_SECONDS = 10.0
-"""A candidate whose replicas are all gone for so long is taken back."""
-
-LOOK_SECONDS = 0.5
-"""Between two looks for idle services and for the health of candidates."""
-
-FLUSH_SECONDS = 5.0
-"""Between two times that failed calls are written: what a crash can cost of that count."""
-
-FIRST_RETRY_SECONDS = 5.0
-MAX_RETRY_SECONDS = 300.0
-DAY_SECONDS = 86_400
 LOG_BYTES = 64 * 1024
 
 _SUFFIX = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?")
-_log = structlog.get_logger("yangfan.deployments")
 
 
 @dataclass(slots=True)
@@ -96,466 +71,8 @@ class New:
     creator: str = ""
 
 
-@dataclass(slots=True)
-class _Deployed:
-    """A deployment that may run: its row, its replicas and how it takes calls."""
-
-    row: Deployment
-    planned: Planned | None = None
-    pool: Pool | None = None
-    route: Route | None = None
-    error: str = ""
-    line: bytes | None = None
-
-
-@dataclass(slots=True)
-class _Running:
-    """A service that is meant to run."""
-
-    row: Service
-    service: ManagedService
-    stable: _Deployed
-    candidate: _Deployed | None = None
-    previous: Deployment | None = None
-    begun: bool = False
-    failures: int = 0
-    retry: asyncio.TimerHandle | None = None
-    rolling: asyncio.Task[None] | None = None
-    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-@dataclass(slots=True)
-class _Line:
-    """Replicas that deployments share, each with an adapter of its own."""
-
-    pool: Pool
-    planned: Planned
-    users: set[str]
-
-
-class Deployments:
-    """Every service that callers made.
-
-    Args:
-        store: What is meant to run.
-        services: Where they become names.
-        planner: Knows what can be deployed.
-        policy: Waiting and overload of each.
-        placement: Who has claimed how much memory.
-        workdir: Name to a folder for the logs of engines.
-        limit: Told how many calls a second a service may have, 0 for any number, whenever that changes.
-    """
-
-    name = FLEET
-
-    def __init__(
-        self,
-        store: DeploymentStore,
-        services: Services,
-        planner: Planner,
-        policy: ServicePolicy,
-        placement: Placement,
-        *,
-        workdir: Callable[[str], Path],
-        limit: Callable[[str, float], None] = lambda _name, _qps: None,
-    ) -> None:
-        self.store = store
-        self._services = services
-        self._planner = planner
-        self._policy = policy
-        self._placement = placement
-        self._workdir = workdir
-        self._limit = limit
-        self._running: dict[str, _Running] = {}
-        self._by_suffix: dict[str, _Running] = {}
-        self._by_name: dict[str, _Running] = {}
-        self._offline: dict[str, str] = {}
-        self._lines: dict[bytes, _Line] = {}
-        self._pools: dict[str, tuple[Pool, _Running]] = {}
-        self._ending: list[Pool] = []
-        self._starts: asyncio.PriorityQueue[tuple[int, int, str]] = asyncio.PriorityQueue()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._background: set[asyncio.Task[Any]] = set()
-        self._creating = asyncio.Lock()
-        self._verbs: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._failures: dict[tuple[int, str, str], int] = {}
-
-    # yangfan.server.services.Fleet
-
-    @property
-    def services(self) -> Sequence[AnyService]:
-        """Those that are meant to run."""
-        return [running.service for running in self._running.values()]
-
-    @property
-    def states(self) -> list[View]:
-        """How those that are meant to run are doing."""
-        return [self._view(running) for running in self._running.values()]
-
-    def unready(self) -> list[str]:
-        """Which of those that are kept warm cannot answer now, and why, one sentence each."""
-        return [
-            f"the service {running.row.suffix} is {_status(running)}"
-            + (f": {reason}" if (reason := _reason(running)) else "")
-            for running in self._running.values()
-            if running.row.warm and not running.service.ready
-        ]
-
-    def find(self, name: str) -> AnyService | None:
-        """The one of that suffix, id or name.
-
-        Raises:
-            ModelOffline: It is stopped.
-        """
-        folded = name.casefold()
-        running = (
-            self._by_suffix.get(folded) or self._running.get(folded) or self._by_name.get(folded)
-        )
-        if running is not None:
-            return running.service
-        if folded in self._offline:
-            raise errors.ModelOffline(
-                f"the service {name[:64]} is stopped; `yangfan services start {name[:64]}` starts it"
-            )
-        return None
-
-    def serving(self, reference: str) -> str:
-        """The name of a running service in front of that model version; "" if there is none."""
-        for running in self._running.values():
-            if running.stable.row.reference == reference:
-                return running.service.name
-        return ""
-
-    def stand_for(self, preset: Preset) -> AnyService | None:
-        """The one whose suffix is one of the preset's names."""
-        for spelling in (preset.name.lower().replace(" ", "-"), *preset.spellings):
-            running = self._by_suffix.get(spelling.casefold())
-            if running is not None:
-                return running.service
-        return None
-
-    # Life
-
-    async def start(self) -> None:
-        """Read what is meant to run, answer to its names, and begin to load it in the background, by priority."""
-        for row, deployments in await self.store.running():
-            self._run(row, deployments)
-        self._services.attach(self)
-        work = [self._load_in_turn() for _ in range(STARTS_AT_ONCE)]
-        self._tasks = [
-            asyncio.create_task(each) for each in (*work, self._look_around(), self._remember())
-        ]
-
-    async def stop(self) -> None:
-        """Stop every engine at once."""
-        for task in (*self._tasks, *self._background):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *self._background, return_exceptions=True)
-        self._services.detach(self.name)
-        for running in self._running.values():
-            if running.retry is not None:
-                running.retry.cancel()
-        pools = {id(pool): pool for pool, _ in self._pools.values()}
-        pools |= {id(pool): pool for pool in self._ending}
-        await asyncio.gather(*(pool.stop(at_once=True) for pool in pools.values()))
-        await self._flush()
-
-    def _run(self, row: Service, deployments: Sequence[Deployment]) -> _Running:
-        """Answer to the names of a service, and queue its load."""
-        by_role = {deployment.role: deployment for deployment in deployments}
-
-        def failed(key: str) -> None:
-            today = int(time.time()) // DAY_SECONDS
-            count = (today, row.id, key)
-            self._failures[count] = self._failures.get(count, 0) + 1
-
-        def wanted() -> None:
-            running = self._running.get(row.id)
-            if running is not None and not running.begun:
-                running.begun = True  # its turn has not come yet, and somebody waits
-                self._spawn(self._bring_up(running))
-
-        service = ManagedService(
-            row.suffix,
-            row.kinds,
-            self._policy,
-            created=row.created_ms // 1000,
-            context_tokens=row.context_tokens,
-            find=self._stand_in,
-            failed=failed,
-            wanted=wanted,
-        )
-        service.fallback = row.fallback
-        running = _Running(row, service, _Deployed(by_role["stable"]))
-        running.previous = by_role.get("previous")
-        if "candidate" in by_role:
-            running.candidate = _Deployed(by_role["candidate"])
-        self._running[row.id] = running
-        self._by_suffix[row.suffix.casefold()] = running
-        self._name(running)
-        self._limit(row.suffix, row.qps)
-        self._offline.pop(row.suffix.casefold(), None)
-        self._starts.put_nowait((-row.priority, row.number, row.id))
-        self._services.forget()
-        return running
-
-    def _name(self, running: _Running) -> None:
-        for name, known in list(self._by_name.items()):
-            if known is running:
-                del self._by_name[name]
-        self._by_name.setdefault(running.row.name.casefold(), running)
-
-    def _stand_in(self, name: str) -> AnyService:
-        return self._services.find(name).service
-
-    async def _load_in_turn(self) -> None:
-        """Bring up services one after the other, those with the highest priority first."""
-        while True:
-            *_, service_id = await self._starts.get()
-            running = self._running.get(service_id)
-            if running is None or running.begun:
-                continue
-            running.begun = True
-            try:
-                await self._bring_up(running)
-            except Exception:  # noqa: BLE001 - a loader that ends would leave all later services dead
-                _log.exception("service does not start", service=running.row.suffix)
-
-    async def _bring_up(self, running: _Running) -> None:
-        stable = running.stable
-        try:
-            await self._prepare(running, stable)
-        except errors.YangfanError as error:
-            if not self._is_current(running, stable):
-                return
-            stable.error = running.service.reason = error.message
-            running.service.tell()
-            await self._failed_to_load(running, error.message)
-            return
-        if running.row.warm:
-            pool = stable.pool
-            assert pool is not None
-            if not await pool.bring_up():
-                if self._is_current(running, stable):
-                    await self._failed_to_load(running, pool.error)
-                return
-            await self._loaded(running)
-        running.failures = 0
-        candidate = running.candidate
-        if candidate is not None and running.rolling is None:
-            running.rolling = self._spawn(self._roll(running, candidate))
-
-    async def _loaded(self, running: _Running) -> None:
-        stable = running.stable
-        assert stable.pool is not None
-        context = running.service.context_tokens
-        seconds = stable.pool.expected_seconds
-        if context != running.row.context_tokens:
-            running.service.known_context_tokens = context
-            running.row = replace(running.row, context_tokens=context)
-            await self.store.change(running.row.id, {"context_tokens": context})
-        await self.store.change_deployment(stable.row.id, {"load_seconds": seconds})
-        await self._event(
-            running.row.id, "serving", f"{stable.row.reference} runs, {seconds:.1f} s"
-        )
-
-    async def _failed_to_load(self, running: _Running, reason: str) -> None:
-        """Try again later, less and less often."""
-        pause = min(FIRST_RETRY_SECONDS * 2**running.failures, MAX_RETRY_SECONDS)
-        running.failures += 1
-        await self._event(
-            running.row.id,
-            "failed",
-            f"{running.stable.row.reference} does not run: {reason}; next try in {pause:.0f} s",
-        )
-
-        def again() -> None:
-            running.begun = False
-            self._starts.put_nowait((-running.row.priority, running.row.number, running.row.id))
-
-        running.retry = asyncio.get_running_loop().call_later(pause, again)
-
-    async def _prepare(self, running: _Running, deployed: _Deployed) -> None:
-        """Plan a deployment and give it its replicas, none of which is started yet.
-
-        Raises:
-            YangfanError: It cannot be planned.
-        """
-        if deployed.pool is not None:
-            return
-        row = deployed.row
-        deployed.error = ""
-        if deployed.planned is None:
-            deployed.planned = await self._planner.plan(row.reference, row.options)
-        planned = deployed.planned
-        if not self._is_current(running, deployed):
-            raise errors.Conflict("it was replaced meanwhile")
-        if planned.adapter is None:
-            deployed.pool = self._pool(running, row, planned)
-        else:
-            await self._join(running, deployed, planned)
-        assert deployed.pool is not None
-        self._pools[row.id] = (deployed.pool, running)
-        route = Route(row.id, deployed.pool, planned.adapter, planned.plan.spec.slots)
-        deployed.route = route
-        if deployed is running.stable:
-            route.weight = 100 - (0 if running.candidate is None else _weight(running.candidate))
-            running.service.routes.insert(0, route)
-            running.service.limits = planned.plan.limits
-            running.service.reason = ""
-        else:
-            running.service.routes.append(route)
-        running.service.resize()
-        running.service.tell()
-
-    def _is_current(self, running: _Running, deployed: _Deployed) -> bool:
-        """Whether a deployment is still meant to run."""
-        known = self._running.get(running.row.id) is running
-        return known and (deployed is running.stable or deployed is running.candidate)
-
-    def _pool(self, running: _Running, row: Deployment, planned: Planned) -> Pool:
-        spec = msgspec.structs.replace(planned.plan.spec, model=running.row.suffix)
-        named = planned._replace(plan=msgspec.structs.replace(planned.plan, spec=spec))
-        return self._pool_of(running, row, lambda: named, running.service.resize)
-
-    async def _join(self, running: _Running, deployed: _Deployed, planned: Planned) -> None:
-        """Share the replicas of the same base model; they learn the adapter if they lack it."""
-        spec = planned.plan.spec
-        bare = msgspec.structs.replace(spec, adapters={}, model="")
-        key = msgspec.json.encode((planned.plan.engine, bare), order="deterministic")
-        line = self._lines.get(key)
-        if line is None:
-            line = _Line(self._shared_pool(running, deployed.row, key), planned, set())
-            self._lines[key] = line
-        known = line.planned.plan.spec.adapters
-        lacking = {name: path for name, path in spec.adapters.items() if name not in known}
-        if lacking:
-            both = msgspec.structs.replace(line.planned.plan.spec, adapters={**known, **lacking})
-            plan = msgspec.structs.replace(line.planned.plan, spec=both)
-            line.planned = line.planned._replace(plan=plan)
-            await line.pool.renew()
-        line.users.add(deployed.row.id)
-        line.pool.wanted = max(line.pool.wanted, deployed.row.replicas)
-        deployed.pool, deployed.line = line.pool, key
-
-    def _shared_pool(self, running: _Running, row: Deployment, key: bytes) -> Pool:
-        def changed() -> None:
-            line = self._lines.get(key)
-            for user in line.users if line is not None else ():
-                found = self._pools.get(user)
-                if found is not None:
-                    found[1].service.resize()
-
-        return self._pool_of(running, row, lambda: self._lines[key].planned, changed)
-
-    def _pool_of(
-        self,
-        running: _Running,
-        row: Deployment,
-        planned: Callable[[], Planned],
-        changed: Callable[[], None],
-    ) -> Pool:
-        """Replicas of what `planned` says when each of them starts."""
-        folder = self._folder(running.row.id, row.id)
-        holder: list[Pool] = []
-
-        async def make(number: int) -> Engine:
-            return await asyncio.to_thread(
-                self._planner.engine, planned().plan, folder / str(number)
-            )
-
-        async def claim(key: str) -> None:
-            await self._claim(key, _need(row, planned()), running.row.suffix, holder[0])
-
-        pool = Pool(
-            f"{running.row.suffix}-{row.generation}",
-            make,
-            claim=claim,
-            loaded=self._placement.loaded,
-            release=self._placement.release,
-            wanted=row.replicas,
-            expected_seconds=row.load_seconds,
-            changed=changed,
-        )
-        holder.append(pool)
-        return pool
-
-    async def _claim(self, key: str, need_bytes: int, name: str, asking: Pool) -> None:
-        """Take room for a replica; services that calls loaded and nobody uses make room, the longest idle first.
-
-        Raises:
-            Overloaded: There is none.
-        """
-        while (reason := self._placement.claim(key, need_bytes)) is not None:
-            victim = self._idlest(asking)
-            if victim is None:
-                raise errors.Overloaded(
-                    f"no room for {name}: {reason}; stop another service, or choose a smaller model or fewer replicas",
-                    retry_after_seconds=30,
-                )
-            pool, running = victim
-            await self._event(running.row.id, "unloaded", f"made room for {name}")
-            await pool.unload()
-
-    def _idlest(self, asking: Pool) -> tuple[Pool, _Running] | None:
-        idle = [
-            (pool, running)
-            for pool, running in self._pools.values()
-            if pool is not asking and pool.members and not pool.is_loading and self._evictable(pool)
-        ]
-        return min(idle, key=lambda found: found[0].last_used, default=None)
-
-    def _evictable(self, pool: Pool) -> bool:
-        """Whether every user of some replicas lets them go, and none uses them now."""
-        users = [running for known, running in self._pools.values() if known is pool]
-        return all(
-            not user.row.warm and user.service.idle_since is not None and user.candidate is None
-            for user in users
-        )
-
-    # Looking after them
-
-    async def _look_around(self) -> None:
-        """Stop engines that calls loaded and that nobody has used for long enough."""
-        clock = asyncio.get_running_loop().time
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            for pool, running in list(self._pools.values()):
-                seconds = running.row.idle_seconds
-                since = running.service.idle_since
-                if (
-                    seconds is not None
-                    and since is not None
-                    and clock() - since >= seconds
-                    and pool.members
-                    and not pool.is_loading
-                    and self._evictable(pool)
-                ):
-                    await self._event(running.row.id, "unloaded", f"idle for {seconds:g} s")
-                    if self._evictable(pool):  # a call may have come meanwhile
-                        self._spawn(pool.unload())
-
-    async def _remember(self) -> None:
-        """Learn which names are stopped, then write failed calls again and again."""
-        for suffix, service_id in await self.store.offline():
-            if service_id not in self._running:
-                self._offline[suffix.casefold()] = service_id
-        self._services.forget()
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            await self._flush()
-
-    async def _flush(self) -> None:
-        counts, self._failures = self._failures, {}
-        if counts:
-            await self.store.add_failures(counts)
-
-    async def failures(
-        self, first_day: int, last_day: int, ids: Sequence[str]
-    ) -> dict[tuple[str, str], int]:
-        """Calls that failed in those days (since 1970-01-01), by service and key, up to this moment."""
-        await self._flush()
-        return await self.store.failures(first_day, last_day, ids)
+class Deployments(Runner):
+    """Every service that callers made: what runs (`Runner`), and the verbs that change it."""
 
     # Verbs
 
@@ -578,7 +95,7 @@ class Deployments:
         _check_replicas(new.replicas)
         planned = await self._planner.plan(new.reference, new.options)
         kinds = await self._kinds_of(planned)
-        need = _need_of(new.memory_bytes, planned) * new.replicas
+        need = need_bytes(new.memory_bytes, planned) * new.replicas
         self._check_room(need, now=new.warm)
         async with self._creating:
             await self._check_free(suffix)
@@ -586,7 +103,7 @@ class Deployments:
                 raise errors.Conflict(
                     f"{MAX_RUNNING} services run already, which is the most; stop one first"
                 )
-            now_ms = _now_ms()
+            created_ms = now_ms()
             service_id = new_id("svco-", 12)
             row = Service(
                 number=0,
@@ -606,8 +123,8 @@ class Deployments:
                 qps=new.qps,
                 context_tokens=0,
                 creator=new.creator,
-                created_ms=now_ms,
-                modified_ms=now_ms,
+                created_ms=created_ms,
+                modified_ms=created_ms,
             )
             deployment = Deployment(
                 id=new_id("dep-", 12),
@@ -621,13 +138,13 @@ class Deployments:
                 memory_bytes=new.memory_bytes,
                 bake_seconds=BAKE_SECONDS,
                 generation=1,
-                created_ms=now_ms,
+                created_ms=created_ms,
             )
             row = await self.store.add(row, deployment)
             running = self._run(row, [deployment])
             running.stable.planned = planned
         await self._event(row.id, "created", f"{planned.reference}, {new.replicas} replicas")
-        return self._view(running)
+        return view_of(running)
 
     async def get(self, key: str) -> View:
         """The one of that id, number, suffix or name.
@@ -641,7 +158,7 @@ class Deployments:
             running = self._running.get(found[0].id)
             if running is None:
                 return self._stored(found)
-        return self._view(running)
+        return view_of(running)
 
     async def page(
         self, wanted: Filter, first_id: str | None, count: int, *, newest_first: bool = False
@@ -658,13 +175,15 @@ class Deployments:
         if wanted.statuses is not None:
             stopped = "Stopped" in wanted.statuses
             ids = {
-                key for key, running in self._running.items() if _status(running) in wanted.statuses
+                key
+                for key, running in self._running.items()
+                if status_of(running) in wanted.statuses
             }
         found = await self.store.page(
             wanted, first_id, count + 1, newest_first=newest_first, ids=ids, stopped=stopped
         )
         views = [
-            self._view(running) if (running := self._running.get(row.id)) else self._stored(pair)
+            view_of(running) if (running := self._running.get(row.id)) else self._stored(pair)
             for pair in found
             for row in (pair[0],)
         ]
@@ -681,7 +200,7 @@ class Deployments:
             if changes.get("fallback"):
                 fallback = self._checked_fallback(changes["fallback"], row.kinds, row.suffix)
                 changes = {**changes, "fallback": fallback}
-            row = replace(row, **changes, modified_ms=_now_ms())
+            row = replace(row, **changes, modified_ms=now_ms())
             values = {**changes, "modified_ms": row.modified_ms}
             if "warm" in values:
                 values["warm"] = int(values["warm"])
@@ -715,7 +234,9 @@ class Deployments:
             running = self._running.get(row.id)
             more = replicas - stable.replicas
             if running is not None and more > 0 and running.stable.planned is not None:
-                self._check_room(_need(stable, running.stable.planned) * more, now=running.row.warm)
+                self._check_room(
+                    need_bytes_of(stable, running.stable.planned) * more, now=running.row.warm
+                )
             await self.store.change_deployment(stable.id, {"replicas": replicas})
             await self._event(row.id, "scaled", f"from {stable.replicas} to {replicas} replicas")
             if running is not None:
@@ -734,7 +255,7 @@ class Deployments:
             NotFound: There is no such service.
         """
         async with self._alone(key) as (row, _):
-            await self.store.change(row.id, {"desired": "stopped", "modified_ms": _now_ms()})
+            await self.store.change(row.id, {"desired": "stopped", "modified_ms": now_ms()})
             await self._take_down(row.id)
             self._offline[row.suffix.casefold()] = row.id
             self._services.forget()
@@ -751,7 +272,7 @@ class Deployments:
         """
         async with self._alone(key) as (row, deployments):
             if row.id in self._running:
-                return self._view(self._running[row.id])
+                return view_of(self._running[row.id])
             if len(self._running) >= MAX_RUNNING:
                 raise errors.Conflict(
                     f"{MAX_RUNNING} services run already, which is the most; stop one first"
@@ -759,12 +280,12 @@ class Deployments:
             stable = _of_role(deployments, "stable")
             assert stable is not None
             planned = await self._planner.plan(stable.reference, stable.options)
-            self._check_room(_need(stable, planned) * stable.replicas, now=row.warm)
-            await self.store.change(row.id, {"desired": "running", "modified_ms": _now_ms()})
+            self._check_room(need_bytes_of(stable, planned) * stable.replicas, now=row.warm)
+            await self.store.change(row.id, {"desired": "running", "modified_ms": now_ms()})
             running = self._run(replace(row, desired="running"), deployments)
             running.stable.planned = planned
             await self._event(row.id, "started", "by a caller")
-            return self._view(running)
+            return view_of(running)
 
     async def remove(self, key: str) -> None:
         """Stop a service, after its calls, and forget it.
@@ -836,7 +357,7 @@ class Deployments:
             )
         running = self._running.get(row.id)
         if running is not None:
-            self._check_room(_need_of(new.memory_bytes, planned) * count, now=True)
+            self._check_room(need_bytes(new.memory_bytes, planned) * count, now=True)
         candidate = Deployment(
             id=new_id("dep-", 12),
             service_id=row.id,
@@ -849,7 +370,7 @@ class Deployments:
             memory_bytes=new.memory_bytes,
             bake_seconds=bake_seconds,
             generation=max(deployment.generation for deployment in deployments) + 1,
-            created_ms=_now_ms(),
+            created_ms=now_ms(),
         )
         await self.store.put(candidate)
         await self._event(
@@ -858,9 +379,9 @@ class Deployments:
         if running is None:
             await self._swap(row.id, candidate, stable, kinds)
             return self._stored(await self._found(row.id))
-        running.candidate = _Deployed(candidate, planned)
+        running.candidate = Deployed(candidate, planned)
         running.rolling = self._spawn(self._roll(running, running.candidate))
-        return self._view(running)
+        return view_of(running)
 
     async def promote(self, key: str) -> View:
         """Give all calls to the candidate and make it the stable deployment.
@@ -876,13 +397,13 @@ class Deployments:
                 raise errors.Conflict(f"no rollout of {row.suffix} goes on")
             return await self._promoted(running, candidate)
 
-    async def _promoted(self, running: _Running, candidate: _Deployed) -> View:
+    async def _promoted(self, running: Running, candidate: Deployed) -> View:
         if candidate.route is None or candidate.pool is None or not candidate.pool.ready:
             raise errors.Conflict(
                 f"the candidate of {running.row.suffix} does not run yet; wait for it, or roll it back"
             )
         await self._promote(running, candidate)
-        return self._view(running)
+        return view_of(running)
 
     async def rollback(self, key: str) -> View:
         """Take a candidate back; where there is none, go back to the version before the stable one.
@@ -895,7 +416,7 @@ class Deployments:
             running = self._running.get(row.id)
             if running is not None and running.candidate is not None:
                 await self._abandon(running, running.candidate, "taken back by a caller")
-                return self._view(running)
+                return view_of(running)
             candidate = _of_role(deployments, "candidate")
             if candidate is not None:
                 await self.store.drop(candidate.id)
@@ -937,165 +458,6 @@ class Deployments:
             return [(name, text) for _, name, text in sorted(found)]
 
         return await asyncio.to_thread(read)
-
-    # Rollouts
-
-    async def _roll(self, running: _Running, candidate: _Deployed) -> None:
-        """Bring a candidate up, look whether it answers, give it its share, and watch it."""
-        reason = await self._try_out(running, candidate)
-        if reason is not None:
-            await self._abandon(running, candidate, reason)
-            return
-        route, stable = candidate.route, running.stable.route
-        assert route is not None
-        route.calls = route.failures = 0
-        route.weight = candidate.row.weight
-        if stable is not None:
-            stable.weight = 100 - candidate.row.weight
-        running.service.resize()
-        await self._event(
-            running.row.id,
-            "canary",
-            f"{candidate.row.reference} takes {route.weight} % of the calls",
-        )
-        reason = await self._watch(candidate)
-        if reason is not None:
-            await self._abandon(running, candidate, reason)
-        else:
-            await self._promote(running, candidate)
-
-    async def _try_out(self, running: _Running, candidate: _Deployed) -> str | None:
-        """Start a candidate and ask it something; why it is not fit, None if it is."""
-        try:
-            await self._prepare(running, candidate)
-            assert candidate.pool is not None
-            assert candidate.route is not None
-            if not await candidate.pool.bring_up():
-                return candidate.pool.error
-            for member in list(candidate.pool.members):
-                await _ask(candidate.route.engine(member))
-        except errors.YangfanError as error:
-            return error.message
-        return None
-
-    async def _watch(self, candidate: _Deployed) -> str | None:
-        """Why a candidate must be taken back; None once it has had all of the calls for long enough."""
-        clock = asyncio.get_running_loop().time
-        pool, route = candidate.pool, candidate.route
-        assert pool is not None
-        assert route is not None
-        began = healthy_at = clock()
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await route.tripped.wait()
-            if route.tripped.is_set():
-                return f"it failed {route.failures} of {route.calls} calls"
-            now = clock()
-            if pool.ready:
-                healthy_at = now
-            elif now - healthy_at > UNHEALTHY_SECONDS:
-                return "its engines died and do not come back"
-            if route.weight >= 100 and now - began >= candidate.row.bake_seconds:
-                return None
-
-    async def _abandon(self, running: _Running, candidate: _Deployed, reason: str) -> None:
-        """The stable deployment takes all calls again; the candidate ends after its own."""
-        async with running.changing:
-            if running.candidate is not candidate:
-                return
-            if running.stable.route is not None:
-                running.stable.route.weight = 100
-                if candidate.route is not None:
-                    candidate.route.weight = 0
-            await self.store.drop(candidate.row.id)
-            # Whoever sees that it is gone finds the reason among the events.
-            await self._event(
-                running.row.id, "rolled back", f"{candidate.row.reference} is taken back: {reason}"
-            )
-            running.candidate = None
-            await self._let_go(running, candidate)
-            self._end_rolling(running)
-
-    async def _promote(self, running: _Running, candidate: _Deployed) -> None:
-        async with running.changing:
-            if running.candidate is not candidate:
-                return
-            planned = candidate.planned
-            assert planned is not None
-            kinds = await self._kinds_of(planned)
-            old = running.stable
-            stable, previous = await self._swap(running.row.id, candidate.row, old.row, kinds)
-            await self._event(
-                running.row.id, "promoted", f"{stable.reference} takes all calls from now on"
-            )
-            running.candidate = None
-            candidate.row, running.stable, running.previous = stable, candidate, previous
-            if candidate.route is not None:
-                candidate.route.weight = 100
-            running.service.kinds = kinds
-            running.service.limits = planned.plan.limits
-            await self._let_go(running, old)
-            self._end_rolling(running)
-        if candidate.pool is not None and candidate.pool.members:
-            await self._loaded(running)
-
-    def _end_rolling(self, running: _Running) -> None:
-        task, running.rolling = running.rolling, None
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
-
-    async def _swap(
-        self, service_id: str, candidate: Deployment, stable: Deployment, kinds: frozenset[Kind]
-    ) -> tuple[Deployment, Deployment]:
-        new = replace(candidate, role="stable", weight=100)
-        old = replace(stable, role="previous", weight=0)
-        await self.store.promote(new, old)
-        changes = {"kinds": ",".join(sorted(kinds)), "modified_ms": _now_ms()}
-        await self.store.change(service_id, changes)
-        return new, old
-
-    async def _let_go(self, running: _Running, deployed: _Deployed) -> None:
-        """No longer give calls to a deployment; its replicas end after theirs."""
-        if deployed.route is not None and deployed.route in running.service.routes:
-            running.service.routes.remove(deployed.route)
-            running.service.resize()
-        pool = deployed.pool
-        self._pools.pop(deployed.row.id, None)
-        if pool is None:
-            return
-        if deployed.line is not None:
-            line = self._lines[deployed.line]
-            line.users.discard(deployed.row.id)
-            if line.users:
-                return
-            del self._lines[deployed.line]
-        self._ending.append(pool)
-        self._spawn(self._end(pool))
-
-    async def _end(self, pool: Pool) -> None:
-        await pool.stop()
-        self._ending.remove(pool)
-
-    async def _take_down(self, service_id: str) -> None:
-        running = self._running.pop(service_id, None)
-        if running is None:
-            return
-        running.service.reason = "it was stopped"
-        self._limit(running.row.suffix, 0.0)
-        self._by_suffix.pop(running.row.suffix.casefold(), None)
-        for name, known in list(self._by_name.items()):
-            if known is running:
-                del self._by_name[name]
-        self._services.forget()
-        if running.retry is not None:
-            running.retry.cancel()
-        async with running.changing:
-            self._end_rolling(running)
-            for deployed in (running.candidate, running.stable):
-                if deployed is not None:
-                    await self._let_go(running, deployed)
-            running.candidate = None
 
     # Small things
 
@@ -1173,92 +535,9 @@ class Deployments:
         ]
         return max((row.replicas for row in rows), default=1)
 
-    async def _kinds_of(self, planned: Planned) -> frozenset[Kind]:
-        """What the engine of a plan can be asked for; it is made and never started.
-
-        Raises:
-            Invalid: An option is wrong.
-            Conflict: The engine cannot run here.
-        """
-        folder = self._workdir("services") / "tried"
-        try:
-            engine = await asyncio.to_thread(self._planner.engine, planned.plan, folder)
-        except errors.ConfigurationError as error:
-            if error.message.startswith("options"):
-                raise errors.Invalid(error.message, param="engineOptions") from None
-            raise errors.Conflict(error.message) from None
-        kinds = engine.kinds
-        return kinds if planned.adapter is None else kinds & {"chat", "vision"}
-
-    def _folder(self, service_id: str, deployment_id: str = "") -> Path:
-        return self._workdir("services") / service_id / deployment_id
-
-    async def _event(self, service_id: str, kind: str, message: str) -> None:
-        _log.info("service", service=service_id, event_kind=kind, message=message)
-        await self.store.add_event(service_id, _now_ms(), kind, message)
-
-    def _spawn(self, work: Any) -> asyncio.Task[Any]:
-        task: asyncio.Task[Any] = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("work on a service failed", error=repr(task.exception()))
-
-    def _view(self, running: _Running) -> View:
-        states = [_state(running.stable)]
-        if running.candidate is not None:
-            states.append(_state(running.candidate))
-        if running.previous is not None:
-            states.append(DeploymentState(running.previous))
-        return View(running.row, _status(running), _reason(running), tuple(states))
-
     def _stored(self, found: tuple[Service, Sequence[Deployment]]) -> View:
         row, deployments = found
         return View(row, "Stopped", "", tuple(map(DeploymentState, deployments)))
-
-
-def _state(deployed: _Deployed) -> DeploymentState:
-    pool = deployed.pool
-    if pool is None:
-        return DeploymentState(deployed.row, error=deployed.error)
-    return DeploymentState(
-        deployed.row, pool.ready, pool.loading_seconds, deployed.error or pool.error
-    )
-
-
-def _status(running: _Running) -> RunStatus:
-    if running.service.ready:
-        return "Serving"
-    if not running.begun and not running.failures:
-        return "New"
-    if _reason(running):
-        return "Failed"
-    if not running.row.warm and running.stable.pool is not None:
-        return "Serving"  # a call loads it
-    return "Deploying"
-
-
-def _reason(running: _Running) -> str:
-    stable = running.stable
-    return stable.error or ("" if stable.pool is None else stable.pool.error)
-
-
-def _weight(deployed: _Deployed) -> int:
-    return 0 if deployed.route is None else deployed.route.weight
-
-
-def _need(row: Deployment, planned: Planned) -> int:
-    return _need_of(row.memory_bytes, planned)
-
-
-def _need_of(given: int | None, planned: Planned) -> int:
-    if given is not None:
-        return given
-    return planned.plan.memory_bytes or estimate_bytes(planned.plan)
 
 
 def _of_role(deployments: Sequence[Deployment], role: str) -> Deployment | None:
@@ -1270,19 +549,3 @@ def _check_replicas(replicas: int) -> None:
         raise errors.Invalid(
             f"replicasCount must be from 1 to {MAX_REPLICAS}, got {replicas}", param="replicasCount"
         )
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
-
-
-async def _ask(engine: Engine) -> None:
-    """Ask an engine the least that shows whether it answers."""
-    if "chat" in engine.kinds:
-        await engine.chat(ChatRequest((Message("user", "hi"),), Sampling(max_output_tokens=1)))
-    elif "embeddings" in engine.kinds:
-        await engine.embed(["hi"])
-    elif "rerank" in engine.kinds:
-        await engine.rerank("hi", ["hi"])
-    else:
-        await engine.slots()

@@ -6,7 +6,8 @@ import uuid
 from typing import TYPE_CHECKING
 
 from yangfan.protocol.v1 import services as wire
-from yangfan.server.deployments.logic import FLEET, New
+from yangfan.server.deployments.logic import New
+from yangfan.server.deployments.runner import FLEET
 from yangfan.server.deployments.types import Filter
 from yangfan.server.deployments.urls import url_of
 from yangfan.server.http import Call, Reply, Route

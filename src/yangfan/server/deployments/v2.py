@@ -9,7 +9,8 @@ from msgspec import UNSET
 
 from yangfan.errors import Invalid
 from yangfan.protocol.v2 import services as wire
-from yangfan.server.deployments.logic import FLEET, New
+from yangfan.server.deployments.logic import New
+from yangfan.server.deployments.runner import FLEET
 from yangfan.server.deployments.types import Filter
 from yangfan.server.deployments.urls import url_of
 from yangfan.server.http import Call, Reply, Route
