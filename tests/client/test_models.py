@@ -109,7 +109,7 @@ def test_labels_and_trainings_say_what_is_missing(client: yangfan.Client):
     }
     client.models.delete_label("echo", "stable")
     client.models.create_set("trained")
-    with pytest.raises(errors.NotFound, match="there is no training task 'task-1'"):
+    with pytest.raises(errors.NotFound, match="there is no tuning task 'task-1'"):
         client.models.publish_trained("trained", "task-1", step=3)
 
 
