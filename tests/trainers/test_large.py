@@ -66,10 +66,10 @@ def test_lora_teaches_a_real_model_a_fact_that_it_did_not_know(bench: Bench, smo
 
 
 @pytest.mark.model
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # between transformers and peft
+@pytest.mark.filterwarnings("ignore")  # the libraries warn of each other
 def test_dpo_turns_a_preference_of_a_real_model_round(bench: Bench, smollm2_folder: Path):
     bench.base = smollm2_folder
-    asked = ("Say hello.", "Greet me.", "How do you greet people?", "Greet a friend.")
+    asked = ("Say hello.", "Greet me.")
     samples: list[Sample] = [
         {
             "turns": [{"prompt": question}],
@@ -78,7 +78,7 @@ def test_dpo_turns_a_preference_of_a_real_model_round(bench: Bench, smollm2_fold
         }
         for question in asked
     ]
-    spec = bench.spec("dpo", "lora", samples, epoch=12, learning_rate=1e-3, checkpoint_interval=100)
+    spec = bench.spec("dpo", "lora", samples, epoch=6, learning_rate=2e-3, checkpoint_interval=100)
     spec = msgspec.structs.replace(spec, threads=2, dtype="auto")
 
     def preferred(adapter: str) -> list[bool]:
@@ -96,9 +96,9 @@ def test_dpo_turns_a_preference_of_a_real_model_round(bench: Bench, smollm2_fold
             found.append(better > worse)
         return found
 
-    assert preferred("") == [False] * 4
+    assert preferred("") == [False] * 2
     result = bench.run(spec)
-    assert preferred(result.final) == [True] * 4
+    assert preferred(result.final) == [True] * 2
 
 
 @pytest.mark.model
