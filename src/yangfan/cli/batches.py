@@ -23,7 +23,7 @@ Watch = Annotated[
 
 
 def batches() -> None:
-    """Files of requests, worked on when there is time: make, follow, cancel, fetch. / 批量推理任务。"""
+    """Files of requests, worked on when there is time. / 批量推理：创建、跟踪、取消、下载。"""
 
 
 @connected

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 import typer
 
 _EXTRA = re.compile(r"([A-Za-z0-9._-]+).*\bextra == ['\"]([a-z]+)['\"]")
-_NO_ENGINES = frozenset({"server", "postgresql", "data", "dev", "all", "otel"})
+_NO_ENGINES = frozenset(
+    {"server", "postgresql", "data", "knowledge", "tuning", "dev", "all", "otel"}
+)
 
 
 def version() -> None:
