@@ -337,7 +337,7 @@ def test_a_training_task_that_is_not_there_is_told(caller: Caller):
         caller, "CreateCustomModel", **body, trainMeta={"taskId": "task-x", "step": 50}
     )
     assert status == 404
-    assert message.startswith("there is no training task 'task-x'; a version of sourceType Train")
+    assert message.startswith("there is no tuning task 'task-x'; DescribeFineTuningTasks lists")
 
 
 def test_the_actions_need_a_signature(caller: Caller):

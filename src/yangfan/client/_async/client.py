@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from yangfan.client._async.apps import AsyncApps
-from yangfan.client._async.batches import AsyncBatches
-from yangfan.client._async.charge import AsyncCharge
 from yangfan.client._async.chat import AsyncChat
 from yangfan.client._async.completions import AsyncCompletions
-from yangfan.client._async.datasets import AsyncDatasets
 from yangfan.client._async.embeddings import AsyncEmbeddings
-from yangfan.client._async.evaluations import AsyncEvaluations
 from yangfan.client._async.files import AsyncFiles
 from yangfan.client._async.image2text import AsyncImage2Text
 from yangfan.client._async.images import AsyncImages
 from yangfan.client._async.jobs import AsyncJobs
 from yangfan.client._async.keys import AsyncKeys
-from yangfan.client._async.knowledge import AsyncKnowledge
-from yangfan.client._async.memory import AsyncMemory
-from yangfan.client._async.models import AsyncModels
-from yangfan.client._async.plugins import AsyncPlugins
-from yangfan.client._async.processing import AsyncAugmentation, AsyncCleaning
-from yangfan.client._async.prompts import AsyncPrompts
 from yangfan.client._async.rerank import AsyncRerank
-from yangfan.client._async.services import AsyncServices
 from yangfan.client._async.session import AsyncSession
 from yangfan.client._async.tokenizer import AsyncTokenizer
 from yangfan.client._async.tokens import AsyncTokens
-from yangfan.client._async.tuning import AsyncTuning
-from yangfan.client._async.upstreams import AsyncUpstreams
 from yangfan.client._async.usage import AsyncUsage
 from yangfan.client.settings import Given, load
 
@@ -38,6 +26,19 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from yangfan.client._async.batches import AsyncBatches
+    from yangfan.client._async.charge import AsyncCharge
+    from yangfan.client._async.datasets import AsyncDatasets
+    from yangfan.client._async.evaluations import AsyncEvaluations
+    from yangfan.client._async.knowledge import AsyncKnowledge
+    from yangfan.client._async.memory import AsyncMemory
+    from yangfan.client._async.models import AsyncModels
+    from yangfan.client._async.plugins import AsyncPlugins
+    from yangfan.client._async.processing import AsyncAugmentation, AsyncCleaning
+    from yangfan.client._async.prompts import AsyncPrompts
+    from yangfan.client._async.services import AsyncServices
+    from yangfan.client._async.tuning import AsyncTuning
+    from yangfan.client._async.upstreams import AsyncUpstreams
     from yangfan.client.settings import Version
 
 
@@ -145,26 +146,112 @@ class AsyncClient:
         self.embeddings = AsyncEmbeddings(self._session)
         self.images = AsyncImages(self._session)
         self.rerank = AsyncRerank(self._session)
-        self.models = AsyncModels(self._session)
-        self.tuning = AsyncTuning(self._session, self.models)
         self.keys = AsyncKeys(self._session)
         self.apps = AsyncApps(self._session)
         self.jobs = AsyncJobs(self._session)
-        self.upstreams = AsyncUpstreams(self._session)
         self.tokens = AsyncTokens(self._session)
         self.usage = AsyncUsage(self._session)
-        self.charge = AsyncCharge(self._session)
-        self.memory = AsyncMemory(self._session)
-        self.prompts = AsyncPrompts(self._session)
-        self.cleaning = AsyncCleaning(self._session)
-        self.augmentation = AsyncAugmentation(self._session)
         self.files = AsyncFiles(self._session)
-        self.evaluations = AsyncEvaluations(self._session)
-        self.batches = AsyncBatches(self._session, self.files)
-        self.knowledge = AsyncKnowledge(self._session)
-        self.datasets = AsyncDatasets(self._session)
-        self.plugins = AsyncPlugins(self._session)
-        self.services = AsyncServices(self._session)
+
+    # What follows is imported when it is first used: most programs use little of it, and all of it takes as long to import as the rest.
+
+    @cached_property
+    def services(self) -> AsyncServices:
+        """Names in front of deployed model versions."""
+        from yangfan.client._async.services import AsyncServices
+
+        return AsyncServices(self._session)
+
+    @cached_property
+    def tuning(self) -> AsyncTuning:
+        """Train models on datasets, and publish what comes out."""
+        from yangfan.client._async.tuning import AsyncTuning
+
+        return AsyncTuning(self._session, self.models)
+
+    @cached_property
+    def datasets(self) -> AsyncDatasets:
+        """Datasets in versions, their samples, and what they look like."""
+        from yangfan.client._async.datasets import AsyncDatasets
+
+        return AsyncDatasets(self._session)
+
+    @cached_property
+    def cleaning(self) -> AsyncCleaning:
+        """Versions of datasets made clean, with a reason for each row that goes."""
+        from yangfan.client._async.processing import AsyncCleaning
+
+        return AsyncCleaning(self._session)
+
+    @cached_property
+    def augmentation(self) -> AsyncAugmentation:
+        """Samples that a model makes out of those of a dataset."""
+        from yangfan.client._async.processing import AsyncAugmentation
+
+        return AsyncAugmentation(self._session)
+
+    @cached_property
+    def prompts(self) -> AsyncPrompts:
+        """Prompt templates in versions, and labels that say which one is used."""
+        from yangfan.client._async.prompts import AsyncPrompts
+
+        return AsyncPrompts(self._session)
+
+    @cached_property
+    def evaluations(self) -> AsyncEvaluations:
+        """Evaluating models on datasets."""
+        from yangfan.client._async.evaluations import AsyncEvaluations
+
+        return AsyncEvaluations(self._session)
+
+    @cached_property
+    def batches(self) -> AsyncBatches:
+        """Files of requests that are worked on when there is time."""
+        from yangfan.client._async.batches import AsyncBatches
+
+        return AsyncBatches(self._session, self.files)
+
+    @cached_property
+    def knowledge(self) -> AsyncKnowledge:
+        """Knowledge bases: documents in, the passages that answer a question out."""
+        from yangfan.client._async.knowledge import AsyncKnowledge
+
+        return AsyncKnowledge(self._session)
+
+    @cached_property
+    def plugins(self) -> AsyncPlugins:
+        """Plugin applications, which answer from knowledge bases and about the weather."""
+        from yangfan.client._async.plugins import AsyncPlugins
+
+        return AsyncPlugins(self._session)
+
+    @cached_property
+    def charge(self) -> AsyncCharge:
+        """Capacity of models, in tokens a minute and in compute units."""
+        from yangfan.client._async.charge import AsyncCharge
+
+        return AsyncCharge(self._session)
+
+    @cached_property
+    def upstreams(self) -> AsyncUpstreams:
+        """Other people's servers that the platform asks."""
+        from yangfan.client._async.upstreams import AsyncUpstreams
+
+        return AsyncUpstreams(self._session)
+
+    @cached_property
+    def models(self) -> AsyncModels:
+        """Which names there are."""
+        from yangfan.client._async.models import AsyncModels
+
+        return AsyncModels(self._session)
+
+    @cached_property
+    def memory(self) -> AsyncMemory:
+        """What models are told before every conversation."""
+        from yangfan.client._async.memory import AsyncMemory
+
+        return AsyncMemory(self._session)
 
     @property
     def base_url(self) -> str:

@@ -3,34 +3,22 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from yangfan.client._sync.apps import Apps
-from yangfan.client._sync.batches import Batches
-from yangfan.client._sync.charge import Charge
 from yangfan.client._sync.chat import Chat
 from yangfan.client._sync.completions import Completions
-from yangfan.client._sync.datasets import Datasets
 from yangfan.client._sync.embeddings import Embeddings
-from yangfan.client._sync.evaluations import Evaluations
 from yangfan.client._sync.files import Files
 from yangfan.client._sync.image2text import Image2Text
 from yangfan.client._sync.images import Images
 from yangfan.client._sync.jobs import Jobs
 from yangfan.client._sync.keys import Keys
-from yangfan.client._sync.knowledge import Knowledge
-from yangfan.client._sync.memory import Memory
-from yangfan.client._sync.models import Models
-from yangfan.client._sync.plugins import Plugins
-from yangfan.client._sync.processing import Augmentation, Cleaning
-from yangfan.client._sync.prompts import Prompts
 from yangfan.client._sync.rerank import Rerank
-from yangfan.client._sync.services import Services
 from yangfan.client._sync.session import Session
 from yangfan.client._sync.tokenizer import Tokenizer
 from yangfan.client._sync.tokens import Tokens
-from yangfan.client._sync.tuning import Tuning
-from yangfan.client._sync.upstreams import Upstreams
 from yangfan.client._sync.usage import Usage
 from yangfan.client.settings import Given, load
 
@@ -39,6 +27,19 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from yangfan.client._sync.batches import Batches
+    from yangfan.client._sync.charge import Charge
+    from yangfan.client._sync.datasets import Datasets
+    from yangfan.client._sync.evaluations import Evaluations
+    from yangfan.client._sync.knowledge import Knowledge
+    from yangfan.client._sync.memory import Memory
+    from yangfan.client._sync.models import Models
+    from yangfan.client._sync.plugins import Plugins
+    from yangfan.client._sync.processing import Augmentation, Cleaning
+    from yangfan.client._sync.prompts import Prompts
+    from yangfan.client._sync.services import Services
+    from yangfan.client._sync.tuning import Tuning
+    from yangfan.client._sync.upstreams import Upstreams
     from yangfan.client.settings import Version
 
 
@@ -146,26 +147,112 @@ class Client:
         self.embeddings = Embeddings(self._session)
         self.images = Images(self._session)
         self.rerank = Rerank(self._session)
-        self.models = Models(self._session)
-        self.tuning = Tuning(self._session, self.models)
         self.keys = Keys(self._session)
         self.apps = Apps(self._session)
         self.jobs = Jobs(self._session)
-        self.upstreams = Upstreams(self._session)
         self.tokens = Tokens(self._session)
         self.usage = Usage(self._session)
-        self.charge = Charge(self._session)
-        self.memory = Memory(self._session)
-        self.prompts = Prompts(self._session)
-        self.cleaning = Cleaning(self._session)
-        self.augmentation = Augmentation(self._session)
         self.files = Files(self._session)
-        self.evaluations = Evaluations(self._session)
-        self.batches = Batches(self._session, self.files)
-        self.knowledge = Knowledge(self._session)
-        self.datasets = Datasets(self._session)
-        self.plugins = Plugins(self._session)
-        self.services = Services(self._session)
+
+    # What follows is imported when it is first used: most programs use little of it, and all of it takes as long to import as the rest.
+
+    @cached_property
+    def services(self) -> Services:
+        """Names in front of deployed model versions."""
+        from yangfan.client._sync.services import Services
+
+        return Services(self._session)
+
+    @cached_property
+    def tuning(self) -> Tuning:
+        """Train models on datasets, and publish what comes out."""
+        from yangfan.client._sync.tuning import Tuning
+
+        return Tuning(self._session, self.models)
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """Datasets in versions, their samples, and what they look like."""
+        from yangfan.client._sync.datasets import Datasets
+
+        return Datasets(self._session)
+
+    @cached_property
+    def cleaning(self) -> Cleaning:
+        """Versions of datasets made clean, with a reason for each row that goes."""
+        from yangfan.client._sync.processing import Cleaning
+
+        return Cleaning(self._session)
+
+    @cached_property
+    def augmentation(self) -> Augmentation:
+        """Samples that a model makes out of those of a dataset."""
+        from yangfan.client._sync.processing import Augmentation
+
+        return Augmentation(self._session)
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """Prompt templates in versions, and labels that say which one is used."""
+        from yangfan.client._sync.prompts import Prompts
+
+        return Prompts(self._session)
+
+    @cached_property
+    def evaluations(self) -> Evaluations:
+        """Evaluating models on datasets."""
+        from yangfan.client._sync.evaluations import Evaluations
+
+        return Evaluations(self._session)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Files of requests that are worked on when there is time."""
+        from yangfan.client._sync.batches import Batches
+
+        return Batches(self._session, self.files)
+
+    @cached_property
+    def knowledge(self) -> Knowledge:
+        """Knowledge bases: documents in, the passages that answer a question out."""
+        from yangfan.client._sync.knowledge import Knowledge
+
+        return Knowledge(self._session)
+
+    @cached_property
+    def plugins(self) -> Plugins:
+        """Plugin applications, which answer from knowledge bases and about the weather."""
+        from yangfan.client._sync.plugins import Plugins
+
+        return Plugins(self._session)
+
+    @cached_property
+    def charge(self) -> Charge:
+        """Capacity of models, in tokens a minute and in compute units."""
+        from yangfan.client._sync.charge import Charge
+
+        return Charge(self._session)
+
+    @cached_property
+    def upstreams(self) -> Upstreams:
+        """Other people's servers that the platform asks."""
+        from yangfan.client._sync.upstreams import Upstreams
+
+        return Upstreams(self._session)
+
+    @cached_property
+    def models(self) -> Models:
+        """Which names there are."""
+        from yangfan.client._sync.models import Models
+
+        return Models(self._session)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What models are told before every conversation."""
+        from yangfan.client._sync.memory import Memory
+
+        return Memory(self._session)
 
     @property
     def base_url(self) -> str:
