@@ -61,7 +61,7 @@ $(VENV)/bin/python:
 	  || { rm -rf $(VENV); echo "yangfan: cannot make $(VENV); free some disk space, or install python3-venv" >&2; exit 1; }
 
 $(VENV)/.serve: $(VENV)/bin/python pyproject.toml constraints.txt
-	@$(call install,server$(comma)llama)
+	@$(call install,server$(comma)llama$(comma)data$(comma)knowledge)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt

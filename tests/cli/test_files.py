@@ -14,7 +14,9 @@ def test_file_goes_there_and_back(yangfan: Command, tmp_path: Path):
     made = yangfan.inside("files", "upload", str(file), "--purpose", "batch")
     file_id = made.out.strip()
     assert (made.status, file_id[:5]) == (0, "file-"), made.err
-    listed = {each["id"]: each for each in json.loads(yangfan.inside("files", "list", "--json").out)}
+    listed = {
+        each["id"]: each for each in json.loads(yangfan.inside("files", "list", "--json").out)
+    }
     item = listed[file_id]
     assert (item["name"], item["purpose"]) == ("requests.jsonl", "batch")
     assert f"{file_id}\trequests.jsonl\tbatch\t19 B" in yangfan.inside("files", "list").out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -334,3 +335,11 @@ async def test_a_restored_database_is_searched_as_the_old_one(tmp_path: Path) ->
     ]
     await old.close()
     await new.close()
+
+
+async def test_without_numpy_a_base_says_what_to_install(
+    knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    with pytest.raises(Invalid, match=r"pip install 'yangfan\[knowledge\]'"):
+        await knowledge.create("app-a", "b")

@@ -89,10 +89,9 @@ class Knowledge:
             readers: Further applications that may search it; ``*`` for all.
 
         Raises:
-            Invalid: A value is out of range.
+            Invalid: A value is out of range, or what knowledge bases need is not installed.
             ModelNotFound: No such service of embeddings is served.
             Conflict: There is one of that name.
-            ConfigurationError: What knowledge bases need is not installed.
         """
         numpy()
         _check_name(name, description)

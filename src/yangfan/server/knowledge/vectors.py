@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from yangfan.errors import ConfigurationError
+from yangfan.errors import Invalid
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -29,13 +29,13 @@ def numpy() -> Any:
     """numpy, loaded when it is first needed.
 
     Raises:
-        ConfigurationError: It is not installed.
+        Invalid: It is not installed.
     """
     try:
         import numpy
     except ModuleNotFoundError:
-        raise ConfigurationError(
-            "knowledge bases need numpy: pip install 'yangfan[knowledge]'"
+        raise Invalid(
+            "knowledge bases need numpy, which is not installed on the server; type there: pip install 'yangfan[knowledge]'"
         ) from None
     return numpy
 
