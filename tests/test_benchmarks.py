@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = (
     *("overhead", "programs", "engines", "gateway", "bridge", "overload", "cleaning"),
-    *("embeddings", "images", "tokens", "start", "services", "registry", "tuning"),
+    *("embeddings", "images", "imports", "tokens", "start", "services", "registry", "tuning"),
     "datasets",
 )
 TIMEOUT_SECONDS = 120
@@ -32,7 +32,7 @@ def run(*arguments: str, store: Path) -> subprocess.CompletedProcess[str]:
     [
         pytest.param(name, marks=[pytest.mark.large] if name == "tuning" else [])
         for name in QUESTIONS
-        if name != "programs"
+        if name not in {"programs", "imports"}
     ],
 )
 def test_a_benchmark_prints_its_tables_as_markdown(question: str, tmp_path: Path):
