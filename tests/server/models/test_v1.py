@@ -139,7 +139,7 @@ def test_an_unknown_training_task_is_told(caller: Caller):
     body: dict[str, Any] = {"isNewModel": True, "modelName": "fresh", "versionMeta": meta}
     refusal = ask(caller, "publishTrainModel", body)
     assert refusal["error_code"] == 3
-    assert "there is no training task 'task-x'" in refusal["error_msg"]
+    assert "there is no tuning task 'task-x'" in refusal["error_msg"]
     assert ask(caller, "modelDetail", {"modelId": "fresh"})["error_code"] == 3
     make(caller, "old", versions=0)
     refusal = ask(

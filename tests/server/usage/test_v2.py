@@ -57,6 +57,7 @@ def test_usage_is_counted_by_day_key_and_model_in_both_dialects(echo: Caller, gr
         "promptTokens": 4 * PROMPT_TOKENS,
         "completionTokens": 4 * ANSWER_TOKENS,
         "totalTokens": 4 * (PROMPT_TOKENS + ANSWER_TOKENS),
+        "priceShare": 1.0,
     }
 
 
