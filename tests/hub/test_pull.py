@@ -431,7 +431,7 @@ async def test_an_address_that_is_none_says_what_one_looks_like(
 
 
 async def test_an_unknown_scheme_lists_those_that_exist(store: ModelStore, egress: Egress) -> None:
-    with pytest.raises(ConfigurationError, match="file, hf, https, modelscope, pypi"):
+    with pytest.raises(ConfigurationError, match="file, hf, http, https, modelscope, pypi, s3"):
         await pull("ftp:bucket/x", store=store, egress=egress)
 
 

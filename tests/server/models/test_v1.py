@@ -145,7 +145,7 @@ def test_an_unknown_training_task_is_told(caller: Caller):
     refusal = ask(
         caller, "publishTrainModel", {"isNewModel": False, "modelId": "old", "versionMeta": meta}
     )
-    assert "there is no training task 'task-x'" in refusal["error_msg"]
+    assert "there is no tuning task 'task-x'" in refusal["error_msg"]
 
 
 @pytest.mark.parametrize(
