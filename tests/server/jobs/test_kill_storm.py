@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.kill_storm import Storm
 
-KILLS = 7
+KILLS = 5
 
 
 @pytest.mark.slow
