@@ -82,7 +82,7 @@ class Search:
                 [n for n, _ in rankings.by_meaning],
             ]
             ranked = fused([ranking for ranking in lists if ranking])
-            found = await self._told(connection, bases, ranked, rankings, telling)
+            found = await self._told(connection, bases, ranked, rankings)
             if question.least_similarity is not None:
                 least = question.least_similarity
                 found = [
@@ -90,7 +90,10 @@ class Search:
                 ]
         if question.rerank:
             found = await self._reranked(question.text, found, key)
-        found = found[question.skip : wanted]
+        found = [
+            replace(each, coverage=_coverage(each.passage, telling, rankings.corpus))
+            for each in found[question.skip : wanted]
+        ]
         return await self._with_neighbours(found) if question.neighbours else found
 
     async def _embedded(self, embedder: str, text: str, key: str) -> bytes:
@@ -159,7 +162,6 @@ class Search:
         bases: Sequence[Base],
         ranked: Sequence[tuple[int, float]],
         rankings: _Rankings,
-        terms: Sequence[str],
     ) -> list[Found]:
         """What was ranked, as it stands in the database; what is gone or disabled is left out."""
         passages = await self._store.passages(connection, [number for number, _ in ranked])
@@ -182,7 +184,6 @@ class Search:
                     score,
                     similarity=meaning.get(number),
                     words_score=words.get(number),
-                    coverage=_coverage(passage, terms, rankings.corpus),
                 )
             )
         return found
