@@ -189,20 +189,6 @@ def passage_of(item: wire.FoundChunk) -> Passage:
     )
 
 
-def form(boundary: str, fields: Mapping[str, str], name: str, content: bytes) -> bytes:
-    """multipart/form-data with a file; its name is escaped as browsers do it (RFC 7578)."""
-    safe = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()
-        for key, value in fields.items()
-    ]
-    parts.append(
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{safe}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n".encode()
-    )
-    return b"".join((*parts, content, f"\r\n--{boundary}--\r\n".encode()))
-
-
 def metadata_field(metadata: Mapping[str, Any] | None) -> dict[str, str]:
     """The form's field for what is to be written on a document."""
     return {} if not metadata else {"metadata": msgspec.json.encode(metadata).decode()}

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 
 from yangfan import errors
 from yangfan.client import replies
+from yangfan.client.forms import content_of, form
 from yangfan.client.retry import Retry
 from yangfan.client.types import StoredFile
 from yangfan.protocol.v2 import files as wire
@@ -47,7 +48,7 @@ class Files:
             ConfigurationError: It cannot be read, or bytes come without a name.
         """
         if isinstance(file, Path):
-            content = _content(file)
+            content = content_of(file)
             name = name or file.name
         else:
             content = file
@@ -57,7 +58,7 @@ class Files:
         call = self._call(
             wire.CREATE, headers={"Content-Type": f"multipart/form-data; boundary={boundary}"}
         )
-        body = _form(boundary, purpose, name, content)
+        body = form(boundary, {"purpose": purpose}, name, content)
         # Sent once only: a second time would be a second file.
         call = replace(call, request=replace(call.request, body=body), retry=Retry(0))
         return _file(self._session.fetch(call, wire.CREATE.reply))
@@ -120,24 +121,6 @@ class Files:
         if query:
             path += f"?{urlencode(query)}"
         return self._session.inference_call(endpoint, 2, path=path, headers=headers)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise errors.ConfigurationError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _form(boundary: str, purpose: str, name: str, content: bytes) -> bytes:
-    """multipart/form-data with both fields; the file's name is escaped as browsers do it."""
-    safe = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-    head = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{purpose}\r\n'
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{safe}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    return b"".join((head.encode(), content, f"\r\n--{boundary}--\r\n".encode()))
 
 
 def _file(item: wire.File) -> StoredFile:

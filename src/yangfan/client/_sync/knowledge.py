@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yangfan import errors
+from yangfan.client.forms import content_of, form
 from yangfan.client.knowledge import (
     base_of,
     chunk_of,
     document_of,
-    form,
     metadata_field,
     passage_of,
 )
@@ -134,7 +134,7 @@ class Knowledge:
             Invalid: It is no kind of document that is read.
         """
         if isinstance(file, Path):
-            content, name = _content(file), name or file.name
+            content, name = content_of(file), name or file.name
         else:
             content = file
         if not name:
@@ -296,10 +296,3 @@ def _chunking(target_length: int | None, overlap: float | None) -> JSON:
 
 def _named(base_id: str, document_id: str) -> JSON:
     return {"id": base_id, "documentId": document_id}
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise errors.ConfigurationError(f"cannot read {path}: {error.strerror}") from None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from yangfan.errors import ConfigurationError, Invalid, NotFound, Overloaded, QuotaExceeded
 from yangfan.hub.disk import full_disk_said_clearly, require_free, sha256_of
 from yangfan.protocol.v2.files import MAX_FILE_BYTES, PURPOSES
+from yangfan.server.files.contents import plain_name, settle, tidy
 from yangfan.server.files.form import read_form
 from yangfan.server.files.types import Adopted
 
@@ -71,13 +72,13 @@ class Files:
             require_free(self._folder, 0)
             with full_disk_said_clearly(self._folder):
                 form, sha256 = await read_form(content_type, pieces, coming, self._max_file_bytes)
-            name, purpose = _name(form.filename or ""), form.fields.get("purpose", "")
+            name, purpose = plain_name(form.filename or ""), form.fields.get("purpose", "")
             _check(name, purpose, form.size_bytes)
             expires = _expiry(form.fields)
             await self.sweep()
             async with self._lock:
                 path = self.content(sha256)
-                await asyncio.to_thread(_settle, coming, path)
+                await asyncio.to_thread(settle, coming, path)
                 file = await self._store.add(
                     _new_id(),
                     app_id,
@@ -186,7 +187,7 @@ class Files:
     async def tidy(self) -> None:
         """Remove what a server that was killed left half done: called before the first upload."""
         wanted = await self._store.contents()
-        await asyncio.to_thread(_tidy, self._folder, wanted)
+        await asyncio.to_thread(tidy, self._folder, wanted)
 
 
 def _new_id() -> str:
@@ -232,31 +233,7 @@ def _share(path: Path, place: Path) -> None:
     except OSError:
         coming = place.parent.parent / f"coming-{secrets.token_hex(16)}"
         shutil.copyfile(path, coming)
-        _settle(coming, place)
-
-
-def _settle(coming: Path, path: Path) -> None:
-    """Move a content to its place, so that it is there whole or not at all."""
-    if path.exists():
-        return
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    with coming.open("rb") as file:
-        os.fsync(file.fileno())
-    coming.replace(path)
-
-
-def _tidy(folder: Path, wanted: set[str]) -> None:
-    for path in folder.glob("coming-*"):
-        path.unlink(missing_ok=True)
-    for path in folder.glob("??/*"):
-        if path.name not in wanted:
-            path.unlink(missing_ok=True)
-
-
-def _name(given: str) -> str:
-    """The last part of what the caller calls it, as browsers send whole paths at times."""
-    name = given.replace("\\", "/").rpartition("/")[2]
-    return "".join(character for character in name if character.isprintable()).strip()
+        settle(coming, place)
 
 
 def _check(name: str, purpose: str, size_bytes: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from yangfan.hub.disk import full_disk_said_clearly, require_free
 from yangfan.plugins.knowledge_base.chunks import Chunking
 from yangfan.plugins.knowledge_base.parsing import MAX_FILE_BYTES, reader_of
 from yangfan.plugins.knowledge_base.terms import terms_of
-from yangfan.server.files import read_form
+from yangfan.server.files import plain_name, read_form, settle, tidy
 from yangfan.server.http.call import new_id
 from yangfan.server.knowledge.search import Search
 from yangfan.server.knowledge.store import NewChunk, readable
@@ -61,10 +60,10 @@ class Knowledge:
         self.work = Work(store, jobs, folder)
 
     async def start(self) -> None:
-        """Remove what a server that was killed left half done, and go on with what waits; before the first call."""
+        """Remove what a server that was killed left half done; before the first call. Its jobs go on by themselves."""
         wanted = await self._store.contents()
-        await asyncio.to_thread(_tidy, self._folder, wanted)
-        await self.work.start()
+        await asyncio.to_thread(tidy, self._folder, wanted)
+        await asyncio.to_thread(self.work.tidy)
 
     # Bases
 
@@ -454,7 +453,7 @@ class Knowledge:
         name = _file_name(name)
         reader_of(name)
         async with self._lock:
-            await asyncio.to_thread(_settle, coming, content_of(self._folder, sha256))
+            await asyncio.to_thread(settle, coming, content_of(self._folder, sha256))
             async with self._store.write() as connection:
                 base = await self._owned(connection, base_id, app_id)
                 values = {
@@ -553,27 +552,7 @@ def _metadata(text: str) -> dict[str, Any]:
 
 
 def _file_name(given: str) -> str:
-    """The last part of what the caller calls it, as browsers send whole paths at times."""
-    name = given.replace("\\", "/").rpartition("/")[2]
-    name = "".join(character for character in name if character.isprintable()).strip()
+    name = plain_name(given)
     if not 1 <= len(name) <= 255:
         raise Invalid("the document needs a name of at most 255 characters", param="file")
     return name
-
-
-def _settle(coming: Path, path: Path) -> None:
-    """Move a content to its place, so that it is there whole or not at all."""
-    if path.exists():
-        return
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    with coming.open("rb") as file:
-        os.fsync(file.fileno())
-    coming.replace(path)
-
-
-def _tidy(folder: Path, wanted: set[str]) -> None:
-    for path in folder.glob("coming-*"):
-        path.unlink(missing_ok=True)
-    for path in folder.glob("??/*"):
-        if path.name not in wanted:
-            path.unlink(missing_ok=True)

@@ -122,7 +122,6 @@ class KnowledgeStore:
         """Insert a document that waits to be indexed."""
         row = {
             "revision": 1,
-            "indexed_revision": 0,
             "state": "waiting",
             "error": "",
             "enabled": 1,
@@ -220,15 +219,13 @@ class KnowledgeStore:
     ) -> None:
         """What a document says from now on, in place of what it said."""
         await self.clear(connection, document)
-        numbers = await self._insert(connection, base, document.number, enumerate(chunks), chunks)
-        del numbers
+        await self._insert(connection, base, document.number, enumerate(chunks), chunks)
         await self._count(connection, base.number, chunks, sign=1)
         await self.change_document(
             connection,
             document.number,
             state="ready",
             error="",
-            indexed_revision=document.revision,
             chunks=len(chunks),
             characters=characters,
         )
@@ -555,7 +552,6 @@ def _base(row: sa.Row[Any]) -> Base:
 
 def _document(row: sa.Row[Any]) -> Document:
     values = _values(DOCUMENTS, row)
-    del values["indexed_revision"]
     values["metadata"] = msgspec.json.decode(row.metadata)
     values["enabled"] = bool(row.enabled)
     return Document(**values)

@@ -53,8 +53,10 @@ class Work:
         """The folder in which workers leave what they made."""
         return self._folder / "made"
 
-    async def start(self) -> None:
-        """Nothing is lost when a server is killed, so there is nothing to repair: jobs go on by themselves."""
+    def tidy(self) -> None:
+        """Remove what workers that were killed had handed over: their jobs make it again."""
+        for path in self.handed_over.glob("*"):
+            path.unlink(missing_ok=True)
 
     async def stop(self, job_id: str) -> None:
         """A base is gone: nobody need work on it."""

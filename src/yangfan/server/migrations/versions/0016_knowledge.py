@@ -43,7 +43,6 @@ def upgrade() -> None:
         sa.Column("sha256", sa.Text, nullable=False),
         sa.Column("size_bytes", _BIG, nullable=False),
         sa.Column("revision", sa.Integer, nullable=False),
-        sa.Column("indexed_revision", sa.Integer, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("error", sa.Text, nullable=False),
         sa.Column("metadata", sa.Text, nullable=False),
