@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -17,7 +16,7 @@ from yangfan.server.batches.logic import DEFAULT_WINDOW
 from yangfan.server.batches.types import FINAL, Order
 from yangfan.server.files import expires_seconds_of
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 
 if TYPE_CHECKING:
     from yangfan.server.batches.logic import Batches
@@ -229,8 +228,8 @@ def _task(batch: Batch, job: Job | None) -> batch_inference.BatchInferenceTask:
         outputBosUri=order.output_uri,
         outputDir=batch.id if order.output_uri else "",
         progress=outcome.completed + outcome.failed,
-        createTime=_time(batch.created_ms),
-        finishTime=_NEVER if finished is None else _time(finished),
+        createTime=moment(batch.created_ms),
+        finishTime=_NEVER if finished is None else moment(finished),
         inputTokenUsage=outcome.prompt_tokens,
         outputTokenUsage=outcome.completion_tokens,
         creator=batch.app_id,
@@ -307,7 +306,3 @@ def _limit(text: str | None) -> int:
             param="limit",
         )
     return int(text)
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

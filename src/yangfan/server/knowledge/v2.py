@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from yangfan.errors import Forbidden
@@ -10,7 +9,7 @@ from yangfan.plugins.knowledge_base.chunks import Chunking
 from yangfan.protocol.endpoint import Endpoint
 from yangfan.protocol.v2 import knowledge as wire
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 from yangfan.server.knowledge.types import Condition, Filter, Question
 
 if TYPE_CHECKING:
@@ -242,8 +241,8 @@ def _base(base: Base) -> wire.KnowledgeBase:
         readers=[*base.readers],
         chunks=base.chunks,
         jobId=base.job_id,
-        createTime=_time(base.created_ms),
-        modifyTime=_time(base.modified_ms),
+        createTime=moment(base.created_ms),
+        modifyTime=moment(base.modified_ms),
     )
 
 
@@ -258,8 +257,8 @@ def _document(document: Document) -> wire.KnowledgeDocument:
         chunks=document.chunks,
         wordCount=document.characters,
         sizeInBytes=document.size_bytes,
-        createTime=_time(document.created_ms),
-        modifyTime=_time(document.modified_ms),
+        createTime=moment(document.created_ms),
+        modifyTime=moment(document.modified_ms),
     )
 
 
@@ -297,7 +296,3 @@ def _found(found: Found) -> wire.FoundChunk:
         coverage=found.coverage,
         **around,
     )
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

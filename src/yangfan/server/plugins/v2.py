@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from yangfan.protocol.v2 import plugins as wire
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 
 if TYPE_CHECKING:
     from yangfan.server.plugins.logic import Plugins
@@ -62,12 +61,11 @@ def routes(plugins: Plugins) -> list[Route]:
 
 
 def _application(application: Application) -> wire.PluginApplication:
-    created = datetime.fromtimestamp(application.created_ms / 1000, UTC)
     return wire.PluginApplication(
         name=application.name,
         plugins=[*application.plugins],
         model=application.model,
         prompt=application.prompt,
         knowledgeBaseIds=[*application.base_ids],
-        createTime=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        createTime=moment(application.created_ms),
     )
