@@ -56,7 +56,7 @@ class Account:
 def storm(home: Path, lines: int, kills: int, seed: int = 0) -> Account:
     """Run a batch, kill what works on it at moments spread over it, and count its results."""
     draw, account, began = random.Random(seed), Account(lines), time.monotonic()
-    moments = sorted(draw.sample(range(lines // 50, lines - lines // 20), kills))
+    moments = sorted(draw.sample(range(lines // 50, lines * 3 // 4), kills))
     with ExitStack() as stack:
         server = stack.enter_context(serving(home))
         client = _client(stack, server)
