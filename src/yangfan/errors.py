@@ -15,6 +15,7 @@
     │   │   ├── ContextTooLong
     │   │   ├── InvalidImage
     │   │   │   └── ImageUnreadable
+    │   │   ├── InvalidPluginArgument
     │   │   ├── BodyTooLarge
     │   │   └── HeadersTooLarge
     │   ├── Unauthenticated          who are you?
@@ -42,6 +43,7 @@
     │   │   └── TotalQuotaExceeded
     │   ├── Overloaded
     │   ├── EngineFailed
+    │   │   ├── PluginFailed
     │   │   └── UpstreamFailed
     │   ├── ImageFailed
     │   └── InternalError
@@ -164,6 +166,10 @@ class InvalidImage(Invalid):
 
 class ImageUnreadable(InvalidImage):
     """What was sent as a picture is none, or only a part of one."""
+
+
+class InvalidPluginArgument(Invalid):
+    """An input of a plugin is not what its schema asks for."""
 
 
 class BodyTooLarge(Invalid):
@@ -299,6 +305,10 @@ class EngineFailed(RefusedError):
 
 class ImageFailed(RefusedError):
     """The model drew no usable picture, or ran out of memory while drawing."""
+
+
+class PluginFailed(EngineFailed):
+    """A plugin could not do what it was asked for."""
 
 
 class UpstreamFailed(EngineFailed):

@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yangfan.errors import UnknownExtension
@@ -33,6 +34,37 @@ def names(package: str) -> list[str]:
     }
     found.update(point.name for point in importlib.metadata.entry_points(group=package))
     return sorted(found)
+
+
+def folders(package: str) -> dict[str, tuple[str, Path, str]]:
+    """Where the extensions of `package` that are folders lie, without importing any of them.
+
+    Returns:
+        By name: the package to import, its folder, and the distribution that brought it ("yangfan" for built-ins).
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:
+        raise UnknownExtension(f"{package} is not a package that holds extensions")
+    found = {
+        module.name: (
+            f"{package}.{module.name}",
+            Path(spec.submodule_search_locations[0]) / module.name,
+            "yangfan",
+        )
+        for module in pkgutil.iter_modules(spec.submodule_search_locations)
+        if module.ispkg and not module.name.startswith("_")
+    }
+    for point in importlib.metadata.entry_points(group=package):
+        top, *rest = point.value.split(".")
+        outer = importlib.util.find_spec(top)
+        places = [] if outer is None else list(outer.submodule_search_locations or ())
+        if not places:
+            raise UnknownExtension(
+                f"the entry point {point.name} of {package} names {point.value}, which is no package here"
+            )
+        origin = "" if point.dist is None else point.dist.name
+        found[point.name] = (point.value, Path(places[0]).joinpath(*rest), origin)
+    return found
 
 
 def load(package: str, name: str) -> ModuleType:

@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, str] = {
     "apps": "Make, list and delete applications, which keys belong to. / 创建、列出、删除应用。",
     "files": "Files to work on: upload, list, download, delete. / 管理上传的文件。",
     "batches": "Files of requests, worked on when there is time. / 批量推理：创建、跟踪、取消、下载。",
-    "plugins": "Plugin applications: answers from knowledge bases and about the weather. / 管理与调用插件应用。",
+    "plugins": "Plugins, and applications that use them. / 查看插件，管理与调用插件应用。",
     "kb": "Knowledge bases: make, fill, search. / 管理知识库：创建、导入文档、检索。",
     "eval": "Evaluate models on datasets: run, show, compare, export. / 模型评估。",
     "prompts": "Prompt templates: versions, labels such as production, files for git. / 管理 Prompt 模板。",

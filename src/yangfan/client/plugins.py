@@ -15,6 +15,46 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class PluginTool:
+    """What a model sees of a plugin: one function of it, with the JSON Schema of its inputs."""
+
+    name: str
+    description: str
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """A plugin that applications may use.
+
+    Attributes:
+        id: What applications name it by.
+        version: Its own.
+        origin: What brought it: yangfan, or the name of a package.
+        state: ready; missing, where a package has to be installed; or broken.
+        problem: What to do about it, "" if nothing.
+        name: For people, by language (zh, en).
+        description: Likewise.
+        tools: What a model sees of it.
+        question: The input that takes a question as it is asked; "" where a model decides when to call it.
+        permissions: What it may do: network, knowledge, chat.
+        settings: What the operator may choose for it, with descriptions.
+    """
+
+    id: str
+    version: str
+    origin: str
+    state: str
+    problem: str
+    name: Mapping[str, str]
+    description: Mapping[str, str]
+    tools: tuple[PluginTool, ...]
+    question: str
+    permissions: tuple[str, ...]
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class PluginApplication:
     """A plugin application: its name, its plugins, who writes its answers, what that is told, and what it answers from."""
 
@@ -41,6 +81,23 @@ class PluginAnswer:
     finish_reason: str
     meta: Mapping[str, Any]
     total_tokens: int
+
+
+def info_of(item: wire.PluginFacts) -> PluginInfo:
+    """A plugin off the wire."""
+    return PluginInfo(
+        id=item.id,
+        version=item.version,
+        origin=item.origin,
+        state=item.state,
+        problem=item.problem,
+        name={"zh": item.name.zh, "en": item.name.en},
+        description={"zh": item.description.zh, "en": item.description.en},
+        tools=tuple(PluginTool(each.name, each.description, each.inputs) for each in item.tools),
+        question=item.question,
+        permissions=tuple(item.permissions),
+        settings={each.name: each.description for each in item.settings},
+    )
 
 
 def application_of(item: wire.PluginApplication) -> PluginApplication:

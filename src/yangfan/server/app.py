@@ -93,8 +93,8 @@ from yangfan.server.models.work import Work
 from yangfan.server.plugins import Plugins
 from yangfan.server.plugins import v1 as plugins_v1
 from yangfan.server.plugins import v2 as plugins_v2
+from yangfan.server.plugins.catalogue import discovered
 from yangfan.server.plugins.store import PluginStore
-from yangfan.server.plugins.weather import Weather
 from yangfan.server.processing import Places, Processing
 from yangfan.server.processing import v1 as processing_v1
 from yangfan.server.processing import v2 as processing_v2
@@ -226,8 +226,9 @@ async def build(
         memory = Memory(MemoryStore(database))
         pictures = Pictures(egress, max_total_bytes=settings.max_body_bytes)
         chat = Chat(services, memory, pictures, lenient=settings.lenient)
-        weather = Weather(egress, settings.weather_base_url, settings.weather_key)
-        known, for_workers = await _knowledge(database, services, jobs, home, chat, weather)
+        known, for_workers = await _knowledge(
+            settings, database, services, jobs, home, chat, egress
+        )
         datasets = Datasets(database, home.datasets)
         about_datasets, links = await _about_datasets(datasets, jobs, vault, stack)
         images, shelf = Images(services, egress), Shelf(home.pictures)
@@ -498,12 +499,19 @@ async def _charge_routes(
 
 
 async def _knowledge(
-    database: Database, services: Services, jobs: Jobs, home: Home, chat: Chat, weather: Weather
+    settings: Settings,
+    database: Database,
+    services: Services,
+    jobs: Jobs,
+    home: Home,
+    chat: Chat,
+    egress: Egress,
 ) -> tuple[list[Route], list[Route]]:
-    """Knowledge bases and the plugins that answer from them: what callers and what workers are answered."""
+    """Knowledge bases and plugins: what callers and what workers are answered."""
     knowledge = Knowledge(KnowledgeStore(database), services, jobs, home.knowledge)
     await knowledge.start()
-    plugins = Plugins(PluginStore(database), knowledge, chat, services, weather)
+    catalogue = discovered(settings.plugin_settings)
+    plugins = Plugins(PluginStore(database), knowledge, chat, services, catalogue, egress)
     return [
         *knowledge_v2.routes(knowledge),
         *plugins_v1.routes(plugins),

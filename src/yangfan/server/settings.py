@@ -22,11 +22,11 @@ _PREFIX = "YANGFAN_"
 _COMMON_NAMES = {"hf_endpoint": "HF_ENDPOINT", "hf_token": "HF_TOKEN"}
 """Variables that other tools use for the same thing; ours wins."""
 
-_SECRET = frozenset({"database", "hf_token", "s3_secret_access_key"})
+_SECRET = frozenset({"database", "hf_token", "plugins", "s3_secret_access_key", "weather_key"})
 """Settings that are not shown."""
 
 _LISTS = frozenset({"models", "egress_allow", "data_import_folders"})
-_TABLES = frozenset({"options", "upstreams"})
+_TABLES = frozenset({"options", "upstreams", "plugins"})
 """What only a settings file can say."""
 
 
@@ -253,6 +253,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str, Meta(description="A provider of weather in Open-Meteo's shape.")
     ] = "https://api.open-meteo.com"
     weather_key: Annotated[str, Meta(description="The provider's key, if it wants one.")] = ""
+    plugins: Annotated[
+        Mapping[str, Mapping[str, str | int | float | bool]],
+        Meta(
+            description="What single plugins are told, in the settings file: a table [plugins.ID] with what `yangfan plugins show ID` lists."
+        ),
+    ] = msgspec.field(default_factory=dict[str, Mapping[str, str | int | float | bool]])
     egress_proxy: Annotated[
         str | None, Meta(description="http or https proxy for outbound fetches.")
     ] = None
@@ -308,6 +314,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             name: getattr(self, name) for name in self.__struct_fields__ if name not in _SECRET
         }
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    @property
+    def plugin_settings(self) -> dict[str, Mapping[str, Any]]:
+        """The tables of plugins, with what is a setting of its own."""
+        weather = {"base_url": self.weather_base_url, "key": self.weather_key}
+        name = "uuid-weatherforecast"
+        return {**self.plugins, name: {**weather, **self.plugins.get(name, {})}}
 
     @property
     def home_path(self) -> Path:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from yangfan.errors import Invalid
+from yangfan.plugins._texts import units
 from yangfan.plugins.knowledge_base.blocks import Block, markdown_table
-from yangfan.plugins.knowledge_base.chunks import Chunk, Chunking, chunked, sentences, units
+from yangfan.plugins.knowledge_base.chunks import Chunk, Chunking, chunked, sentences
 
 SMALL = Chunking(target_units=50, overlap=0.0)
 

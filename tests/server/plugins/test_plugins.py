@@ -159,6 +159,20 @@ def test_the_weather(client: Client, handbook: str, provider: Provider) -> None:
     assert answer.meta["response"]["retCode"] == 2
 
 
+def test_the_plugins_that_there_are(client: Client) -> None:
+    found = {each.id: each for each in client.plugins.installed()}
+    knowledge, weather = found["uuid-zhishiku"], found["uuid-weatherforecast"]
+    assert (knowledge.state, knowledge.problem, knowledge.origin) == ("ready", "", "yangfan")
+    assert knowledge.name == {"zh": "知识库", "en": "Knowledge base"}
+    assert knowledge.permissions == ("knowledge",)
+    assert weather.permissions == ("network",)
+    assert weather.tools[0].name == "weather_forecast"
+    assert weather.tools[0].inputs["required"] == ["query"]
+    assert client.plugins.describe("uuid-weatherforecast") == weather
+    with pytest.raises(Invalid, match="yangfan plugins list"):
+        client.plugins.describe("uuid-none")
+
+
 def test_qianfans_client(official: Any, handbook: str) -> None:
     reply: Any = official.do("年假有多少天？", plugins=["uuid-zhishiku"], verbose=True)
     assert "十五天" in reply["result"]
@@ -205,7 +219,6 @@ def test_errors(client: Client, server: Server, handbook: str) -> None:
     base_ids = client.plugins.get(handbook).knowledge_base_ids
     for plugins, options, text in (
         (["uuid-none"], {}, "there are: uuid-zhishiku"),
-        (["uuid-chatocr"], {}, "not built yet"),
         (["uuid-zhishiku"], {}, "needs knowledgeBaseIds"),
         (["uuid-zhishiku"], {"knowledge_base_ids": base_ids, "prompt": "x"}, r"needs \{question\}"),
     ):
@@ -243,11 +256,19 @@ def test_the_command_line(server: Server, handbook: str, monkeypatch: pytest.Mon
         assert result.exit_code == 0, result.output + repr(result.exception)
         return result
 
-    run("plugins", "create", "sky", "--weather")
-    assert "sky" in run("plugins", "list").stdout
+    run("plugins", "create", "sky", "--plugin", "uuid-weatherforecast")
+    assert "sky" in run("plugins", "apps").stdout
+    assert "uuid-zhishiku" in run("plugins", "list").stdout
+    assert json.loads(run("plugins", "list", "--json").stdout)[0]["id"] == "uuid-zhishiku"
+    shown = run("plugins", "show", "uuid-weatherforecast").stdout
+    assert "天气 / Weather" in shown
+    assert "weather_forecast:" in shown
+    assert json.loads(run("plugins", "show", "uuid-zhishiku", "--json").stdout)["permissions"] == [
+        "knowledge"
+    ]
     assert "小雨" in run("plugins", "ask", "sky", "北京天气").stdout
     assert json.loads(run("plugins", "ask", handbook, "年假有多少天？", "--json").stdout)["meta"][
         "citations"
     ]
     run("plugins", "rm", "sky")
-    assert "sky" not in run("plugins", "list").stdout
+    assert "sky" not in run("plugins", "apps").stdout

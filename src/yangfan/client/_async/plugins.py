@@ -1,10 +1,11 @@
-"""`client.plugins`: plugin applications, which v1's `…/plugin/{name}/` answers (Yangfan servers)."""
+"""`client.plugins`: plugins, and plugin applications, which v1's `…/plugin/{name}/` answers (Yangfan servers)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from yangfan.client.plugins import answer_of, application_of
+from yangfan.client.plugins import answer_of, application_of, info_of
 from yangfan.protocol.v1.plugins import PLUGIN
 from yangfan.protocol.v2 import plugins as wire
 
@@ -12,17 +13,35 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from yangfan.client._async.session import AsyncSession
-    from yangfan.client.plugins import PluginAnswer, PluginApplication
+    from yangfan.client.plugins import PluginAnswer, PluginApplication, PluginInfo
     from yangfan.client.types import JSON
     from yangfan.protocol.endpoint import Endpoint
 
 
 class AsyncPlugins:
-    """Plugin applications. Making them is signed: it needs access_key and secret_access_key; `ask` takes any credential."""
+    """Plugins and plugin applications.
+
+    Making applications is signed: it needs access_key and secret_access_key; `installed`, `describe` and `ask` take any credential.
+    """
 
     def __init__(self, session: AsyncSession) -> None:
         """Made by the client."""
         self._session = session
+
+    async def installed(self) -> tuple[PluginInfo, ...]:
+        """The plugins that applications may use, those of the platform first."""
+        call = self._session.inference_call(wire.INSTALLED, 2)
+        return tuple(map(info_of, (await self._session.fetch(call, wire.INSTALLED.reply)).data))
+
+    async def describe(self, plugin: str) -> PluginInfo:
+        """One of them, by its id.
+
+        Raises:
+            Invalid: There is none of that id.
+        """
+        path = wire.INSTALLED_ONE.path.replace("{plugin}", quote(plugin, safe="") or "-")
+        call = self._session.inference_call(wire.INSTALLED_ONE, 2, path=path)
+        return info_of(await self._session.fetch(call, wire.INSTALLED_ONE.reply))
 
     async def create(
         self,
@@ -37,7 +56,7 @@ class AsyncPlugins:
 
         Args:
             name: What stands in the path of its calls: letters, digits, dots, dashes, underscores.
-            plugins: uuid-zhishiku, uuid-weatherforecast.
+            plugins: Ids of plugins, such as uuid-zhishiku; `installed` lists them.
             model: The chat service that writes its answers; the first one that is served by default.
             prompt: What the model is told, with ``{context}`` and ``{question}`` in it; one of ours by default.
             knowledge_base_ids: What uuid-zhishiku answers from.
@@ -95,6 +114,7 @@ class AsyncPlugins:
         query: str,
         *,
         plugins: Sequence[str] | None = None,
+        file_url: str | None = None,
         history: Sequence[tuple[str, str]] = (),
         variables: Mapping[str, str] | None = None,
         verbose: bool = True,
@@ -105,6 +125,7 @@ class AsyncPlugins:
             name: Of the application.
             query: The question, 1 to 1000 characters.
             plugins: Which of its plugins to use.
+            file_url: Address of a file that the question is about, for plugins that take one.
             history: What was said before: role (user, assistant) and text of each turn.
             variables: Values of its prompt's variables.
             verbose: Whether to tell what the plugin found.
@@ -117,6 +138,8 @@ class AsyncPlugins:
         }
         if plugins is not None:
             body["plugins"] = [*plugins]
+        if file_url is not None:
+            body["fileurl"] = file_url
         path = PLUGIN.path.replace("{endpoint}", name)
         call = self._session.inference_call(PLUGIN, 1, path=path, body=body)
         return answer_of(await self._session.fetch(call, PLUGIN.reply))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from yangfan.plugins.knowledge_base.chunks import sentences, units
+from yangfan.plugins._texts import filled, is_chinese, units
+from yangfan.plugins.knowledge_base.chunks import sentences
 from yangfan.plugins.knowledge_base.terms import query_terms, terms_of
 
 if TYPE_CHECKING:
@@ -49,11 +50,6 @@ class Citation:
     support: float
 
 
-def is_chinese(text: str) -> bool:
-    """Whether a text is to be answered in Chinese."""
-    return units(text) > 0.4 * len(text)
-
-
 def nothing_found(question: str) -> str:
     """What is said when the documents do not hold the answer."""
     return _NOTHING[is_chinese(question)]
@@ -89,23 +85,7 @@ def prompt(
         kept.append(f"[{number}] {passage}")
     template = template or (_CHINESE if is_chinese(question) else _ENGLISH)
     values = {**variables, "context": "\n\n".join(kept), "question": question}
-    return _filled(template, values)
-
-
-def _filled(template: str, values: Mapping[str, str]) -> str:
-    """Plain substitution, once, from left to right."""
-    pieces: list[str] = []
-    while template:
-        head, brace, rest = template.partition("{")
-        name, end, tail = rest.partition("}")
-        pieces.append(head)
-        if brace and end and name in values:
-            pieces.append(values[name])
-            template = tail
-        else:
-            pieces.append(brace)
-            template = rest
-    return "".join(pieces)
+    return filled(template, values)
 
 
 def citations(answer: str, passages: Sequence[str]) -> list[Citation]:

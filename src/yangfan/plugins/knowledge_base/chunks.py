@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from yangfan.errors import Invalid
-from yangfan.plugins.knowledge_base.terms import CJK
+from yangfan.plugins._texts import CJK, LATIN_UNITS, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from yangfan.plugins.knowledge_base.blocks import Block
-
-LATIN_UNITS = 0.25
-"""Length of a character that is no Chinese one: four of them are about a token, as one Chinese character is."""
 
 _SENTENCE = re.compile(
     r"[^。！？!?；;\n.]*(?:[。！？!?；;\n]+[”’\"'」）)]*|\.(?=\s|$)[\"')]*|\.(?!\s|$)|$)"
@@ -68,12 +65,6 @@ class Chunk(msgspec.Struct, frozen=True, array_like=True):
     text: str
     headings: str = ""
     page: int = 0
-
-
-def units(text: str) -> float:
-    """Length of a text, about its tokens."""
-    chinese = len(_CJK.findall(text))
-    return chinese + (len(text) - chinese) * LATIN_UNITS
 
 
 def sentences(text: str) -> list[str]:

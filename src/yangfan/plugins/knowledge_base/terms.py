@@ -11,13 +11,11 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from yangfan.plugins._texts import CJK
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CJK = (
-    "\u3005\u3007\u3021-\u3029\u3040-\u309f\u30a0-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
-)
 _RUNS = re.compile(rf"([{CJK}]+)|([^\W_{CJK}]+)")
 
 MAX_WORD_CHARS = 64

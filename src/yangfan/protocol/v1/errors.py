@@ -66,7 +66,7 @@ TABLE: tuple[Row, ...] = (
     Row(336203, errors.Invalid, "image generation failed"),
     Row(336204, errors.Invalid, "image generation failed"),
     Row(336205, errors.Invalid, "image generation failed"),
-    Row(336303, errors.EngineFailed, "plugin call failed"),
+    Row(336303, errors.PluginFailed, "plugin call failed"),
     Row(336501, errors.RequestRateLimited, "Rate limit reached for RPM"),
     Row(336502, errors.TokenRateLimited, "Rate limit reached for TPM"),
     Row(336503, errors.PreemptibleLimited, "rate limit reached for preemptible resource"),

@@ -44,7 +44,7 @@ TABLE: tuple[Row, ...] = (
     Row(400, "invalid_image_genration_refer_image", _BAD, errors.InvalidReferenceImage),
     Row(400, "invalid_image_url", _BAD, errors.InvalidImage),
     Row(400, "invalid_image_url", _BAD, errors.ImageUnreadable, "image decode failed"),
-    Row(400, "invalid_plugin_argument", _BAD, errors.Invalid),
+    Row(400, "invalid_plugin_argument", _BAD, errors.InvalidPluginArgument),
     Row(400, "image_url_unsafe", _UNSAFE, errors.Invalid),
     Row(400, "invalid_model", _BAD, errors.MalformedArgument, "model is empty"),
     Row(413, "characters_too_long", _BAD, errors.BodyTooLarge),
@@ -106,6 +106,7 @@ TABLE: tuple[Row, ...] = (
     Row(429, "cluster_tpm_rate_limit_exceeded", _RATE, errors.TokenRateLimited),
     Row(500, "internal_error", _INTERNAL, errors.InternalError, "Internal error"),
     Row(500, "dispatch_internal_error", _INTERNAL, errors.EngineFailed, "Internal error"),
+    Row(500, "dispatch_internal_error", _INTERNAL, errors.PluginFailed, "Plugin call failed"),
     Row(500, "dispatch_internal_error", _INTERNAL, errors.UpstreamFailed, "Upstream error"),
     Row(500, "image_generation_interal_error", _INTERNAL, errors.ImageFailed),
 )

@@ -1,13 +1,16 @@
-"""`POST /v2/plugin?Action=…`: plugin applications, which `…/plugin/{name}/` answers. An extension of ours in the shape of Qianfan's Actions."""
+"""`GET /v2/plugins`: the plugins that there are. `POST /v2/plugin?Action=…`: plugin applications, which `…/plugin/{name}/` answers.
+
+Extensions of ours, in the shapes of OpenAI's lists and of Qianfan's Actions.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from yangfan.protocol.endpoint import Actions
+from yangfan.protocol.endpoint import Actions, Endpoint
 from yangfan.protocol.v2.keys import ActionReply
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -19,7 +22,7 @@ class CreatePluginApplication(msgspec.Struct, kw_only=True, omit_defaults=True):
     name: Name
     """What stands in the path of its calls."""
     plugins: Annotated[list[str], Meta(min_length=1, max_length=8)]
-    """uuid-zhishiku, uuid-weatherforecast."""
+    """Ids of plugins; `GET /v2/plugins` lists them."""
     model: str = ""
     """The chat service that writes its answers; the first one that is served by default."""
     prompt: Annotated[str, Meta(max_length=8000)] = ""
@@ -63,6 +66,81 @@ class PluginApplications(msgspec.Struct):
 
     items: list[PluginApplication]
 
+
+class PluginTexts(msgspec.Struct):
+    """A text for people."""
+
+    zh: str
+    en: str
+
+
+class PluginTool(msgspec.Struct):
+    """What a model sees of a plugin: one function of it."""
+
+    name: str
+    description: str
+    inputs: dict[str, Any]
+    """JSON Schema of an object."""
+
+
+class PluginSetting(msgspec.Struct):
+    """A value that the operator may choose in the table [plugins.ID] of the settings file."""
+
+    name: str
+    description: str
+    secret: bool
+
+
+class PluginFacts(msgspec.Struct, kw_only=True):
+    """A plugin."""
+
+    id: str
+    object: str = "plugin"
+    version: str
+    origin: str
+    """What brought it: yangfan, or the name of a package."""
+    state: Literal["ready", "missing", "broken"]
+    """Whether it can be called, lacks a package, or cannot be read."""
+    problem: str = ""
+    """What to do about it."""
+    name: PluginTexts
+    description: PluginTexts
+    tools: list[PluginTool]
+    question: str = ""
+    """The input that takes a question as it is asked; without one, a model decides when to call the plugin."""
+    permissions: list[str]
+    settings: list[PluginSetting] = []
+
+
+class PluginList(msgspec.Struct, kw_only=True):
+    """All of them, those of this platform first."""
+
+    object: str = "list"
+    data: list[PluginFacts]
+
+
+INSTALLED: Endpoint[None, PluginList] = Endpoint(
+    name="v2.plugins.installed",
+    dialect="v2",
+    method="GET",
+    path="/v2/plugins",
+    request=None,
+    reply=PluginList,
+    summary="List the plugins that applications may use.",
+    summary_zh="列出应用可以使用的插件。",
+    spec="B.11",
+)
+INSTALLED_ONE: Endpoint[None, PluginFacts] = Endpoint(
+    name="v2.plugins.describe",
+    dialect="v2",
+    method="GET",
+    path="/v2/plugins/{plugin}",
+    request=None,
+    reply=PluginFacts,
+    summary="Show a plugin: what it does, what it takes, what it may do.",
+    summary_zh="查询一个插件：用途、输入与权限。",
+    spec="B.11",
+)
 
 _action = Actions("v2.plugins", "/v2/plugin", "B.11")
 

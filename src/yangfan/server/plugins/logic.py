@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from yangfan.engines.base import ChatRequest, Message, Sampling
+from yangfan.engines.base import ChatRequest, Message
 from yangfan.errors import Conflict, EndpointNotFound, Forbidden, Invalid, NotFound
-from yangfan.plugins.knowledge_base.answering import answerable, nothing_found, prompt
-from yangfan.protocol.v1.plugins import IMAGE_QUESTIONS, KNOWLEDGE_BASE, WEATHER
-from yangfan.server.knowledge import Question
-from yangfan.server.plugins.types import Application, Prepared
+from yangfan.protocol.v1.plugins import KNOWLEDGE_BASE
+from yangfan.server.plugins.hosting import PluginHost
+from yangfan.server.plugins.types import Application, Asking, Prepared
+from yangfan.server.plugins.wording import worded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
+    from yangfan.egress import Egress
+    from yangfan.plugins.base import Plugin
     from yangfan.server.chat import Chat
-    from yangfan.server.knowledge import Found, Knowledge
+    from yangfan.server.knowledge import Knowledge
+    from yangfan.server.plugins.catalogue import Catalogue
     from yangfan.server.plugins.store import PluginStore
     from yangfan.server.services import Services, Target
 
-    Weather = Callable[[str], Awaitable[Prepared]]
-
 MAX_QUERY_CHARS = 1000
-TOP = 6
-KNOWN = (KNOWLEDGE_BASE, WEATHER)
 
 
 class Plugins:
@@ -34,7 +33,8 @@ class Plugins:
         knowledge: Knowledge bases.
         chat: Writes answers.
         services: What is served.
-        weather: Turns a question about the weather into what a model is asked.
+        catalogue: The plugins that are installed.
+        egress: The guard of outbound fetches.
     """
 
     def __init__(
@@ -43,12 +43,14 @@ class Plugins:
         knowledge: Knowledge,
         chat: Chat,
         services: Services,
-        weather: Weather,
+        catalogue: Catalogue,
+        egress: Egress,
     ) -> None:
         self._store = store
         self._knowledge = knowledge
         self._services = services
-        self._weather = weather
+        self._egress = egress
+        self.catalogue = catalogue
         self.chat = chat
 
     async def create(
@@ -154,45 +156,59 @@ class Plugins:
         """Who writes its answers. Raises ModelNotFound."""
         return self.chat.target(application.model or self._first_chat())
 
-    async def prepare(
-        self,
-        application: Application,
-        plugin: str,
-        question: str,
-        history: Sequence[tuple[str, str]],
-        variables: dict[str, str],
-        sampling: Sampling,
-        key: str,
-    ) -> Prepared:
+    async def prepare(self, asking: Asking, plugin: str) -> Prepared:
         """What a plugin makes of a question.
 
         Raises:
-            Invalid: The question is empty or too long.
+            Invalid: The question is empty or too long, or the plugin cannot be asked so.
+            PluginFailed: The plugin failed.
             Overloaded: No room or no engine to look for passages.
         """
+        question = asking.question
         if not question.strip() or len(question) > MAX_QUERY_CHARS:
             raise Invalid(
                 f"query must have 1 to {MAX_QUERY_CHARS} characters, got {len(question)}",
                 param="query",
             )
-        if plugin == WEATHER:
-            return await self._weather(question)
-        found = await self._knowledge.search(
-            application.base_ids, application.app_id, Question(question, top=TOP), key
+        found = self._installed(plugin)
+        manifest = found.manifest
+        if not manifest.question:
+            raise Invalid(
+                f"the plugin {plugin} takes no question; a model has to call it", param="plugins"
+            )
+        inputs = {manifest.question: question}
+        if manifest.file and asking.file:
+            inputs[manifest.file] = asking.file
+        outcome = await self.catalogue.call(found, inputs, self._host(found, asking))
+        meta = {"plugin_id": plugin, "request": outcome.request, "response": outcome.response}
+        if outcome.answer:
+            return Prepared(None, outcome.answer, meta=meta)
+        content = outcome.prompt or worded(asking, outcome.text)
+        messages = (*asking.history, Message("user", content))
+        return Prepared(ChatRequest(messages, asking.sampling), "", outcome.sources, meta)
+
+    def _host(self, plugin: Plugin, asking: Asking) -> PluginHost:
+        async def ask(request: ChatRequest) -> str:
+            reply = await self.chat.answer(asking.target, request, asking.meter)
+            return reply.answers[0].text
+
+        return PluginHost(
+            plugin.manifest,
+            self.catalogue.settings_of(plugin),
+            asking,
+            egress=self._egress,
+            knowledge=self._knowledge,
+            ask=ask,
         )
-        meta = _meta(application, question, found)
-        if not found or not answerable(
-            max((each.similarity or 0.0) for each in found), max(each.coverage for each in found)
-        ):
-            return Prepared(None, nothing_found(question), meta=meta)
-        texts = tuple(_told(each) for each in found)
-        room = self.target(application).service.context_tokens / 2
-        told = prompt(application.prompt, question, texts, variables, most_units=min(room, 3000))
-        messages = (
-            *(Message(role, content) for role, content in history),
-            Message("user", told),
-        )
-        return Prepared(ChatRequest(messages, sampling), "", texts, meta)
+
+    def _installed(self, name: str) -> Plugin:
+        found = self.catalogue.find(name)
+        if found is None:
+            raise Invalid(
+                f"there is no plugin {name[:64]!r}; there are: {', '.join(each.manifest.id for each in self.catalogue.all)}",
+                param="plugins",
+            )
+        return found
 
     def _first_chat(self) -> str:
         for service in self._services.all:
@@ -204,16 +220,9 @@ class Plugins:
         self, app_id: str, plugins: Sequence[str], model: str, prompt: str, base_ids: Sequence[str]
     ) -> None:
         for plugin in plugins:
-            if plugin == IMAGE_QUESTIONS:
-                raise Invalid(
-                    f"the plugin {plugin} is not built yet; send pictures to a vision model's chat instead",
-                    param="plugins",
-                )
-            if plugin not in KNOWN:
-                raise Invalid(
-                    f"there is no plugin {plugin[:64]!r}; there are: {', '.join(KNOWN)}",
-                    param="plugins",
-                )
+            missing = self._installed(plugin).missing
+            if missing:
+                raise Invalid(f"the plugin {plugin} needs: {missing}", param="plugins")
         if KNOWLEDGE_BASE in plugins and not base_ids:
             raise Invalid(
                 f"{KNOWLEDGE_BASE} needs knowledgeBaseIds; `yangfan kb list` shows them",
@@ -225,51 +234,3 @@ class Plugins:
             self.chat.target(model)
         if prompt and "{question}" not in prompt:
             raise Invalid("a prompt needs {question} in it, and {context}", param="prompt")
-
-
-def _told(found: Found) -> str:
-    title = " > ".join(filter(None, (found.document.name, found.passage.headings)))
-    return f"{title}\n{found.passage.text}"
-
-
-def _meta(application: Application, question: str, found: Sequence[Found]) -> dict[str, Any]:
-    """`meta_info` as the specification shows it (B.11)."""
-    responses = [
-        {
-            "charsNum": len(each.passage.text),
-            "content": each.passage.text,
-            "contentUrl": "",
-            "contentKey": "",
-            "docId": each.document.id,
-            "docName": each.document.name,
-            "docType": each.document.name.rpartition(".")[2],
-            "enableStatus": True,
-            "hitNum": 0,
-            "isShardDeleted": False,
-            "kbId": each.base.id,
-            "kbName": each.base.name,
-            "score": each.score,
-            "shardId": str(each.passage.number),
-            "shardIndex": each.passage.place,
-            "headings": each.passage.headings,
-            "page": each.passage.page,
-            "coverage": each.coverage,
-            "is_truncated": False,
-        }
-        for each in found
-    ]
-    return {
-        "plugin_id": KNOWLEDGE_BASE,
-        "request": {
-            "query": question,
-            "kbIds": list(application.base_ids),
-            "score": 0.0,
-            "topN": TOP,
-        },
-        "response": {
-            "retCode": 0,
-            "message": "",
-            "result": {"responses": responses},
-            "doc_nums": len({each.document.id for each in found}),
-        },
-    }

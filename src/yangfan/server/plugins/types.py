@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from yangfan.engines.base import ChatRequest
+    from yangfan.engines.base import ChatRequest, Message, Sampling
+    from yangfan.server.http import Meter
+    from yangfan.server.services import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,31 @@ class Application:
     prompt: str
     base_ids: tuple[str, ...]
     created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question to a plugin application.
+
+    Attributes:
+        application: Which one.
+        question: In words.
+        file: Address of a file that came with it; "" if none did.
+        history: What was said before.
+        variables: Values of the prompt's own variables.
+        sampling: How answers are written.
+        target: Who writes them.
+        meter: Limits and usage of the call, over all its steps.
+    """
+
+    application: Application
+    question: str
+    file: str
+    history: tuple[Message, ...]
+    variables: Mapping[str, str]
+    sampling: Sampling
+    target: Target
+    meter: Meter
 
 
 @dataclass(frozen=True, slots=True)

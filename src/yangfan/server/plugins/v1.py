@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
-from yangfan.engines.base import Finish, Sampling
+from yangfan.engines.base import Finish, Message, Sampling
 from yangfan.engines.base import Usage as Used
 from yangfan.errors import Invalid
 from yangfan.plugins.knowledge_base.answering import citations
@@ -24,12 +24,13 @@ from yangfan.protocol.v1.plugins import (
 )
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
+from yangfan.server.plugins.steps import StepMeter
+from yangfan.server.plugins.types import Asking
 from yangfan.server.services import answered_by
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from yangfan.server.http import Meter
     from yangfan.server.plugins.logic import Plugins
     from yangfan.server.plugins.types import Prepared
     from yangfan.server.services import Target
@@ -55,40 +56,46 @@ def routes(plugins: Plugins) -> list[Route]:
         # What a plugin does costs something, too: nobody without room gets that far.
         call.meter.reserve(target, 1)
         sampling = wire.llm or PluginSampling()
-        prepared = await plugins.prepare(
-            application,
-            (wire.plugins or application.plugins)[0],
-            wire.query or "",
-            _history(wire),
-            {name: str(value) for name, value in (wire.input_variables or {}).items()},
-            Sampling(
+        meter = StepMeter(call.meter)
+        asking = Asking(
+            application=application,
+            question=wire.query or "",
+            file=wire.fileurl or "",
+            history=_history(wire),
+            variables={name: str(value) for name, value in (wire.input_variables or {}).items()},
+            sampling=Sampling(
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 repetition_penalty=sampling.penalty_score,
             ),
-            call.principal.key_id,
+            target=target,
+            meter=meter,
         )
+        prepared = await plugins.prepare(asking, (wire.plugins or application.plugins)[0])
         verbose = bool(wire.verbose)
         if wire.stream:
             return Stream(
-                _events(plugins, target, prepared, call.meter, verbose=verbose), answered_by(target)
+                _events(plugins, target, prepared, meter, verbose=verbose), answered_by(target)
             )
         if prepared.request is None:
-            call.meter.settle(0, 0)
+            meter.settle(0, 0)
             return Reply(
-                _reply(prepared, prepared.result, Finish.NATURAL, Used(0, 0), verbose=verbose)
+                _reply(
+                    prepared, prepared.result, Finish.NATURAL, Used(*meter.used), verbose=verbose
+                )
             )
-        reply = await plugins.chat.answer(target, prepared.request, call.meter)
+        reply = await plugins.chat.answer(target, prepared.request, meter)
         answer = reply.answers[0]
+        used = Used(*meter.used, estimated=reply.usage.estimated)
         return Reply(
-            _reply(prepared, answer.text, answer.finish, reply.usage, verbose=verbose),
+            _reply(prepared, answer.text, answer.finish, used, verbose=verbose),
             answered_by(target, estimated=reply.usage.estimated),
         )
 
     return [Route(PLUGIN, answer)]
 
 
-def _history(wire: PluginRequest) -> list[tuple[str, str]]:
+def _history(wire: PluginRequest) -> tuple[Message, ...]:
     """What was said before, which alternates and ends with the assistant.
 
     Raises:
@@ -105,7 +112,7 @@ def _history(wire: PluginRequest) -> list[tuple[str, str]]:
             )
     if len(turns) % 2:
         raise Invalid("history ends with the assistant's turn", param="history")
-    return [(turn.role, turn.content) for turn in turns]
+    return tuple(Message(turn.role, turn.content) for turn in turns)
 
 
 def _meta(prepared: Prepared, answer: str, *, verbose: bool) -> dict[str, Any] | UnsetType:
@@ -147,7 +154,7 @@ def _reply(
 
 
 async def _events(
-    plugins: Plugins, target: Target, prepared: Prepared, meter: Meter, *, verbose: bool
+    plugins: Plugins, target: Target, prepared: Prepared, meter: StepMeter, *, verbose: bool
 ) -> AsyncGenerator[PluginEvent]:
     log_id, answer_id, created = random.getrandbits(31), new_id(), int(time.time())
     sentence_id, usage, answer = 0, Usage(), ""
@@ -168,13 +175,15 @@ async def _events(
 
     if prepared.request is None:
         meter.settle(0, 0)
+        usage = _usage(Used(*meter.used))
         answer = prepared.result
         yield event(answer, Finish.NATURAL)
         return
+    before = meter.used
     async with aclosing(plugins.chat.stream(target, prepared.request, meter)) as deltas:
         async for delta in deltas:
             if delta.usage is not None:
-                usage = _usage(delta.usage)
+                usage = _usage(_sum(before, delta.usage))
             if not delta.text and delta.finish is None:
                 continue
             answer += delta.text
@@ -184,6 +193,15 @@ async def _events(
                 sentence_id += 1
             yield event(last, delta.finish)
             sentence_id += 1
+
+
+def _sum(before: tuple[int, int], usage: Used) -> Used:
+    """Of all steps."""
+    return Used(
+        before[0] + usage.prompt_tokens,
+        before[1] + usage.completion_tokens,
+        estimated=usage.estimated,
+    )
 
 
 def _usage(usage: Used) -> Usage:

@@ -84,12 +84,16 @@ class AccountMeter:
     def reserve(self, target: Metered, tokens: int) -> None:
         """Take one request and `tokens` from every limit, or from none; a later call takes the place of an earlier one.
 
+        Once something was booked, the call goes on with another answer of the same model: it takes further tokens, and no further request.
+
         Raises:
             ModelForbidden: The key may not use this model.
             RateLimited: A limit has no room now.
             QuotaExceeded: The key's tokens are used up.
         """
-        assert not self._booked, "a call reserves before it uses"
+        if self._booked:
+            self._reserve_more(target, tokens)
+            return
         self.close()
         account = self._account
         allowed = account.limits.models
@@ -109,6 +113,19 @@ class AccountMeter:
         for quota in account.quotas:
             quota.hold(tokens)
         self.model, self._held, self.reserved = target.model, tokens, True
+
+    def _reserve_more(self, target: Metered, tokens: int) -> None:
+        assert target.model == self.model, "usage of a call is booked under one model"
+        self._give_back(0)
+        if self._account.quotas:
+            _check_quotas(self._account, tokens, self._ledger.today)
+        if self._lane.is_limited:
+            _check_rates(self._lane, tokens, self._clock_ns(), requests=0)
+            for bucket in self._lane.tokens:
+                bucket.take(tokens)
+        for quota in self._account.quotas:
+            quota.hold(tokens)
+        self._held = tokens
 
     def settle(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Book what was used so far, and give back what was reserved beyond; a later call books what came on top."""
@@ -130,6 +147,8 @@ class AccountMeter:
                 bucket.give_back(1)
             self._give_back(0)
             self.reserved = False
+        elif self._held:
+            self._give_back(0)
 
     def headers(self) -> tuple[Header, ...]:
         """The X-Ratelimit headers of the tightest limits, as they stood when the call last met them."""
@@ -170,11 +189,11 @@ def _check_quotas(account: Account, tokens: int, today: int) -> None:
         )
 
 
-def _check_rates(lane: Lane, tokens: int, now_ns: int) -> None:
+def _check_rates(lane: Lane, tokens: int, now_ns: int, *, requests: int = 1) -> None:
     """Refuse by the limit that has room last, so that a caller who waits for it is not refused by another."""
     longest_ns, blame = 0, None
     for bucket in lane.singles:
-        wait_ns = bucket.wait_ns(1, now_ns)
+        wait_ns = bucket.wait_ns(requests, now_ns)
         if wait_ns > longest_ns:
             longest_ns, blame = wait_ns, bucket
     for bucket in lane.tokens:

@@ -10,8 +10,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from yangfan.errors import Invalid
+from yangfan.plugins._texts import units
 from yangfan.plugins.knowledge_base.blocks import Block
-from yangfan.plugins.knowledge_base.chunks import units
 from yangfan.plugins.knowledge_base.readers.txt import MAX_HEADING_CHARS, heading_level
 
 if TYPE_CHECKING:

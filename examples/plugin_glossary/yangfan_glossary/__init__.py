@@ -1,0 +1,1 @@
+"""A plugin for Yangfan: explains the words of one's own house."""
