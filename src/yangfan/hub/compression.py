@@ -245,6 +245,6 @@ def is_compressible(facts: ModelFacts) -> bool:
     """Whether a model can be made smaller here: `isSupportModelComp` of the specification (D.2)."""
     if facts.format == "gguf":
         return facts.dtype in _UNQUANTIZED or facts.dtype == "Q8_0"
-    return facts.architecture in convert_decoder.ARCHITECTURES or facts.architecture.startswith(
+    return facts.architecture in convert_decoder.architectures() or facts.architecture.startswith(
         "Bert"
     )

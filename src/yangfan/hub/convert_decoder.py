@@ -1,18 +1,21 @@
 """Turn a Hugging Face folder of a language model into the GGUF file that llama.cpp runs, without torch and without loss.
 
-Weights keep their type, bit for bit; only norms and biases, which llama.cpp wants so, become 32-bit floats. Names, facts and the
-order of rows are those of llama.cpp's own converter (classes LlamaModel, Qwen2Model, Qwen3Model and Ernie4_5Model in
-https://github.com/ggml-org/llama.cpp/blob/master/convert_hf_to_gguf.py); which regular expression a tokenizer cuts words by is
-read from tokenizer.json and compared with those in `pretokenizers.toml`, where that converter compares a hash.
+Weights keep their type, bit for bit; only norms, biases and the gates of experts, which llama.cpp wants so, become 32-bit
+floats. Names, facts and the order of rows are those of llama.cpp's own converter
+(https://github.com/ggml-org/llama.cpp/blob/master/convert_hf_to_gguf.py); what differs from class to class is in
+`decoders.toml`. Which regular expression a tokenizer cuts words by is read from tokenizer.json and compared with those in
+`pretokenizers.toml`, where that converter compares a hash.
 
 Checked against Transformers and llama.cpp themselves: tests/hub/test_convert_decoder.py.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
 import math
 import os
+import re
 import struct
 import tomllib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
@@ -25,28 +28,39 @@ from yangfan.weights import gguf
 from yangfan.weights.safetensors import SafetensorsFile, TensorInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 VERSION: Final = "1.gguf"
 """Changes whenever equal input would give another file."""
 
 
-class _Architecture(NamedTuple):
-    """How llama.cpp calls it, and whether it turns neighbouring numbers (so that rows must be reordered) or halves."""
+class _Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What differs from the usual; `decoders.toml` says what the fields mean."""
 
     name: str
-    is_interleaved: bool = False
+    interleaves: bool = False
+    adds_one: bool = False
+    activations: tuple[str, ...] = ("silu",)
+    top: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    tensors: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    without: tuple[str, ...] = ()
+    sparse: tuple[str, ...] = ()
+    dense_blocks: str = ""
+    grouped: tuple[str, ...] = ()
+    numbers: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict[str, tuple[str, ...]])
+    floats: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict[str, tuple[str, ...]])
+    every: int = 0
+    defaults: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    only: dict[str, list[Any]] = msgspec.field(default_factory=dict[str, list[Any]])
 
 
-ARCHITECTURES: Final = {
-    "LlamaForCausalLM": _Architecture("llama", is_interleaved=True),
-    "MistralForCausalLM": _Architecture("llama", is_interleaved=True),
-    "Qwen2ForCausalLM": _Architecture("qwen2"),
-    "Qwen3ForCausalLM": _Architecture("qwen3"),
-    "Ernie4_5ForCausalLM": _Architecture("ernie4_5"),
-}
-"""What can be converted, by the class that config.json names."""
+@functools.cache
+def architectures() -> Mapping[str, _Architecture]:
+    """What can be converted, by the class that config.json names."""
+    table = importlib.resources.files("yangfan.hub").joinpath("decoders.toml").read_text("utf-8")
+    return msgspec.convert(tomllib.loads(table), dict[str, _Architecture])
+
 
 _TOP: Final = {
     "model.embed_tokens.weight": "token_embd.weight",
@@ -59,15 +73,13 @@ _BLOCK: Final = {
     "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
     "post_attention_layernorm": "ffn_norm",
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
-_LEFT_OUT: Final = (".rotary_emb.inv_freq", ".attention.masked_bias")
-_NEEDED: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+_LEFT_OUT: Final = re.compile(r".*\.rotary_emb\.inv_freq|.*\.attention\.masked_bias|model\.mtp_.*")
+"""What can be computed from the configuration, and what only foretells several tokens at once."""
 
 _FLOATS: Final = {"F32": ("f", 4), "F16": ("e", 2), "BF16": ("H", 2)}
 
@@ -87,13 +99,17 @@ class _Rope(msgspec.Struct, frozen=True):
     low_freq_factor: float = 1.0
     high_freq_factor: float = 4.0
     original_max_position_embeddings: int | None = None
+    partial_rotary_factor: float | None = None
+    long_factor: list[float] | None = None
+    short_factor: list[float] | None = None
 
 
 class _Config(msgspec.Struct, frozen=True):
     """The fields of config.json that decide the file."""
 
     architectures: tuple[str, ...] = ()
-    hidden_act: str = "silu"
+    hidden_act: str | None = None
+    hidden_activation: str | None = None
     hidden_size: int = 0
     intermediate_size: int = 0
     num_hidden_layers: int = 0
@@ -105,6 +121,11 @@ class _Config(msgspec.Struct, frozen=True):
     rope_theta: float | None = None
     rope_scaling: _Rope | None = None
     rope_parameters: _Rope | None = None
+    rope_local_base_freq: float | None = None
+    partial_rotary_factor: float = 1.0
+    original_max_position_embeddings: int | None = None
+    query_pre_attn_scalar: float | None = None
+    layer_types: list[str] | None = None
     tie_word_embeddings: bool = False
     vocab_size: int = 0
     bos_token_id: int | list[int] | None = None
@@ -127,6 +148,16 @@ class _Config(msgspec.Struct, frozen=True):
     def rope_base(self) -> float:
         return self.rope.rope_theta or self.rope_theta or 10_000.0
 
+    @property
+    def rope_kind(self) -> str:
+        return self.rope.rope_type or self.rope.type
+
+    @property
+    def rope_size(self) -> int:
+        """How many numbers of a head are turned."""
+        part = self.rope.partial_rotary_factor
+        return int(self.head_size * (self.partial_rotary_factor if part is None else part))
+
 
 def is_convertible(folder: Path) -> bool:
     """Whether `convert` is for the model in this folder, by what config.json says."""
@@ -135,7 +166,7 @@ def is_convertible(folder: Path) -> bool:
     except ConfigurationError:
         return False
     return (
-        isinstance(names, list) and str(next(iter(cast("list[Any]", names)), "")) in ARCHITECTURES
+        isinstance(names, list) and str(next(iter(cast("list[Any]", names)), "")) in architectures()
     )
 
 
@@ -157,20 +188,18 @@ def convert(
     Raises:
         ConfigurationError: The folder is not such a model, or incomplete, or its tokenizer is not known here.
     """
-    config = _config(folder)
-    architecture = ARCHITECTURES[config.architectures[0]]
+    plan = _plan(folder)
     weights = _Weights(folder)
-    tensors = _tensors(config, architecture, weights)
-    vocabulary = _vocabulary(folder, config, weights)
+    tensors = _tensors(plan, weights)
     facts: dict[str, gguf.Value | gguf.Array | gguf.Raw] = {
-        "general.architecture": architecture.name,
+        "general.architecture": plan.architecture.name,
         "general.type": "model",
         "general.name": folder.name,
         **({"general.license": licence} if licence else {}),
         "general.file_type": gguf.FILE_TYPE_NUMBERS[weights.dtype],
         "general.quantization_version": 2,
-        **_facts(config, architecture),
-        **vocabulary,
+        **_facts(plan),
+        **_vocabulary(folder, plan, weights),
     }
     total = sum(tensor.size_bytes for tensor in tensors)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -184,39 +213,123 @@ def convert(
         part.unlink(missing_ok=True)
 
 
-def _config(folder: Path) -> _Config:
+class _Plan(NamedTuple):
+    """What the folder's configuration makes of its architecture."""
+
+    architecture: _Architecture
+    config: _Config
+    raw: Mapping[str, Any]
+
+    def number(self, *fields: str) -> float | None:
+        """The first of these fields of config.json that holds a number."""
+        for field in fields:
+            value = self.raw.get(field)
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                return value
+        return None
+
+    @property
+    def experts(self) -> int:
+        """How many there are in each block that has some."""
+        return int(self.number(*self.architecture.numbers.get("expert_count", ())) or 0)
+
+    @property
+    def dense_blocks(self) -> int:
+        """How many blocks at the beginning have no experts."""
+        return int(self.number(self.architecture.dense_blocks) or 0)
+
+
+def _plan(folder: Path) -> _Plan:
     raw = read_json(folder / "config.json")
+    named = raw.get("architectures")
+    name = str(next(iter(cast("list[Any]", named)), "")) if isinstance(named, list) else ""
+    if name not in architectures():
+        raise ConfigurationError(
+            f"the model is a {name or 'model that names no class'}, and only {', '.join(architectures())} and bert encoders can be "
+            "converted to GGUF here; get it as a .gguf file"
+        )
+    architecture = architectures()[name]
+    raw = {**architecture.defaults, **_one_rope(raw)}
     try:
         config = msgspec.convert(raw, _Config)
     except msgspec.ValidationError as error:
         raise ConfigurationError(f"config.json cannot be used: {error}") from error
-    name = config.architectures[0] if config.architectures else ""
-    if name not in ARCHITECTURES:
-        raise ConfigurationError(
-            f"the model is a {name or 'model that names no class'}, and only {', '.join(ARCHITECTURES)} and bert encoders can be "
-            "converted to GGUF here; get it as a .gguf file"
-        )
+    plan = _Plan(architecture, config, raw)
     if (
         not 0 < config.num_hidden_layers <= 1024
         or not 0 < config.key_value_heads <= config.num_attention_heads
+        or config.num_attention_heads % config.key_value_heads
         or config.hidden_size < 1
         or not 0 < config.vocab_size <= MAX_TOKENS
         or config.head_size < 2
         or config.head_size % 2
+        or not 0 < config.rope_size <= config.head_size
+        or ("expert_count" in architecture.numbers and not 0 < plan.experts <= 4096)
     ):
         raise ConfigurationError("config.json says layers, heads or sizes that cannot be")
-    if config.hidden_act != "silu":
+    _require_same_computation(plan)
+    return plan
+
+
+def _one_rope(raw: dict[str, Any]) -> dict[str, Any]:
+    """Positions as most folders write them, where a folder has one way for windows and another for the rest."""
+    told = raw.get("rope_parameters")
+    whole = cast("dict[str, Any]", told).get("full_attention") if isinstance(told, dict) else None
+    if whole is None:
+        return raw
+    window = cast("dict[str, Any]", told).get("sliding_attention")
+    base = cast("dict[str, Any]", window).get("rope_theta") if isinstance(window, dict) else None
+    return {
+        **raw,
+        "rope_parameters": whole,
+        **({} if base is None else {"rope_local_base_freq": base}),
+    }
+
+
+def _require_same_computation(plan: _Plan) -> None:
+    """Refuse a configuration with which llama.cpp would compute something else.
+
+    Raises:
+        ConfigurationError: So it is; the message names the field.
+    """
+    architecture, config, raw = plan.architecture, plan.config, plan.raw
+    for activation in filter(None, (config.hidden_act, config.hidden_activation)):
+        if activation not in architecture.activations:
+            raise ConfigurationError(
+                f"the model uses {activation!r} where llama.cpp computes {architecture.activations[-1]}; take another model"
+            )
+    for field, values in architecture.only.items():
+        if raw.get(field) is not None and raw[field] not in values:
+            raise ConfigurationError(
+                f"config.json says {str(raw[field])[:80]} for {field}, with which llama.cpp computes something else; take another model"
+            )
+    blocks = range(1, config.num_hidden_layers + 1)
+    seen = [
+        "sliding_attention"
+        if architecture.every and block % architecture.every
+        else "full_attention"
+        for block in blocks
+    ]
+    pattern = plan.number("sliding_window_pattern", "_sliding_window_pattern")
+    if (config.layer_types or seen) != seen or (
+        pattern or architecture.every
+    ) != architecture.every:
         raise ConfigurationError(
-            f"the model uses {config.hidden_act!r} where llama.cpp computes silu; take another model"
+            "config.json puts windows on other blocks than llama.cpp does; take another model"
         )
-    return config
+    scale = config.query_pre_attn_scalar
+    heads = config.num_attention_heads
+    if scale and scale not in {config.head_size, config.hidden_size / heads}:
+        raise ConfigurationError(
+            f"config.json says {scale:g} for query_pre_attn_scalar, with which llama.cpp computes something else; take another model"
+        )
 
 
 # Facts ------------------------------------------------------------------------------------------------
 
 
-def _facts(config: _Config, architecture: _Architecture) -> dict[str, gguf.Value]:
-    name = architecture.name
+def _facts(plan: _Plan) -> dict[str, gguf.Value]:
+    config, name = plan.config, plan.architecture.name
     facts: dict[str, gguf.Value] = {
         f"{name}.block_count": config.num_hidden_layers,
         f"{name}.context_length": config.max_position_embeddings,
@@ -228,22 +341,58 @@ def _facts(config: _Config, architecture: _Architecture) -> dict[str, gguf.Value
         f"{name}.attention.value_length": config.head_size,
         f"{name}.attention.layer_norm_rms_epsilon": config.rms_norm_eps,
         f"{name}.rope.freq_base": config.rope_base,
-        f"{name}.rope.dimension_count": config.head_size,
+        f"{name}.rope.dimension_count": config.rope_size,
         f"{name}.vocab_size": config.vocab_size,
     }
-    kind = config.rope.rope_type or config.rope.type
+    for key, fields in plan.architecture.numbers.items():
+        number = plan.number(*fields)
+        if number is not None:
+            facts[f"{name}.{key}"] = int(number)
+    for key, fields in plan.architecture.floats.items():
+        number = plan.number(*fields)
+        if number is not None:
+            facts[f"{name}.{key}"] = float(number)
+    if plan.number("moe_num_shared_experts"):
+        shared = int(plan.number("moe_num_shared_experts") or 0)
+        each = int(plan.number("moe_intermediate_size") or 0)
+        facts[f"{name}.expert_shared_feed_forward_length"] = shared * each
+    if config.rope_local_base_freq:
+        facts[f"{name}.rope.freq_base_swa"] = config.rope_local_base_freq
+    return {**facts, **_scaling(plan)}
+
+
+def _scaling(plan: _Plan) -> dict[str, gguf.Value]:
+    config, key = plan.config, f"{plan.architecture.name}.rope.scaling"
+    kind, rope = config.rope_kind, config.rope
+    original = rope.original_max_position_embeddings
     if kind in {"linear", "yarn"}:
-        facts[f"{name}.rope.scaling.type"] = kind
-        facts[f"{name}.rope.scaling.factor"] = config.rope.factor
-        if config.rope.original_max_position_embeddings:
-            facts[f"{name}.rope.scaling.original_context_length"] = (
-                config.rope.original_max_position_embeddings
-            )
-    elif kind not in {"", "default", "llama3"}:
+        return {
+            f"{key}.type": kind,
+            f"{key}.factor": rope.factor,
+            **({f"{key}.original_context_length": original} if original else {}),
+        }
+    if _long_factors(plan):
+        trained = original or config.original_max_position_embeddings or 4096
+        longer = config.max_position_embeddings / trained
+        # `_compute_longrope_parameters` in Transformers' modeling_rope_utils.py; the paper: https://arxiv.org/abs/2402.13753
+        by = math.sqrt(1 + math.log(longer) / math.log(trained)) if longer > 1 else 1.0
+        return {f"{key}.attn_factor": by, f"{key}.original_context_length": trained}
+    if kind not in {"", "default", "llama3"}:
         raise ConfigurationError(
-            f"the model scales its positions by {kind!r}; linear, yarn and llama3 can be converted"
+            f"the model scales its positions by {kind!r}; linear, yarn, llama3 and phi3's longrope can be converted"
         )
-    return facts
+    return {}
+
+
+def _long_factors(plan: _Plan) -> dict[str, list[float]]:
+    """What Phi-3 divides frequencies by, for texts as long as it was trained for and for longer ones."""
+    rope = plan.config.rope
+    if plan.architecture.name != "phi3" or plan.config.rope_kind not in {"longrope", "su"}:
+        return {}
+    found = {"long": rope.long_factor or [], "short": rope.short_factor or []}
+    if any(len(factors) != plan.config.rope_size // 2 for factors in found.values()):
+        raise ConfigurationError("config.json lacks long_factor or short_factor, or some of them")
+    return found
 
 
 def _rope_factors(config: _Config) -> list[float]:
@@ -302,94 +451,170 @@ class _Weights:
         return self._files[name].read(name)
 
 
-def _tensors(config: _Config, architecture: _Architecture, weights: _Weights) -> list[gguf.Tensor]:
-    names = _names(config, weights)
-    heads = {"attn_q": config.num_attention_heads, "attn_k": config.key_value_heads}
+class _Source(NamedTuple):
+    """Where a tensor of the new file comes from.
+
+    Attributes:
+        names: Tensors of the folder, more than one for experts, which are kept as one.
+        rows: Which rows to take, in order; None for all as they are.
+    """
+
+    names: tuple[str, ...]
+    rows: Sequence[int] | None = None
+
+
+def _tensors(plan: _Plan, weights: _Weights) -> list[gguf.Tensor]:
     tensors: list[gguf.Tensor] = []
-    kind = config.rope.rope_type or config.rope.type
-    if kind == "llama3":
-        factors = _rope_factors(config)
-        data = struct.pack(f"<{len(factors)}f", *factors)
-        tensors.append(gguf.Tensor("rope_freqs.weight", (len(factors),), "F32", lambda: data))
-    for name, ours in names.items():
-        part = ours.split(".")[-2]
-        count = heads.get(part, 0) if architecture.is_interleaved else 0
-        tensors.append(_tensor(weights, name, ours, count))
-    return tensors
+    factors = {f"rope_factors_{name}": each for name, each in _long_factors(plan).items()}
+    if plan.config.rope_kind == "llama3":
+        factors["rope_freqs"] = _rope_factors(plan.config)
+    for name, each in factors.items():
+        data = struct.pack(f"<{len(each)}f", *each)
+        tensors.append(gguf.Tensor(f"{name}.weight", (len(each),), "F32", lambda data=data: data))
+    sources = _sources(plan, weights)
+    return [*tensors, *(_tensor(plan, weights, ours, source) for ours, source in sources.items())]
 
 
-def _names(config: _Config, weights: _Weights) -> dict[str, str]:
-    """Hugging Face's name of every tensor that is taken, and llama.cpp's; nothing may be left over and nothing lack."""
-    known = dict(_TOP)
-    for block in range(config.num_hidden_layers):
-        for theirs, ours in _BLOCK.items():
-            for part in ("weight", "bias"):
-                known[f"model.layers.{block}.{theirs}.{part}"] = f"blk.{block}.{ours}.{part}"
-    held = [name for name in weights.names if not name.endswith(_LEFT_OUT)]
-    strange = sorted(set(held) - known.keys())
-    if strange:
-        raise ConfigurationError(
-            f"the model has {len(strange)} tensors that its class does not have, {strange[0][:120]!r} first; it cannot be converted"
-        )
-    needed = [
-        f"model.layers.{b}.{part}" for b in range(config.num_hidden_layers) for part in _needed()
-    ]
-    lacking = sorted({*needed, "model.embed_tokens.weight", "model.norm.weight"} - set(held))
-    if not config.tie_word_embeddings and "lm_head.weight" not in held:
-        lacking.append("lm_head.weight")
+def _sources(plan: _Plan, weights: _Weights) -> dict[str, _Source]:
+    """Where every tensor comes from, by llama.cpp's name; nothing may be left over and nothing lack."""
+    held = {name for name in weights.names if not _LEFT_OUT.fullmatch(name)}
+    if plan.config.tie_word_embeddings:
+        held -= {"lm_head.weight", "output.weight"}
+    sources = dict(_wanted(plan))
+    # Biases are as the folder has them.
+    sources = {
+        ours: source
+        for ours, source in sources.items()
+        if not ours.endswith(".bias") or not held.isdisjoint(source.names)
+    }
+    lacking = [name for source in sources.values() for name in source.names if name not in held]
     if lacking:
         raise ConfigurationError(
             f"the model lacks {len(lacking)} tensors, {lacking[0]} first; get it again"
         )
-    if config.tie_word_embeddings:
-        held = [name for name in held if name != "lm_head.weight"]
-    return {name: known[name] for name in known if name in set(held)}
-
-
-def _needed() -> list[str]:
-    return [f"{theirs}.weight" for theirs in _BLOCK if theirs.endswith(("layernorm", *_NEEDED))]
-
-
-def _tensor(weights: _Weights, name: str, ours: str, heads: int) -> gguf.Tensor:
-    info = weights.info(name)
-    if info.dtype not in _FLOATS:
+    strange = sorted(held - {name for source in sources.values() for name in source.names})
+    if strange:
         raise ConfigurationError(
-            f"the tensor {name} is of type {info.dtype}; F32, F16 and BF16 can be converted"
+            f"the model has {len(strange)} tensors that its class does not have, {strange[0][:120]!r} first; it cannot be converted"
         )
-    rows = next(iter(info.shape), 0)
-    if len(info.shape) not in {1, 2} or (heads and rows % (2 * heads)):
-        raise ConfigurationError(f"the tensor {name} has a shape that cannot be: {info.shape}")
-    dtype = info.dtype if len(info.shape) == 2 else "F32"
-
-    def read() -> bytes:
-        data = weights.read(name)
-        if heads:
-            data = _interleaved(data, rows, heads)
-        return data if dtype == info.dtype else _as_floats(data, info.dtype)
-
-    return gguf.Tensor(ours, info.shape, dtype, read)
+    return sources
 
 
-def _interleaved(data: bytes, rows: int, heads: int) -> bytes:
-    """Rows as llama.cpp wants them: it turns neighbours where Transformers turns a head's halves (`LlamaModel.permute` there)."""
-    row_bytes, size = len(data) // rows, rows // heads
+def _wanted(plan: _Plan) -> Iterator[tuple[str, _Source]]:
+    """llama.cpp's name of each tensor, with the bias that it may have, and where it comes from."""
+    for theirs, ours in _top(plan).items():
+        if ours != "output.weight" or not plan.config.tie_word_embeddings:
+            yield ours, _Source((theirs,))
+    for block in range(plan.config.num_hidden_layers):
+        begin = f"model.layers.{block}."
+        for theirs, ours in _block(plan, block).items():
+            if "." in ours:
+                yield f"blk.{block}.{ours}", _Source((begin + theirs,))
+                continue
+            order = _order(plan, ours)
+            experts = range(plan.experts if "{}" in theirs else 1)
+            for part in ("weight", "bias"):
+                names = tuple(f"{begin}{theirs.format(expert)}.{part}" for expert in experts)
+                yield f"blk.{block}.{ours}.{part}", _Source(names, order)
+        for theirs in plan.architecture.grouped:
+            for ours in ("attn_q", "attn_k", "attn_v"):
+                order = _order(plan, ours, is_grouped=True)
+                yield f"blk.{block}.{ours}.weight", _Source((f"{begin}{theirs}.weight",), order)
+
+
+def _top(plan: _Plan) -> dict[str, str]:
+    replaced = set(plan.architecture.top.values())
+    usual = {theirs: ours for theirs, ours in _TOP.items() if ours not in replaced}
+    return {**usual, **plan.architecture.top}
+
+
+def _block(plan: _Plan, block: int) -> dict[str, str]:
+    """Names of a block's tensors without `.weight`, Transformers' and llama.cpp's."""
+    architecture = plan.architecture
+    left_out, more = (*architecture.without, *architecture.sparse), architecture.tensors
+    if block < plan.dense_blocks:  # experts, and what belongs to them, begin later
+        left_out = architecture.without
+        more = {theirs: ours for theirs, ours in more.items() if not theirs.startswith("mlp.")}
+    usual = {theirs: ours for theirs, ours in _BLOCK.items() if theirs not in left_out}
+    return {**usual, **more}
+
+
+def _order(plan: _Plan, ours: str, *, is_grouped: bool = False) -> list[int] | None:
+    """The rows of queries, keys or values that make llama.cpp's tensor, None for all in order.
+
+    It turns neighbours where Transformers turns a head's halves (`LlamaModel.permute` in llama.cpp's converter). In grouped tensors
+    (InternLM2), the queries that share a key, the key and the value follow each other.
+    """
+    config = plan.config
+    size, shared = config.head_size, config.num_attention_heads // config.key_value_heads
+    counts = {
+        "attn_q": config.num_attention_heads,
+        "attn_k": config.key_value_heads,
+        "attn_v": config.key_value_heads,
+    }
+    turns = plan.architecture.interleaves and ours in {"attn_q", "attn_k"}
+    if ours not in counts or not (turns or is_grouped):
+        return None
+    heads = list(range(counts[ours]))
+    if is_grouped:
+        width, place = shared + 2, {"attn_k": shared, "attn_v": shared + 1}
+        heads = (
+            [head // shared * width + head % shared for head in heads]
+            if ours == "attn_q"
+            else [head * width + place[ours] for head in heads]
+        )
     half = size // 2
-    order = (
-        head * size + side * half + position
-        for head in range(heads)
-        for position in range(half)
-        for side in (0, 1)
+    within = (
+        [side * half + position for position in range(half) for side in (0, 1)]
+        if turns
+        else list(range(size))
     )
-    return b"".join([data[row * row_bytes : (row + 1) * row_bytes] for row in order])
+    return [head * size + row for head in heads for row in within]
 
 
-def _as_floats(data: bytes, dtype: str) -> bytes:
-    """32-bit floats; only for norms and biases, which are short."""
+def _tensor(plan: _Plan, weights: _Weights, ours: str, source: _Source) -> gguf.Tensor:
+    name, rows = source.names[0], source.rows
+    info = weights.info(name)
+    for each in source.names:
+        other = weights.info(each)
+        if other.dtype not in _FLOATS:
+            raise ConfigurationError(
+                f"the tensor {each} is of type {other.dtype}; F32, F16 and BF16 can be converted"
+            )
+        if (other.shape, other.dtype) != (info.shape, info.dtype):
+            raise ConfigurationError(f"the tensors {name} and {each} differ in shape or type")
+    # One row is a vector: the gate of an expert that all share, a bias for each expert.
+    shape = info.shape[1:] if len(info.shape) == 2 and info.shape[0] == 1 else info.shape
+    if len(shape) not in {1, 2} or (rows is not None and max(rows, default=0) >= shape[0]):
+        raise ConfigurationError(f"the tensor {name} has a shape that cannot be: {info.shape}")
+    count = shape[0]
+    if rows is not None:
+        shape = (len(rows), *shape[1:])
+    if len(source.names) > 1:
+        shape = (len(source.names), *shape)
+    as_floats = len(shape) == 1 or ours.endswith("ffn_gate_inp.weight")
+    dtype = "F32" if as_floats else info.dtype
+    one = 1.0 if plan.architecture.adds_one and ours.endswith("_norm.weight") else 0.0
+
+    def read(name: str) -> bytes:
+        data = weights.read(name)
+        if rows is not None:
+            row_bytes = len(data) // count
+            data = b"".join([data[row * row_bytes : (row + 1) * row_bytes] for row in rows])
+        return data if not one and dtype == info.dtype else _as_floats(data, info.dtype, one)
+
+    return gguf.Tensor(ours, shape, dtype, lambda: (read(name) for name in source.names))
+
+
+def _as_floats(data: bytes, dtype: str, more: float) -> bytes:
+    """32-bit floats, and so much more; only for norms, biases and gates, which are short."""
     letter, size = _FLOATS[dtype]
-    values = struct.unpack(f"<{len(data) // size}{letter}", data)
+    count = len(data) // size
+    values = struct.unpack(f"<{count}{letter}", data)
     if dtype == "BF16":  # the upper half of a 32-bit float
-        return struct.pack(f"<{len(values)}I", *(value << 16 for value in values))
-    return struct.pack(f"<{len(values)}f", *values)
+        widened = struct.pack(f"<{count}I", *(value << 16 for value in values))
+        values = struct.unpack(f"<{count}f", widened)
+    return struct.pack(f"<{count}f", *(value + more for value in values))
 
 
 # Vocabulary -------------------------------------------------------------------------------------------
@@ -416,9 +641,10 @@ class _Tokenizer(msgspec.Struct, frozen=True):
 
 
 def _vocabulary(
-    folder: Path, config: _Config, weights: _Weights
+    folder: Path, plan: _Plan, weights: _Weights
 ) -> dict[str, gguf.Value | gguf.Array | gguf.Raw]:
-    rows = weights.info("model.embed_tokens.weight").shape[0]
+    table = next(theirs for theirs, ours in _top(plan).items() if ours == "token_embd.weight")
+    rows = weights.info(table).shape[0]
     if rows > MAX_TOKENS:
         raise ConfigurationError(f"the model has embeddings for {rows} tokens")
     if (folder / "tokenizer.model").is_file():
@@ -430,7 +656,7 @@ def _vocabulary(
             "the model has neither tokenizer.json nor tokenizer.model; get it again"
         )
     tokens = cast("list[str]", facts["tokenizer.ggml.tokens"])
-    return {**facts, **_special_tokens(folder, config, tokens)}
+    return {**facts, **_special_tokens(folder, plan.config, tokens)}
 
 
 def _byte_pairs(folder: Path, rows: int) -> dict[str, gguf.Value | gguf.Array | gguf.Raw]:

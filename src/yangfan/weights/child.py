@@ -39,13 +39,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One piece of work.
 
     Attributes:
-        work: quantize, perplexity or scores.
+        work: quantize or perplexity.
         source: GGUF file to read.
         target: File to write, for quantize.
         quantization: For quantize.
         window_tokens: For perplexity.
         most_windows: For perplexity.
-        tokens: To score.
     """
 
     work: str
@@ -54,7 +53,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     quantization: str = ""
     window_tokens: int = WINDOW_TOKENS
     most_windows: int = MOST_WINDOWS
-    tokens: tuple[int, ...] = ()
 
 
 class Perplexity(msgspec.Struct, frozen=True):
@@ -151,7 +149,7 @@ def run(order: Order, progress: Callable[[float, float], None]) -> Any:
             process.kill()
         status = process.wait(STOP_SECONDS)
     raise ConfigurationError(
-        f"llama.cpp could not {order.work.replace('perplexity', 'run').replace('scores', 'run')} {Path(order.source).name}: its process ended with status "
+        f"llama.cpp could not {order.work.replace('perplexity', 'run')} {Path(order.source).name}: its process ended with status "
         f"{status}; the model is damaged, or memory ran out"
     )
 
@@ -173,8 +171,6 @@ def _carry_out(order: Order) -> Any:
     if order.work == "quantize":
         write_quantized(library, source, Path(order.target), order.quantization, progress)
         return None
-    if order.work == "scores":
-        return library.scores(source, order.tokens)
     text = importlib.resources.files("yangfan.weights").joinpath("data", TEXT).read_text("utf-8")
     found = library.log_likelihoods(
         source,

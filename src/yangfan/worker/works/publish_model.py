@@ -193,9 +193,9 @@ def _whole(task: Task, spec: _Spec, base: Path) -> Path:
 def _written(task: Task, spec: _Spec, whole: Path) -> tuple[Path, str]:
     """What is served: a GGUF file or the folder, and how its weights are kept."""
     facts = inspection.inspect(whole)
-    convertible = facts.architecture in convert_decoder.ARCHITECTURES
+    convertible = facts.architecture in convert_decoder.architectures()
     if spec.format == "gguf" and not convertible:
-        known = ", ".join(convert_decoder.ARCHITECTURES)
+        known = ", ".join(convert_decoder.architectures())
         raise ConfigurationError(
             f"{facts.architecture} cannot be written as GGUF; publish it with the format safetensors. GGUF is for: {known}"
         )
