@@ -1,7 +1,10 @@
 """OpenVINO GenAI: GGUF models of three architectures and OpenVINO's own IR folders, with continuous batching; made for many streams on a CPU.
 
-GGUF: architectures llama, qwen2 and qwen3. IR: a folder with `openvino_model.xml`, `openvino_tokenizer.xml`,
-`openvino_detokenizer.xml` and their `.bin` files, as `optimum-cli export openvino` writes them. Models that write text only.
+GGUF: architectures llama, qwen2 and qwen3, for text only. IR: a folder with `openvino_model.xml`, `openvino_tokenizer.xml`,
+`openvino_detokenizer.xml` and their `.bin` files, as `optimum-cli export openvino` writes them: models that write text, encoders
+(embeddings, exported with ``--task feature-extraction``) and cross-encoders (rerank, ``--task text-classification``). Vectors have length 1
+and are pooled as Sentence Transformers' files in the folder say, otherwise by their mean; scores end in a sigmoid unless config.json says
+otherwise. Both are computed in 32-bit floats.
 
 What a request leaves open is what it is with llama_cpp: temperature 0.8, top_p 0.95, top_k 40, min_p 0.05, no penalties. Penalties look at the
 whole answer. A seed gives the same text again on an idle engine. Functions are told to the model in words and its calls are read from its text
@@ -21,6 +24,7 @@ Options (`EngineSpec.options`):
     default_output_tokens: Limit of an answer whose request sets none (default 1024).
     step_tokens: Most tokens in one step, of prompts and answers together (default 256).
     prefix_caching: Keep the KV cache of prompts for later ones that begin alike (default false: it changes the last bits of the logits).
+    batch_tokens: Most tokens in one batch of texts to embed or rerank, padding included (default 8192).
     device: ``CPU`` (default), ``GPU`` or another device of OpenVINO.
 """
 
@@ -43,8 +47,11 @@ from msgspec import Meta
 
 from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import NotGGUFError, check_tensors, read_facts
+from yangfan.engines._openvino_encoder import FILES as TEXT_FILES
+from yangfan.engines._openvino_encoder import OpenVINOEncoder
 from yangfan.engines._openvino_grammar import CannotTryError, GrammarCheck
 from yangfan.engines._pieces import Detokenizer, StopCutter
+from yangfan.engines._texts import TextAnswers
 from yangfan.engines.base import Fit
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.calling import prepare, read_calls
@@ -80,6 +87,7 @@ if TYPE_CHECKING:
         Delta,
         Engine,
         EngineSpec,
+        Kind,
         ModelFacts,
         Sampling,
     )
@@ -110,6 +118,13 @@ GRAMMAR_STEP_SECONDS = 60.0
 """A step that tries a new grammar and takes longer than this ends the child."""
 
 KNOWN_GRAMMARS = 1024
+CALLS_AT_ONCE = 128
+"""What an encoder takes at least, however many `slots` there are: while one batch is computed, the next one gathers."""
+
+DEFAULT_TEXT_TOKENS = 512
+"""Longest text of an encoder whose folder does not say."""
+
+_TEXT_KINDS = frozenset({"embeddings", "rerank"})
 _DRAINING_STEPS = 8
 _FAILED = "the engine failed in the middle of the answer; try again"
 
@@ -121,6 +136,7 @@ class OpenVINOOptions(msgspec.Struct, forbid_unknown_fields=True):
     default_output_tokens: Annotated[int, Meta(ge=1)] = 1024
     step_tokens: Annotated[int, Meta(ge=BLOCK_TOKENS)] = 256
     prefix_caching: bool = False
+    batch_tokens: Annotated[int, Meta(ge=1)] = 8192
     device: Annotated[str, Meta(pattern="^[A-Z]+[A-Z0-9.:,]*$")] = "CPU"
 
 
@@ -133,6 +149,7 @@ class OpenVINOConfig(msgspec.Struct):
     slots: int
     threads: int | None
     options: OpenVINOOptions
+    kind: str = "chat"
 
 
 def create(spec: EngineSpec, workdir: Path) -> Engine:
@@ -158,10 +175,10 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
 
 def fit(model: ModelFacts) -> Fit:
     """It suits models that write text; of GGUF files, those of three architectures."""
-    if model.kind not in {"chat", "vision"}:
-        return Fit(None, f"runs no {model.kind} models yet")
-    if model.format == "openvino":
+    if model.format == "openvino" and model.kind != "images":
         return Fit(IR_RANK, "it runs OpenVINO's own format")
+    if model.kind not in {"chat", "vision"}:
+        return Fit(None, f"runs {model.kind} models from folders of OpenVINO's own format only")
     if model.architecture and model.architecture not in ARCHITECTURES:
         return Fit(None, f"reads GGUF of {', '.join(sorted(ARCHITECTURES))} only")
     return Fit(
@@ -187,6 +204,8 @@ class OpenVINOEngine(ChildEngine):
         self, spec: EngineSpec, options: OpenVINOOptions, path: Path, workdir: Path
     ) -> None:
         """Describe the engine; nothing runs yet."""
+        if spec.kind in _TEXT_KINDS:
+            spec = msgspec.structs.replace(spec, slots=max(spec.slots, CALLS_AT_ONCE))
         files = path.glob("*.bin") if path.is_dir() else [path] if path.is_file() else []
         size_bytes = sum(file.stat().st_size for file in files)
         process = ChildProcess(
@@ -196,9 +215,21 @@ class OpenVINOEngine(ChildEngine):
             start_timeout_seconds=START_SECONDS + START_SECONDS_PER_GIB * size_bytes / 2**30,
         )
         config = OpenVINOConfig(
-            "", str(path.absolute()), spec.context_tokens, spec.slots, spec.threads, options
+            "",
+            str(path.absolute()),
+            spec.context_tokens,
+            spec.slots,
+            spec.threads,
+            options,
+            spec.kind,
         )
-        super().__init__(spec, process, cast("dict[str, Any]", msgspec.to_builtins(config)))
+        kind: Kind = spec.kind if spec.kind in _TEXT_KINDS else "chat"
+        super().__init__(
+            spec,
+            process,
+            cast("dict[str, Any]", msgspec.to_builtins(config)),
+            kinds=frozenset({kind}),
+        )
 
     async def chat(self, request: ChatRequest) -> ChatReply:
         """Generate and return whole answers, gathered from a stream: a caller that leaves is noticed."""
@@ -527,7 +558,7 @@ class Service:
             "/tokenize": self._tokenize,
             "/apply-template": self._apply_template,
             "/slots": self._report_slots,
-            "/health": self._report_health,
+            "/health": _report_health,
         }
 
     def answer(self, exchange: Exchange) -> None:
@@ -699,8 +730,60 @@ class Service:
         ]
         exchange.reply(200, self._encode(states))
 
-    def _report_health(self, exchange: Exchange) -> None:
-        exchange.reply(200, b'{"status":"ok"}')
+
+class TextService:
+    """The child's service where the model gives vectors or scores."""
+
+    def __init__(
+        self, config: OpenVINOConfig, encoder: OpenVINOEncoder, context_tokens: int
+    ) -> None:
+        """Start the thread that computes."""
+        self._slots = config.slots
+        self._context_tokens = context_tokens
+        self._encoder = encoder
+        self._encode = msgspec.json.Encoder().encode
+        encoder.batches.start()
+        answers = TextAnswers(
+            encoder.batches, encoder.tokenize, encoder.require_known, context_tokens
+        )
+        rerank = config.kind == "rerank"
+        self._routes = {
+            "/v1/rerank" if rerank else "/v1/embeddings": (
+                answers.rerank if rerank else answers.embed
+            ),
+            "/tokenize": self._tokenize,
+            "/slots": self._report_slots,
+            "/health": _report_health,
+        }
+
+    def answer(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        handle = self._routes.get(exchange.path)
+        try:
+            if handle is None:
+                detail = _invalid(f"this model does not answer {exchange.path}")
+                exchange.reply(400, self._encode(ErrorBody(detail)))
+            else:
+                handle(exchange)
+        except (msgspec.DecodeError, ValueError) as error:
+            exchange.reply(400, self._encode(ErrorBody(_invalid(str(error)))))
+
+    def _tokenize(self, exchange: Exchange) -> None:
+        body = msgspec.json.decode(exchange.body, type=TokenizeBody)
+        tokens = self._encoder.tokens(body.content, special=body.add_special)
+        exchange.reply(200, self._encode({"tokens": tokens}))
+
+    def _report_slots(self, exchange: Exchange) -> None:
+        busy = self._encoder.batches.busy
+        states = [
+            SlotState(id=number, n_ctx=self._context_tokens, is_processing=number < busy)
+            for number in range(self._slots)
+        ]
+        exchange.reply(200, self._encode(states))
+
+
+def _report_health(exchange: Exchange) -> None:
+    exchange.reply(200, b'{"status":"ok"}')
 
 
 def _rounded(tokens: int) -> int:
@@ -726,20 +809,25 @@ def _text(message: ChatMessage) -> str:
     return "".join(part.text or "" for part in message.content)
 
 
-def check_model(path: Path) -> int | None:
+def check_model(path: Path, kind: str = "chat") -> int | None:
     """Make sure that the library can be shown these files; return the context length that they name.
 
     Raises:
         SystemExit: They are not whole, or of no kind that it reads; the text says what to do.
     """
     if path.is_dir():
-        absent = [name for name in FILES if not (path / name).is_file()]
+        files = TEXT_FILES if kind in _TEXT_KINDS else FILES
+        absent = [name for name in files if not (path / name).is_file()]
         if absent:
             raise SystemExit(
                 f"{path} is no OpenVINO model: it lacks {', '.join(absent)}; export it with "
                 "`optimum-cli export openvino`, which writes the tokenizer, too"
             )
         return _context_of(path / "config.json")
+    if kind in _TEXT_KINDS:
+        raise SystemExit(
+            f"{path} is no folder; the openvino engine gives {kind} from folders of OpenVINO's own format only"
+        )
     try:
         facts = read_facts(path)
         if facts.architecture not in ARCHITECTURES:
@@ -763,7 +851,6 @@ def _context_of(path: Path) -> int | None:
 
 
 def _open(config: OpenVINOConfig) -> tuple[Any, Any]:
-    sys.modules["openvino_telemetry"] = cast("Any", None)  # its statistics leave no machine of ours
     genai = importlib.import_module("openvino_genai")
     options = config.options
     scheduler = genai.SchedulerConfig()
@@ -784,8 +871,26 @@ def _open(config: OpenVINOConfig) -> tuple[Any, Any]:
         ) from None
 
 
+def _open_encoder(config: OpenVINOConfig) -> OpenVINOEncoder:
+    try:
+        return OpenVINOEncoder(
+            Path(config.path),
+            rerank=config.kind == "rerank",
+            device=config.options.device,
+            threads=config.threads,
+            batch_tokens=config.options.batch_tokens,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise SystemExit(
+            f"OpenVINO could not load {config.path}: {error}\nIf a file is incomplete, get it again."
+        ) from None
+
+
 async def _serve(
-    link: ParentLink, config: OpenVINOConfig, service: Service, context_tokens: int
+    link: ParentLink,
+    config: OpenVINOConfig,
+    service: Service | TextService,
+    context_tokens: int,
 ) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
@@ -793,15 +898,24 @@ async def _serve(
     )
     port = server.sockets[0].getsockname()[1]
     link.ready(msgspec.json.encode(Ready(port=port, context_tokens=context_tokens)))
-    await service.generator.run()
+    if isinstance(service, Service):
+        await service.generator.run()
+    else:
+        await server.serve_forever()
 
 
 def main() -> None:
     """Run the child."""
     link = ParentLink()
     config = msgspec.json.decode(link.config, type=OpenVINOConfig)
-    known = check_model(Path(config.path))
+    sys.modules["openvino_telemetry"] = cast("Any", None)  # its statistics leave no machine of ours
+    known = check_model(Path(config.path), config.kind)
     lengths = [length for length in (config.context_tokens, known) if length is not None]
+    if config.kind in _TEXT_KINDS:
+        longest = min(lengths, default=DEFAULT_TEXT_TOKENS)
+        texts = TextService(config, _open_encoder(config), longest)
+        asyncio.run(_serve(link, config, texts, longest))
+        return
     context_tokens = min([*lengths, config.options.kv_tokens])
     most_tokens = max(config.options.kv_tokens, _rounded(context_tokens))
     config.options.kv_tokens = min(most_tokens, config.slots * _rounded(context_tokens))

@@ -29,6 +29,9 @@ LOG_LIMIT_BYTES = 1 << 20
 
 TAIL_BYTES = 2000
 POLL_SECONDS = 0.25
+LOOP_DIED = 70
+"""Exit status of a child whose computing thread ended by a defect: its parent starts another."""
+
 _PR_SET_PDEATHSIG = 1
 
 

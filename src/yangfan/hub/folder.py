@@ -121,8 +121,7 @@ def describe(path: Path) -> Folder:
         )
     if any(path.glob("openvino*.xml")):
         config = _json(path / "config.json") if (path / "config.json").is_file() else {}
-        architecture = _architecture(config)
-        return Folder("openvino", _kind(config, architecture), architecture, _size(path, "*.bin"))
+        return _described(path, "openvino", config, "*.bin")
     if not (path / "config.json").is_file():
         raise ConfigurationError(
             f"no model in the folder {path}: it has no config.json (Hugging Face), no model_index.json (diffusers) and no"
@@ -133,7 +132,10 @@ def describe(path: Path) -> Folder:
             f"the folder {path} has no .safetensors file; pickled weights (.bin, .pt) are not loaded, because they can run code:"
             " convert them, or get the model in safetensors"
         )
-    config = _json(path / "config.json")
+    return _described(path, "safetensors", _json(path / "config.json"), "*.safetensors")
+
+
+def _described(path: Path, format_: FolderFormat, config: dict[str, Any], weights: str) -> Folder:
     architecture = _architecture(config)
     kind = _kind(config, architecture)
     if kind == "rerank" and _labels(config) != 1:
@@ -142,7 +144,7 @@ def describe(path: Path) -> Folder:
         )
     if kind == "chat" and (path / "modules.json").is_file():
         kind = "embeddings"  # Sentence Transformers' own list of layers
-    return Folder("safetensors", kind, architecture, _size(path, "*.safetensors"))
+    return Folder(format_, kind, architecture, _size(path, weights))
 
 
 def _labels(config: dict[str, Any]) -> int:

@@ -22,15 +22,13 @@ import msgspec
 from yangfan.engines._transformers.memory import growing_cache
 from yangfan.engines._transformers.sampling import Picked
 from yangfan.engines._transformers.text import Detokenizer, StopStrings
+from yangfan.engines.process import LOOP_DIED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from yangfan.engines._transformers.loading import Loaded
     from yangfan.engines._transformers.sampling import Sampler
-
-LOOP_DIED = 70
-"""Exit status of a child whose loop ended by a defect: its parent starts another."""
 
 MAX_FAILURES_IN_A_ROW = 3
 """So many failed steps after each other, and the child starts afresh."""

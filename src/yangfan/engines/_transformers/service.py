@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from yangfan.engines._texts import TextAnswers
 from yangfan.engines._transformers.batch import Batch, Job, Step
 from yangfan.engines._transformers.config import CountedPrompt, TransformersConfig
-from yangfan.engines._transformers.encoders import Encoder, Item
+from yangfan.engines._transformers.encoders import Encoder
 from yangfan.engines._transformers.grammar import Grammars
 from yangfan.engines._transformers.prompts import Prompts
 from yangfan.engines._transformers.sampling import Sampler, settle
-from yangfan.engines.wire.embeddings import (
-    EmbeddingItem,
-    EmbeddingsResult,
-    RerankBody,
-    RerankItem,
-    RerankResult,
-)
 from yangfan.engines.wire.errors import ErrorBody, ErrorDetail
 from yangfan.engines.wire.types import (
     ChatBody,
@@ -45,12 +39,6 @@ if TYPE_CHECKING:
     from yangfan.engines.wire.listener import Exchange
 
 _encode = msgspec.json.Encoder().encode
-
-
-class InputBody(msgspec.Struct):
-    """Body of POST /v1/embeddings: each text whole or in its tokens."""
-
-    input: list[str | list[int]]
 
 
 class _TooLongError(Exception):
@@ -82,9 +70,12 @@ class Service:
             self._encoder = Encoder(
                 loaded, Path(config.path), rerank=rerank, batch_tokens=config.batch_tokens
             )
-            self._encoder.start()
+            self._encoder.batches.start()
+            answers = TextAnswers(
+                self._encoder.batches, self._encoder.tokenize, loaded.require_known, context_tokens
+            )
             routes["/v1/rerank" if rerank else "/v1/embeddings"] = (
-                self._rerank if rerank else self._embed
+                answers.rerank if rerank else answers.embed
             )
         else:
             self._batch = Batch(
@@ -269,74 +260,6 @@ class Service:
             "logprob": max(logprob, -1e4),
         }
 
-    # Vectors and scores
-
-    def _embed(self, exchange: Exchange) -> None:
-        body = msgspec.json.decode(exchange.body, type=InputBody)
-        inputs: list[dict[str, list[int]]] = []
-        for text in body.input:
-            if isinstance(text, str):
-                inputs.append(self._inputs(text))
-            else:
-                inputs.append({"input_ids": text, "attention_mask": [1] * len(text)})
-        exchange.spawn(self._answer_vectors(exchange, inputs))
-
-    async def _answer_vectors(self, exchange: Exchange, inputs: list[dict[str, list[int]]]) -> None:
-        found, tokens = await self._encoded(exchange, inputs)
-        if found is not None:
-            items = [EmbeddingItem(index, vector) for index, vector in enumerate(found)]
-            exchange.reply(200, _encode(EmbeddingsResult(items, UsageCounts(tokens, 0, tokens))))
-
-    def _rerank(self, exchange: Exchange) -> None:
-        body = msgspec.json.decode(exchange.body, type=RerankBody)
-        inputs = [self._inputs(body.query, document) for document in body.documents]
-        exchange.spawn(self._answer_scores(exchange, inputs))
-
-    async def _answer_scores(self, exchange: Exchange, inputs: list[dict[str, list[int]]]) -> None:
-        found, tokens = await self._encoded(exchange, inputs)
-        if found is not None:
-            items = [RerankItem(index, score[0]) for index, score in enumerate(found)]
-            exchange.reply(200, _encode(RerankResult(items, UsageCounts(tokens, 0, tokens))))
-
-    def _inputs(self, *texts: str) -> dict[str, list[int]]:
-        made = self._loaded.tokenizer(*texts, truncation=False)
-        return {name: list(values) for name, values in made.items()}
-
-    async def _encoded(
-        self, exchange: Exchange, inputs: list[dict[str, list[int]]]
-    ) -> tuple[list[list[float]] | None, int]:
-        assert self._encoder is not None
-        for entry in inputs:
-            ids = entry["input_ids"]
-            if len(ids) > self._context_tokens:
-                detail = ErrorDetail(
-                    code=400,
-                    type="exceed_context_size_error",
-                    n_prompt_tokens=len(ids),
-                    n_ctx=self._context_tokens,
-                )
-                exchange.reply(400, _encode(ErrorBody(detail)))
-                return None, 0
-            try:
-                self._loaded.require_known(ids)
-            except ValueError as error:
-                _refuse(exchange, 400, str(error))
-                return None, 0
-        loop = asyncio.get_running_loop()
-        waiting = [loop.create_future() for _ in inputs]
-        self._encoder.add(
-            [
-                Item(entry, lambda found, future=future: _hand_over(loop, future, found))
-                for entry, future in zip(inputs, waiting, strict=True)
-            ]
-        )
-        try:
-            found: list[list[float]] = [await future for future in waiting]
-        except Exception as error:  # noqa: BLE001 - the model may fail in any way; the caller is told
-            _refuse(exchange, 500, f"the model failed: {error}"[:500])
-            return None, 0
-        return found, sum(len(entry["input_ids"]) for entry in inputs)
-
     # What the parent asks about
 
     def _tokenize(self, exchange: Exchange) -> None:
@@ -353,7 +276,7 @@ class Service:
     def _report_slots(self, exchange: Exchange) -> None:
         busy = self._batch.busy if self._batch is not None else 0
         if self._encoder is not None:
-            busy = self._encoder.busy
+            busy = self._encoder.batches.busy
         states = [
             SlotState(id=number, n_ctx=self._context_tokens, is_processing=number < busy)
             for number in range(self._config.slots)
@@ -368,20 +291,6 @@ def endings_of(loaded: Loaded) -> list[int]:
     for value in (getattr(habits, "eos_token_id", None), loaded.tokenizer.eos_token_id):
         known += value if isinstance(value, list) else [] if value is None else [value]
     return sorted({token for token in known if 0 <= token < loaded.vocabulary})
-
-
-def _hand_over(
-    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], found: list[float] | Exception
-) -> None:
-    def settle_future() -> None:
-        if future.done():
-            return
-        if isinstance(found, Exception):
-            future.set_exception(found)
-        else:
-            future.set_result(found)
-
-    loop.call_soon_threadsafe(settle_future)
 
 
 def _report_health(exchange: Exchange) -> None:
