@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services] [registry] [datasets]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services] [registry] [retrieval] [datasets]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -21,6 +21,7 @@ import overload
 import programs
 import registry
 import report
+import retrieval
 import services
 import start
 import tokens
@@ -47,6 +48,7 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "start": lambda size: start.measure(start.SIZES[size]),
     "services": lambda size: services.measure(services.SIZES[size]),
     "registry": lambda size: registry.measure(registry.SIZES[size]),
+    "retrieval": lambda size: retrieval.measure(retrieval.SIZES[size]),
     "tuning": lambda size: tuning.measure(tuning.SIZES[size]),
     "datasets": lambda size: dataset_versions.measure(dataset_versions.SIZES[size]),
 }

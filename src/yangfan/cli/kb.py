@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from yangfan.cli.connection import Connection, connected
@@ -13,6 +14,8 @@ from yangfan.cli.terminal import human_size, printable, show_json, show_table
 from yangfan.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from yangfan.client._sync.client import Client
     from yangfan.client.knowledge import KnowledgeBase
 
@@ -136,6 +139,44 @@ def search(
 
 
 @connected
+def evaluate(
+    connection: Connection,
+    base: Base,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help='A line for each question: {"query": …, "relevant": [document, …]} / 每行一个问题',
+        ),
+    ],
+    *,
+    as_json: AsJSON = False,
+) -> None:
+    """Measure how well a base answers questions whose answers are known. / 用已知答案的问题评测检索质量。"""
+    questions = _questions(file)
+    with connection.client(version=2) as client:
+        figures = client.knowledge.evaluate(_base(client, base).id, questions)
+    if as_json:
+        show_json(figures)
+        return
+    cutoffs = [*figures[0].recall]
+    show_table(
+        ("search", *(f"recall@{k}" for k in cutoffs), *(f"nDCG@{k}" for k in cutoffs), "MRR"),
+        [
+            (
+                each.mode,
+                *(f"{each.recall[k]:.3f}" for k in cutoffs),
+                *(f"{each.ndcg[k]:.3f}" for k in cutoffs),
+                f"{each.reciprocal_rank:.3f}",
+            )
+            for each in figures
+        ],
+    )
+
+
+@connected
 def rm(
     connection: Connection,
     base: Base,
@@ -169,6 +210,26 @@ def _base(client: Client, name: str) -> KnowledgeBase:
         ", ".join(base.name for base in bases) or "none is there yet, `yangfan kb create` makes one"
     )
     raise ConfigurationError(f"no knowledge base {name!r}; there are: {there}")
+
+
+class _Line(msgspec.Struct):
+    query: str
+    relevant: dict[str, int] | list[str]
+
+
+def _questions(file: Path) -> list[tuple[str, Mapping[str, int] | Sequence[str]]]:
+    questions: list[tuple[str, Mapping[str, int] | Sequence[str]]] = []
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            read = msgspec.json.decode(line, type=_Line)
+        except msgspec.MsgspecError as error:
+            raise ConfigurationError(
+                f'line {number} of {file} is no {{"query": …, "relevant": [document, …]}}: {error}'
+            ) from None
+        questions.append((read.query, read.relevant))
+    return questions
 
 
 def _files(given: list[Path]) -> list[Path]:
@@ -226,5 +287,6 @@ SUBCOMMANDS = {
     "add": add,
     "documents": documents,
     "search": search,
+    "evaluate": evaluate,
     "rm": rm,
 }

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from yangfan.protocol.v2 import knowledge as wire
-    from yangfan.protocol.v2.knowledge import DocumentState
+    from yangfan.protocol.v2.knowledge import DocumentState, SearchMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,25 @@ class Passage:
     after: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class RetrievalFigures:
+    """How well one way of searching answers questions; means over these, 0 to 1.
+
+    Attributes:
+        mode: hybrid, fulltext or semantic.
+        recall: By cutoff: which share of the relevant documents is among the first so many.
+        ndcg: By cutoff: normalised discounted cumulative gain.
+        reciprocal_rank: One over the rank of the first relevant document.
+        ranks: For each question the rank of each of its documents; 0 for one that was not found.
+    """
+
+    mode: SearchMode
+    recall: Mapping[int, float]
+    ndcg: Mapping[int, float]
+    reciprocal_rank: float
+    ranks: tuple[tuple[int, ...], ...] = field(repr=False)
+
+
 def base_of(item: wire.KnowledgeBase) -> KnowledgeBase:
     """A base off the wire."""
     return KnowledgeBase(
@@ -186,6 +206,24 @@ def passage_of(item: wire.FoundChunk) -> Passage:
         coverage=item.coverage,
         before=item.before,
         after=item.after,
+    )
+
+
+def judged_question(query: str, relevant: Mapping[str, int] | Sequence[str]) -> dict[str, Any]:
+    """A question and the documents that answer it, for the wire."""
+    grades = relevant if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1)
+    documents = [{"document": name, "grade": grade} for name, grade in grades.items()]
+    return {"query": query, "relevant": documents}
+
+
+def figures_of(item: wire.RetrievalFigures) -> RetrievalFigures:
+    """Figures off the wire."""
+    return RetrievalFigures(
+        item.type,
+        {int(cutoff): value for cutoff, value in item.recall.items()},
+        {int(cutoff): value for cutoff, value in item.ndcg.items()},
+        item.meanReciprocalRank,
+        tuple(map(tuple, item.ranks)),
     )
 
 

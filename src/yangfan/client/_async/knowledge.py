@@ -13,6 +13,8 @@ from yangfan.client.knowledge import (
     base_of,
     chunk_of,
     document_of,
+    figures_of,
+    judged_question,
     metadata_field,
     passage_of,
 )
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         KnowledgeChunk,
         KnowledgeDocument,
         Passage,
+        RetrievalFigures,
     )
     from yangfan.client.types import JSON
     from yangfan.protocol.endpoint import Endpoint
@@ -276,6 +279,36 @@ class AsyncKnowledge:
             "rerank": rerank,
         }
         return tuple(map(passage_of, (await self._ask(wire.SEARCH, body)).items))
+
+    async def evaluate(
+        self,
+        base_ids: str | Sequence[str],
+        questions: Sequence[tuple[str, Mapping[str, int] | Sequence[str]]],
+        *,
+        modes: Sequence[SearchMode] = ("hybrid", "fulltext", "semantic"),
+        cutoffs: Sequence[int] = (1, 3, 10),
+        rerank: bool = True,
+    ) -> tuple[RetrievalFigures, ...]:
+        """How well searches answer questions whose answers are known; one set of figures for each way of searching.
+
+        Args:
+            base_ids: Where to look.
+            questions: 1 to 200; each with the ids or names of the documents that answer it, or a mapping of these to grades of 1 to 3.
+            modes: Ways of searching: hybrid, fulltext, semantic.
+            cutoffs: How many of the found documents count, 1 to 100, at most ten such numbers.
+            rerank: Whether a served reranker orders what was found.
+
+        Raises:
+            Invalid: A question names a document that is in none of the bases.
+        """
+        body: JSON = {
+            "knowledgebase_ids": [base_ids] if isinstance(base_ids, str) else [*base_ids],
+            "questions": [judged_question(query, relevant) for query, relevant in questions],
+            "types": [*modes],
+            "cutoffs": [*cutoffs],
+            "rerank": rerank,
+        }
+        return tuple(map(figures_of, (await self._ask(wire.EVALUATE, body)).items))
 
     async def _ask(self, endpoint: Endpoint[Any, Any], body: JSON) -> Any:
         call = self._session.inference_call(endpoint, 2, body=body)

@@ -257,6 +257,54 @@ class FoundChunks(msgspec.Struct):
     items: list[FoundChunk]
 
 
+class RelevantDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A document that answers a question."""
+
+    document: Annotated[str, Meta(min_length=1, max_length=200, description="Its id or name.")]
+    grade: Annotated[int, Meta(ge=1, le=3, description="How well it answers.")] = 1
+
+
+class JudgedQuestion(msgspec.Struct, kw_only=True):
+    """A question, and what should be found."""
+
+    query: str
+    relevant: Annotated[list[RelevantDocument], Meta(min_length=1, max_length=50)]
+
+
+class EvaluateKnowledgeBases(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Questions whose answers are known."""
+
+    knowledgebase_ids: Annotated[list[BaseId], Meta(max_length=20)]
+    questions: Annotated[list[JudgedQuestion], Meta(min_length=1, max_length=200)]
+    types: Annotated[list[SearchMode], Meta(min_length=1, max_length=3)] = msgspec.field(
+        default_factory=lambda: ["hybrid", "fulltext", "semantic"]
+    )
+    cutoffs: Annotated[
+        list[Annotated[int, Meta(ge=1, le=100)]],
+        Meta(min_length=1, max_length=10, description="How many of the found documents count."),
+    ] = msgspec.field(default_factory=lambda: [1, 3, 10])
+    rerank: bool = True
+
+
+class RetrievalFigures(msgspec.Struct, kw_only=True):
+    """Means over the questions, 0 to 1; `recall` and `ndcg` by cutoff."""
+
+    type: SearchMode
+    recall: dict[str, float]
+    ndcg: dict[str, float]
+    meanReciprocalRank: float  # noqa: N815 - the wire's spelling
+    ranks: Annotated[
+        list[list[int]],
+        Meta(description="Of each question's documents, in the order given; 0 for one not found."),
+    ]
+
+
+class RetrievalQuality(msgspec.Struct):
+    """One set of figures for each way of searching."""
+
+    items: list[RetrievalFigures]
+
+
 def _action(
     name: str, action: str, request: Any, reply: Any, summary: str, summary_zh: str
 ) -> Endpoint[Any, Any]:
@@ -411,6 +459,15 @@ SEARCH = _action(
     FoundChunks,
     "Find the passages that answer a question: by words, by meaning, or both.",
     "检索知识库：全文、语义或混合检索。",
+)
+
+EVALUATE = _action(
+    "evaluate",
+    "EvaluateKnowledgeBases",
+    EvaluateKnowledgeBases,
+    RetrievalQuality,
+    "Measure how well searches answer questions whose answers are known: recall, nDCG, reciprocal rank.",
+    "用自有问题评测检索质量：召回率、nDCG 与倒数排名。",
 )
 
 

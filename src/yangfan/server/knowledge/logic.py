@@ -16,6 +16,7 @@ from yangfan.plugins.knowledge_base.parsing import MAX_FILE_BYTES, reader_of
 from yangfan.plugins.knowledge_base.terms import terms_of
 from yangfan.server.files import plain_name, read_form, settle, tidy
 from yangfan.server.http.call import new_id
+from yangfan.server.knowledge.quality import measured
 from yangfan.server.knowledge.search import Search
 from yangfan.server.knowledge.store import NewChunk, readable
 from yangfan.server.knowledge.vectors import Vectors, numpy, unit
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from yangfan.protocol.v2.knowledge import SearchMode
     from yangfan.server.jobs import Jobs
+    from yangfan.server.knowledge.quality import Figures, Judged
     from yangfan.server.knowledge.store import KnowledgeStore
     from yangfan.server.knowledge.types import Base, Document, Found, Passage, Question
     from yangfan.server.services import Services
@@ -418,16 +421,47 @@ class Knowledge:
             ModelNotFound: The service that made the vectors of a base is not served (any more).
             Overloaded: No room or no engine to turn the question into a vector.
         """
+        return await self._search.find(await self._sought(base_ids, app_id), question, key)
+
+    async def evaluate(
+        self,
+        base_ids: Sequence[str],
+        app_id: str,
+        questions: Sequence[Judged],
+        *,
+        modes: Sequence[SearchMode],
+        cutoffs: Sequence[int],
+        rerank: bool,
+        key: str = "",
+    ) -> list[Figures]:
+        """How well searches of these bases answer questions whose answers are known.
+
+        Raises:
+            NotFound: The application may not search one of the bases.
+            Invalid: A question cannot be asked, or names a document that is in none of the bases.
+            ModelNotFound, Overloaded: As of a search.
+        """
+        return await measured(
+            self._search,
+            self._store,
+            await self._sought(base_ids, app_id),
+            questions,
+            [*dict.fromkeys(modes)],
+            sorted({*cutoffs}),
+            rerank=rerank,
+            key=key,
+        )
+
+    # Within
+
+    async def _sought(self, base_ids: Sequence[str], app_id: str) -> list[Base]:
         if not base_ids:
             raise Invalid("name at least one knowledge base", param="knowledgebase_ids")
         async with self._store.read() as connection:
-            bases = [
+            return [
                 await self._readable(connection, base_id, app_id)
                 for base_id in dict.fromkeys(base_ids)
             ]
-        return await self._search.find(bases, question, key)
-
-    # Within
 
     def _embedder(self, name: str) -> str:
         """The served model that a name means."""
@@ -437,7 +471,7 @@ class Knowledge:
             if "embeddings" in service.kinds:
                 return service.name
         raise Invalid(
-            "no model of embeddings is served, and a knowledge base needs one; `yangfan serve --model minilm` serves one",
+            "no model of embeddings is served, and a knowledge base needs one; `yangfan serve --model all-minilm-l6-v2` serves one",
             param="embedder",
         )
 

@@ -10,10 +10,12 @@ from yangfan.protocol.endpoint import Endpoint
 from yangfan.protocol.v2 import knowledge as wire
 from yangfan.server.http import Call, Reply, Route
 from yangfan.server.http.actions import moment, success
+from yangfan.server.knowledge.quality import Judged
 from yangfan.server.knowledge.types import Condition, Filter, Question
 
 if TYPE_CHECKING:
     from yangfan.server.knowledge.logic import Knowledge
+    from yangfan.server.knowledge.quality import Figures
     from yangfan.server.knowledge.types import Base, Document, Found, Passage
 
 
@@ -102,6 +104,22 @@ def _base_routes(knowledge: Knowledge) -> list[Route]:
         )
         return success(wire.FoundChunks([*map(_found, found)]))
 
+    async def evaluate(call: Call[wire.EvaluateKnowledgeBases]) -> Reply:
+        wanted = call.request
+        figures = await knowledge.evaluate(
+            wanted.knowledgebase_ids,
+            call.principal.app_id,
+            [
+                Judged(each.query, {one.document: one.grade for one in each.relevant})
+                for each in wanted.questions
+            ],
+            modes=wanted.types,
+            cutoffs=wanted.cutoffs,
+            rerank=wanted.rerank,
+            key=call.principal.key_id,
+        )
+        return success(wire.RetrievalQuality([*map(_figures, figures)]))
+
     return [
         Route(wire.CREATE_BASE, create),
         Route(wire.DESCRIBE_BASES, list_all),
@@ -109,6 +127,7 @@ def _base_routes(knowledge: Knowledge) -> list[Route]:
         Route(wire.MODIFY_BASE, modify),
         Route(wire.DELETE_BASE, delete),
         Route(wire.SEARCH, search),
+        Route(wire.EVALUATE, evaluate),
     ]
 
 
@@ -270,6 +289,16 @@ def _chunk(passage: Passage) -> wire.KnowledgeChunk:
         headings=passage.headings,
         page=passage.page,
         enabled=passage.enabled,
+    )
+
+
+def _figures(figures: Figures) -> wire.RetrievalFigures:
+    return wire.RetrievalFigures(
+        type=figures.mode,
+        recall={str(cutoff): value for cutoff, value in figures.recall.items()},
+        ndcg={str(cutoff): value for cutoff, value in figures.ndcg.items()},
+        meanReciprocalRank=figures.reciprocal_rank,
+        ranks=[[*ranks] for ranks in figures.ranks],
     )
 
 
