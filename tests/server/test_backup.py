@@ -10,7 +10,8 @@ import json
 import os
 import stat
 import tarfile
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,11 +41,24 @@ from yangfan.server.usage.store import UsageStore
 WEIGHTS = b"GGUF" + bytes(1000)
 
 
+class Mortal(Ledger):
+    """A ledger whose server can die: what it has counted stays in the spool, however long the test takes."""
+
+    alive = True
+
+    async def fold(self) -> None:
+        if self.alive:
+            await super().fold()
+
+
 class Platform:
     """Home, settings and database of a platform without a server."""
 
-    def __init__(self, path: Path, database: str | None = None) -> None:
-        self.settings = Settings(home=str(path), database=database)
+    def __init__(
+        self, path: Path, database: str | None = None, model_store: Path | None = None
+    ) -> None:
+        store = None if model_store is None else str(model_store)
+        self.settings = Settings(home=str(path), database=database, model_store=store)
         self.home = Home(path)
         self.home.prepare()
 
@@ -67,6 +81,7 @@ class Platform:
         await ledger.start()
         ledger.record("k", "echo", 1, 2, 3)
         await ledger.fold()
+        ledger.alive = False
         ledger.record("k", "echo", 1, 2, 3)
         store = ModelStore(self.settings.model_store_path)
         digest = hashlib.sha256(WEIGHTS).hexdigest()
@@ -91,10 +106,10 @@ class Platform:
         assert store.get("small") is not None
         await database.close()
 
-    def ledger(self, database: Database) -> Ledger:
+    def ledger(self, database: Database) -> Mortal:
         """Its ledger, without the server around it."""
         store = UsageStore(database, self.home.instance())
-        return Ledger(store, Spool(self.home.usage), clock=lambda: 20_000 * 86_400.0)
+        return Mortal(store, Spool(self.home.usage), clock=lambda: 20_000 * 86_400.0)
 
     async def rows(self) -> Mapping[str, list[tuple[object, ...]]]:
         """Everything that is in the database."""
@@ -255,6 +270,42 @@ async def test_rows_of_datasets_come_back_with_what_they_name(tmp_path: Path):
     page = await Samples(restored).page("poems:1", 0, 10)
     assert [item.row.sample.text for item in page.items] == ["扬帆"]
     await restored.database.close()
+
+
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Generator[Path]:
+    """A folder, on another file system if this machine has one that is written to."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
+        yield Path(folder)
+
+
+async def test_a_restore_writes_every_blob_once_and_where_it_stays(
+    tmp_path: Path, other_disk: Path
+):
+    """Files are renamed, never copied, and a blob that is there already is not even written: no second copy of a model on any disk."""
+    old = Platform(tmp_path / "old")
+    await old.fill()
+    archive = tmp_path / "all.tar"
+    await back_up(old.settings, old.home, archive, with_models=True)
+    new = Platform(tmp_path / "new", model_store=other_disk)
+    assert (await restore(new.settings, new.home, archive, replace=False)).blobs == 1
+    (blob,) = (other_disk / "blobs").iterdir()
+    assert blob.read_bytes() == WEIGHTS
+    before = blob.stat()
+    summary = await restore(new.settings, new.home, archive, replace=True)
+    assert summary.blobs == 1
+    assert (blob.stat().st_ino, blob.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    # A damaged one is taken from the backup.
+    blob.chmod(0o600)
+    blob.write_bytes(WEIGHTS[::-1])
+    await restore(new.settings, new.home, archive, replace=True)
+    assert blob.read_bytes() == WEIGHTS
+    assert [
+        path.name
+        for path in [*new.home.path.iterdir(), *blob.parent.parent.iterdir()]
+        if "-restore-" in path.name
+    ] == []
 
 
 async def test_a_home_without_a_platform_has_nothing_to_back_up(tmp_path: Path):

@@ -25,6 +25,7 @@ import tarfile
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ _USAGE = re.compile(r"usage/usage-\d{1,12}\.log")
 _BLOB = re.compile(r"(?:blobs|datasets/[0-9a-f]{2})/([0-9a-f]{64})")
 _PART = re.compile(r"[^/\0]{1,255}")
 _MAX_HEAD_BYTES = 1 << 20
+_SCRATCH = ".yangfan-restore-"
 
 
 class Contents(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,9 +227,14 @@ async def restore(settings: Settings, home: Home, source: Path, *, replace: bool
         with source.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             members = iter(tar)
             head = _head(tar, next(members, None))
-            with tempfile.TemporaryDirectory(dir=home.path, prefix=".yangfan-restore-") as folder:
-                scratch = Path(folder)
-                await asyncio.to_thread(_unpack, tar, members, scratch)
+            store = settings.model_store_path
+            store.mkdir(parents=True, exist_ok=True)
+            with (
+                tempfile.TemporaryDirectory(dir=home.path, prefix=_SCRATCH) as folder,
+                tempfile.TemporaryDirectory(dir=store, prefix=_SCRATCH) as models,
+            ):
+                scratch = _Scratch(Path(folder), Path(models))
+                await asyncio.to_thread(_unpack, tar, members, scratch, store, home.datasets)
                 counts = await _put(settings, home, scratch, head)
     except (tarfile.TarError, EOFError) as error:
         raise ConfigurationError(f"{source} is no backup, or only a part of one: {error}") from None
@@ -270,14 +277,40 @@ def _head(tar: tarfile.TarFile, first: tarfile.TarInfo | None) -> Contents:
     return head
 
 
-def _unpack(tar: tarfile.TarFile, members: Iterable[tarfile.TarInfo], scratch: Path) -> None:
-    """Known members into a folder of their own; blobs are checked against their names."""
+@dataclass(frozen=True)
+class _Scratch:
+    """Folders beside the places that things go to, on the same file systems, so that they are renamed and never copied."""
+
+    home: Path
+    models: Path
+    held: set[str] = field(default_factory=set[str])
+    """Blobs of the backup that are in their places already, by member; they are not written again."""
+
+    def path(self, name: str) -> Path:
+        """Where a member goes for now."""
+        return (self.models if name.startswith(("blobs/", "models/")) else self.home) / name
+
+
+def _unpack(
+    tar: tarfile.TarFile,
+    members: Iterable[tarfile.TarInfo],
+    scratch: _Scratch,
+    store: Path,
+    datasets: Path,
+) -> None:
+    """Known members into folders of their own; blobs are checked against their names, those that are here already stay."""
     for member in members:
         if not member.isreg() or not _is_known(member.name):
             raise ConfigurationError(
                 f"the backup holds {member.name[:200]!r}, which no backup of yangfan's does"
             )
-        target = scratch / member.name
+        blob = _BLOB.fullmatch(member.name)
+        if blob is not None:
+            within = store if member.name.startswith("blobs/") else datasets.parent
+            if _is_whole(within / member.name, blob[1], member.size):
+                scratch.held.add(member.name)
+                continue
+        target = scratch.path(member.name)
         target.parent.mkdir(parents=True, exist_ok=True)
         file = tar.extractfile(member)
         assert file is not None, "a regular file has contents"
@@ -287,9 +320,16 @@ def _unpack(tar: tarfile.TarFile, members: Iterable[tarfile.TarInfo], scratch: P
                 digest.update(chunk)
                 out.write(chunk)
         target.chmod(0o600)
-        blob = _BLOB.fullmatch(member.name)
         if blob is not None and digest.hexdigest() != blob[1]:
             raise ConfigurationError(f"{member.name} is damaged in the backup; use another")
+
+
+def _is_whole(path: Path, digest: str, size_bytes: int) -> bool:
+    """Whether a blob is here with the content that its name tells."""
+    if not path.is_file() or path.stat().st_size != size_bytes:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest
 
 
 def _is_known(name: str) -> bool:
@@ -307,22 +347,24 @@ def _is_model_path(name: str) -> bool:
     )
 
 
-async def _put(settings: Settings, home: Home, scratch: Path, head: Contents) -> tuple[int, int]:
+async def _put(
+    settings: Settings, home: Home, scratch: _Scratch, head: Contents
+) -> tuple[int, int]:
     """What was unpacked goes to its place: models, then small files, and the database last."""
     blobs = await asyncio.to_thread(_put_models, settings.model_store_path, scratch)
-    rows = scratch / "rows.jsonl"
-    if not rows.is_file() or not (scratch / "secret.key").is_file():
+    rows = scratch.path("rows.jsonl")
+    if not rows.is_file() or not scratch.path("secret.key").is_file():
         raise ConfigurationError("the backup is incomplete: its rows or its key are missing")
     for name in _SINGLE:
-        if (scratch / name).is_file():
-            (scratch / name).replace(home.path / name)
-    for path in _files(scratch / "datasets"):
-        target = home.datasets / path.relative_to(scratch / "datasets")
+        if scratch.path(name).is_file():
+            scratch.path(name).replace(home.path / name)
+    for path in _files(scratch.path("datasets")):
+        target = home.datasets / path.relative_to(scratch.path("datasets"))
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.replace(target)
-    if (scratch / "usage").is_dir():
+    if scratch.path("usage").is_dir():
         home.usage.mkdir(exist_ok=True, mode=0o700)
-        for path in (scratch / "usage").iterdir():
+        for path in scratch.path("usage").iterdir():
             path.replace(home.usage / path.name)
     made = home.database.with_name("restoring.db")
     made.unlink(missing_ok=True)
@@ -337,17 +379,19 @@ async def _put(settings: Settings, home: Home, scratch: Path, head: Contents) ->
     return count, blobs
 
 
-def _put_models(store: Path, scratch: Path) -> int:
-    count = 0
+def _put_models(store: Path, scratch: _Scratch) -> int:
+    count = sum(name.startswith("blobs/") for name in scratch.held)
     blobs = store / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
-    for path in _files(scratch / "blobs"):
+    for path in _files(scratch.models / "blobs"):
         count += 1
-        if not (blobs / path.name).exists():
-            path.chmod(0o444)
-            shutil.move(path, blobs / path.name)
-    later = [(path, store / path.relative_to(scratch)) for path in _files(scratch / "models")]
-    links = scratch / "links.jsonl"
+        path.chmod(0o444)
+        path.replace(blobs / path.name)
+    later = [
+        (path, store / path.relative_to(scratch.models))
+        for path in _files(scratch.models / "models")
+    ]
+    links = scratch.path("links.jsonl")
     for line in links.read_bytes().splitlines() if links.is_file() else ():
         name, digest = _link(line)
         target = store / name
@@ -357,7 +401,7 @@ def _put_models(store: Path, scratch: Path) -> int:
     # A model is there once its manifest is, so manifests come behind the files.
     for path, target in later:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(path, target)
+        path.replace(target)
     return count
 
 
