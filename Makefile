@@ -61,11 +61,11 @@ $(VENV)/bin/python:
 	  || { rm -rf $(VENV); echo "yangfan: cannot make $(VENV); free some disk space, or install python3-venv" >&2; exit 1; }
 
 $(VENV)/.serve: $(VENV)/bin/python pyproject.toml constraints.txt
-	@$(call install,server$(comma)llama$(comma)data$(comma)knowledge)
+	@$(call install,server$(comma)llama$(comma)data$(comma)knowledge$(comma)prompts)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	@$(call install,server$(comma)postgresql$(comma)llama$(comma)transformers$(comma)diffusers$(comma)openvino$(comma)data$(comma)knowledge$(comma)tuning$(comma)otel$(comma)dev)
+	@$(call install,server$(comma)postgresql$(comma)llama$(comma)transformers$(comma)diffusers$(comma)openvino$(comma)data$(comma)knowledge$(comma)prompts$(comma)tuning$(comma)otel$(comma)dev)
 	@touch $@ $(VENV)/.serve
 
 comma := ,

@@ -107,3 +107,23 @@ def test_what_cannot_be_done_is_said(yangfan: Command, arguments: tuple[str, ...
 def test_folder_without_files_is_said(yangfan: Command, tmp_path: Path):
     refused = yangfan.inside("prompts", "import", str(tmp_path))
     assert (refused.status, "no .yaml file" in refused.err) == (1, True)
+
+
+def test_prompt_is_optimised_and_kept(yangfan: Command, tmp_path: Path):
+    yangfan.inside("prompts", "create", "cli better", "{input}")
+    samples = tmp_path / "samples.jsonl"
+    samples.write_text('{"prompt": "sail", "response": "sail"}\n')
+    measured = ("--data", str(samples), "--scorer", "exact")
+    done = yangfan.inside("prompts", "optimize", "cli better", "-m", "echo", *measured, "--save")
+    assert done.status == 0, done.err
+    assert done.out == "0\t-\tgiven\t1.0000\t0.2065 to 1.0000\tbest\n\n{input}\n"
+    text = tmp_path / "text.txt"
+    text.write_text("Say {what}", "utf-8")
+    unmeasured = yangfan.inside("prompts", "optimize", "-f", str(text), "-m", "echo", "--json")
+    found = json.loads(unmeasured.out)
+    assert (found["state"], found["measured"]) == ("done", False)
+    kept = yangfan.inside("prompts", "optimize", "cli better", "-m", "echo", "--save")
+    assert "at version 2" in kept.err
+    assert "Nobody measured it" in kept.err
+    wrong = yangfan.inside("prompts", "optimize", "-f", str(text), "--save")
+    assert (wrong.status, "--save needs" in wrong.err) == (1, True)

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from yangfan.cli.connection import Connection, connected
+from yangfan.cli.following import follow
 from yangfan.cli.terminal import printable, show_json, show_table
 from yangfan.client import prompt_file
-from yangfan.client.prompts import FRAMEWORKS, Framework, Prompt, Scene
+from yangfan.client.prompts import FRAMEWORKS, Framework, Optimization, Prompt, Scene
 from yangfan.errors import ConfigurationError
 from yangfan.protocol.templates import IDENTIFIERS, Identifier
 
@@ -274,6 +275,89 @@ def rollback(
 
 
 @connected
+def optimize(  # noqa: PLR0913 - one parameter per option
+    connection: Connection,
+    reference: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PROMPT]", help="Id or name of a template; or use --file / 模板 ID 或名称"
+        ),
+    ] = None,
+    *,
+    file: File = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data",
+            help="Measure on a dataset version, or on a file of {prompt, response} lines / 用于度量的数据集版本或文件",
+        ),
+    ] = "",
+    scorer: Annotated[
+        str, typer.Option("--scorer", help="What is measured: exact, f1, rouge, … / 度量指标")
+    ] = "f1",
+    model: Annotated[str, typer.Option("--model", "-m", help="Who rewrites / 改写模型")] = "",
+    task_model: Annotated[
+        str, typer.Option("--task-model", help="Who answers; the same by default / 作答模型")
+    ] = "",
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", help="Changes that are tried / 迭代轮次", min=1, max=10),
+    ] = None,
+    budget: Annotated[
+        int,
+        typer.Option(
+            "--budget", help="Most answers to ask for; 0: what the rounds need / 回答数上限", min=0
+        ),
+    ] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="The same seed, the same search / 随机种子", min=0)
+    ] = 0,
+    simplify: Annotated[bool, typer.Option("--simplify", help="Make it short / 精简")] = False,
+    chain_of_thought: Annotated[
+        bool, typer.Option("--chain-of-thought", help="Have it think step by step / 思维链")
+    ] = False,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the result as a new version / 保存为新版本")
+    ] = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Rewrite a prompt; with --data search for the one that scores best. / 优化 Prompt。"""
+    if save and reference is None:
+        raise ConfigurationError("--save needs a template's name; a file has no versions")
+    with connection.client() as client:
+        given = None if reference is None else client.prompts.get(reference)
+        content = given.text if given is not None else _text(None, file)
+        if data and Path(data).is_file():
+            data = client.files.upload(Path(data), "evals").id
+        found = client.prompts.optimize(
+            content,
+            simplify=simplify,
+            chain_of_thought=chain_of_thought,
+            rounds=rounds,
+            model=model,
+            dataset=data,
+            scorer=scorer,
+            task_model=task_model,
+            budget=budget,
+            seed=seed,
+        )
+        typer.echo(found.id, err=True)
+        follow(client, found.job_id)
+        found = client.prompts.wait_optimization(found.id, poll_seconds=0.2)
+        if save and given is not None and found.state == "done" and found.optimized != given.text:
+            note = "optimised on samples" if found.measured else "rewritten; nobody measured it"
+            version = client.prompts.update(given.id, text=found.optimized, note=note).version
+            typer.echo(f"{given.name} is at version {version}. / 当前版本 {version}。", err=True)
+    if as_json:
+        show_json(found)
+    else:
+        _show_search(found)
+    if found.state != "done":
+        typer.echo(printable(found.message or "it was stopped"), err=True)
+        raise typer.Exit(1)
+
+
+@connected
 def rm(
     connection: Connection,
     references: Annotated[
@@ -358,9 +442,34 @@ SUBCOMMANDS = {
     "diff": diff,
     "rollback": rollback,
     "rm": rm,
+    "optimize": optimize,
     "export": export,
     "import": import_files,
 }
+
+
+def _show_search(found: Optimization) -> None:
+    """The search, and the prompt that came of it."""
+    if found.measured:
+        shown = [
+            (
+                str(place),
+                "-" if tried.parent is None else str(tried.parent),
+                tried.change or "given",
+                "-" if tried.value is None else f"{tried.value:.4f}",
+                "-"
+                if tried.low is None or tried.high is None
+                else f"{tried.low:.4f} to {tried.high:.4f}",
+                "best" if tried.content == found.optimized else printable(tried.wrong),
+            )
+            for place, tried in enumerate(found.search)
+        ]
+        show_table(("prompt", "of", "change", "score", "95 %", ""), shown)
+        typer.echo()
+    elif found.state == "done":
+        typer.echo("Nobody measured it: there were no samples. / 未使用样本度量。", err=True)
+    if found.optimized:
+        typer.echo(printable(found.optimized))
 
 
 def _text(text: str | None, file: Path | None) -> str:

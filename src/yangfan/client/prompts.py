@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from yangfan.protocol.templates import HyperParameters, Identifier, Value
+    from yangfan.protocol.v1 import prompt_work as work
 
 Scene = Literal["text", "image"]
 """What the template is for: text to text, or text to image."""
@@ -282,3 +283,83 @@ def _settings(prompt: Prompt) -> str:
         **prompt.parameters,
     }
     return "\n".join(f"{name}: {value}" for name, value in shown.items())
+
+
+@dataclass(frozen=True, slots=True)
+class TriedPrompt:
+    """A prompt of a search.
+
+    Attributes:
+        wrong: Why it could not be used; "" if it could.
+        change: What was changed of its parent: `instruction` or `examples`; "" for what was given.
+        parent: Place in the search of what it was made of; None for what was given.
+        value: Its score on the samples that decide; None where it did not come so far, or nobody measured.
+        low: Lower end of the interval that holds the true value 95 times of a hundred; `high` the upper one.
+        ungradeable: How many answers have no grade, by reason.
+    """
+
+    content: str
+    wrong: str = ""
+    change: str = ""
+    parent: int | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    ungradeable: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
+class Optimization:
+    """The rewriting of a prompt.
+
+    Attributes:
+        id: ``task-…``.
+        state: running, done or failed (or stopped).
+        content: The prompt as it was; `optimized` as it is now, "" before the end.
+        measured: Whether samples decided; otherwise it is a rewriting that nobody measured.
+        answers: How many answers were asked for.
+        search: Every prompt that was tried, first the one that was given.
+        message: Why it failed.
+        job_id: What works on it.
+    """
+
+    id: str
+    state: Literal["running", "done", "failed"]
+    content: str
+    optimized: str
+    measured: bool
+    answers: int
+    search: tuple[TriedPrompt, ...]
+    message: str
+    job_id: str
+
+
+_STATES: dict[int, Literal["running", "done", "failed"]] = {1: "running", 2: "done", 3: "failed"}
+
+
+def optimization_of(item: work.Optimisation) -> Optimization:
+    """What the wire says."""
+    return Optimization(
+        item.id,
+        _STATES[item.processStatus],
+        item.content,
+        item.optimizeContent,
+        item.measured,
+        item.answers,
+        tuple(map(_tried, item.search)),
+        item.message,
+        item.jobId,
+    )
+
+
+def _tried(item: Mapping[str, Any]) -> TriedPrompt:
+    return TriedPrompt(
+        item["content"],
+        item.get("wrong", ""),
+        item.get("change", ""),
+        item.get("parent"),
+        item.get("value"),
+        item.get("low"),
+        item.get("high"),
+        item.get("ungradeable", {}),
+    )

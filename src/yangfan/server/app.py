@@ -59,6 +59,8 @@ from yangfan.server.evaluation import Evaluations
 from yangfan.server.evaluation import v1 as evaluation_v1
 from yangfan.server.evaluation import v1_prompts as prompt_work_v1
 from yangfan.server.evaluation import v2 as evaluation_v2
+from yangfan.server.evaluation import v2_prompts as prompt_work_v2
+from yangfan.server.evaluation.optimising import Optimisations
 from yangfan.server.files import Files
 from yangfan.server.files import v2 as files_v2
 from yangfan.server.files.store import FileStore
@@ -455,21 +457,24 @@ async def _file_routes(
     )
     stack.push_async_callback(batches.stop)
     await batches.start()
+    datasets = Datasets(database, home.datasets)
     evaluations = Evaluations(
         database,
         jobs,
         files,
-        Datasets(database, home.datasets),
+        datasets,
         home.evaluations,
         at_once=settings.batch_at_once,
         named=named,
     )
+    optimisations = Optimisations(jobs, files, datasets, named, at_once=settings.batch_at_once)
     return [
         *files_v2.routes(files),
         *batches_v2.routes(batches),
         *evaluation_v1.routes(evaluations),
         *evaluation_v2.routes(evaluations),
-        *prompt_work_v1.routes(jobs, files, named, embed),
+        *prompt_work_v1.routes(optimisations, embed),
+        *prompt_work_v2.routes(optimisations),
     ]
 
 

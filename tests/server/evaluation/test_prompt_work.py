@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.conftest import Server, serving, wait_until
 from tests.server.conftest import Caller
 
 import yangfan
+from yangfan import errors
 from yangfan.worker.works import optimise_prompt as work
 
 WAIT_SECONDS = 60.0
@@ -69,7 +71,7 @@ def test_prompt_is_measured_on_a_dataset(server: Server):
     wait_until(lambda: shown()["processStatus"] != 1, "the end", WAIT_SECONDS)
     found = shown()
     assert (found["measured"], found["optimizeContent"]) == (True, "{input}")
-    assert [tried["value"] for tried in found["search"]] == [1.0, 0.0]
+    assert [tried["value"] for tried in found["search"]] == [1.0]
     wrong = ask(server, "singleOptimize/create", content="x", serviceName="echo", scorer="vibes")
     assert "scorer must be one of" in wrong["message"]["global"]
 
@@ -117,32 +119,111 @@ class Led:
             said = word if text.startswith("Be short.") else f"The answer is {word}"
         return {"choices": [{"message": {"content": said}}], "usage": {}}
 
-    def progress(self, *_: Any, **__: Any) -> None: ...
+    def progress(self, done: float, total: float, *_: Any) -> None:
+        assert done <= total
 
     def save(self, state: Any) -> None:
         self.state = dict(state)
 
 
+def samples(folder: Path, count: int) -> str:
+    words = ["sail", "mast", "keel", "rudder", "anchor", "deck", "bow", "stern", "hull", "rope"]
+    lines = [{"prompt": f"Name {word}", "response": word} for word in words[:count]]
+    path = folder / "samples.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return str(path)
+
+
 def test_measured_search_raises_the_score_and_asks_nothing_twice(tmp_path: Path):
-    samples = tmp_path / "samples.jsonl"
-    lines = [{"prompt": f"Name {word}", "response": word} for word in ("sail", "mast", "keel")]
-    samples.write_text("\n".join(map(json.dumps, lines)))
     spec = {
         "content": "{input}",
         "operations": {"1": 1, "3": 2},
         "model": "m",
-        "samples": str(samples),
+        "samples": samples(tmp_path, 3),
         "scorer": "exact",
     }
     task: Any = Led(tmp_path / "scratch", spec)
     result = work.run(task)
     assert (result["content"], result["measured"]) == ("Be short. {input}", True)
-    assert [tried["value"] for tried in result["search"][:2]] == [0.0, 1.0]
+    given, rewritten = result["search"]
+    assert (given["value"], rewritten["value"], rewritten["parent"]) == (0.0, 1.0, 0)
+    assert rewritten["low"] < 1.0 == rewritten["high"]
+    assert result["answers"] == len(task.asked) - 1 == 6
     assert len(task.asked) == len(set(task.asked))
     again: Any = Led(tmp_path / "scratch", spec)
     again.state = task.state
     assert work.run(again) == result
     assert again.asked == []
+
+
+class Killed(BaseException): ...
+
+
+def test_search_that_is_killed_anywhere_comes_to_the_same_end(tmp_path: Path):
+    """From ten samples on worked examples are tried, too; the worker dies at every checkpoint in turn."""
+    spec: dict[str, Any] = {
+        "content": "Say {input}",
+        "operations": {"3": 5},
+        "model": "m",
+        "samples": samples(tmp_path, 10),
+        "scorer": "exact",
+        "seed": 7,
+    }
+
+    class Obstinate(Led):
+        """It rewrites into nothing, and answers right only where it is shown how."""
+
+        saves = 0
+
+        def ask(self, path: str, body: Any) -> Any:
+            text = body["messages"][-1]["content"]
+            self.asked.append(json.dumps(body))
+            word = text.rpartition(" ")[2]
+            said = word if "\n\nSay" in text else "no"
+            said = "" if text.startswith("Rewrite") else said
+            return {"choices": [{"message": {"content": said}}], "usage": {}}
+
+        def save(self, state: Any) -> None:
+            super().save(state)
+            self.saves += 1
+            if self.saves == 1:
+                raise Killed
+
+    undisturbed: Any = Obstinate(tmp_path / "one", spec)
+    undisturbed.saves = 1
+    wanted = work.run(undisturbed)
+    assert wanted["search"][0]["value"] == 0.0
+    best = max(wanted["search"], key=lambda tried: tried.get("value") or 0.0)
+    assert (best["value"], best["change"]) == (1.0, "examples")
+    assert wanted["content"] == best["content"]
+    assert wanted["content"].endswith("\n\nSay {input}")
+    assert {tried["wrong"] for tried in wanted["search"]} == {"", "it is empty"}
+    asked: list[str] = []
+    state: dict[str, Any] = {}
+    result = None
+    while result is None:
+        task: Any = Obstinate(tmp_path / "two", spec)
+        task.state = state
+        with contextlib.suppress(Killed):
+            result = work.run(task)
+        state, asked = task.state, asked + task.asked
+    assert result == wanted
+    assert sorted(asked) == sorted(undisturbed.asked)
+
+
+def test_budget_is_kept_and_must_do_for_one_prompt(tmp_path: Path):
+    spec: dict[str, Any] = {
+        "content": "{input}",
+        "operations": {"3": 9},
+        "model": "m",
+        "samples": samples(tmp_path, 9),
+        "scorer": "exact",
+        "budget": 20,
+    }
+    task: Any = Led(tmp_path, spec)
+    assert work.run(task)["answers"] <= 20
+    with pytest.raises(errors.Invalid, match="takes 9 answers, and the budget is 5"):
+        work.run(cast("Any", Led(tmp_path, {**spec, "budget": 5})))
 
 
 def test_rewriting_that_loses_a_variable_is_not_used(tmp_path: Path):
@@ -151,3 +232,52 @@ def test_rewriting_that_loses_a_variable_is_not_used(tmp_path: Path):
     result = work.run(task)
     assert (result["content"], result["measured"]) == ("Name {input}", False)
     assert result["search"][1]["wrong"] == "it lost {input}"
+
+
+@pytest.fixture(scope="module", name="client")
+def client_fixture(server: Server) -> Generator[yangfan.Client]:
+    with yangfan.Client(
+        server.base_url,
+        bearer=server.bearer,
+        access_key=server.access_key,
+        secret_access_key=server.secret_access_key,
+    ) as client:
+        yield client
+
+
+def test_sdk_searches_on_a_dataset_version(client: yangfan.Client):
+    pytest.importorskip("pyarrow", reason="the extra `data` is not installed")
+    client.datasets.create("cities", "PromptResponse")
+    client.datasets.add("cities", [{"prompt": f"{n}", "response": f"say {n}"} for n in range(12)])
+    client.datasets.publish("cities")
+    made = client.prompts.optimize(
+        "{input}", model="echo", dataset="cities:1", scorer="f1", rounds=3, seed=3
+    )
+    found = client.prompts.wait_optimization(made.id, poll_seconds=0.1, timeout_seconds=60)
+    assert (found.state, found.measured, found.content) == ("done", True, "{input}"), found
+    given, *tried = found.search
+    assert given.value == pytest.approx(2 / 3)
+    assert given.low is not None
+    assert [each.change for each in tried] == ["instruction", "examples", "instruction"]
+    assert found.answers <= 6 + 3 * (2 * 3 + 6)
+    assert client.jobs.get(found.job_id).state == "succeeded"
+    with pytest.raises(errors.NotFound, match="cities:9"):
+        client.prompts.optimize("{input}", model="echo", dataset="cities:9")
+    with pytest.raises(errors.NotFound, match="no optimisation"):
+        client.prompts.optimization("task-1")
+
+
+def test_optimisation_that_fails_or_is_stopped_says_so(client: yangfan.Client):
+    empty = client.files.upload(b"\n", "evals", name="e.jsonl").id
+    failed = client.prompts.optimize("{input}", model="echo", dataset=empty)
+    found = client.prompts.wait_optimization(failed.id, poll_seconds=0.1, timeout_seconds=60)
+    assert (found.state, found.optimized) == ("failed", "")
+    assert "no samples that can be asked" in found.message
+    with pytest.raises(errors.Conflict):
+        client.prompts.stop_optimization(failed.id)
+    many = b"\n".join(b'{"prompt": "%d", "response": "x"}' % n for n in range(200))
+    file = client.files.upload(many, "evals", name="m.jsonl").id
+    made = client.prompts.optimize("{input}", model="echo", dataset=file, rounds=10)
+    client.prompts.stop_optimization(made.id)
+    stopped = client.prompts.wait_optimization(made.id, poll_seconds=0.1, timeout_seconds=60)
+    assert stopped.state == "failed"

@@ -19,15 +19,17 @@ from yangfan.client.prompts import (
     PromptVersion,
     difference,
     hyper_parameters,
+    optimization_of,
     parameters_of,
 )
+from yangfan.protocol.v2 import prompt_work as work
 from yangfan.protocol.v2 import prompts as wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from yangfan.client._sync.session import Session
-    from yangfan.client.prompts import Framework, RenderedPrompt, Scene
+    from yangfan.client.prompts import Framework, Optimization, RenderedPrompt, Scene
     from yangfan.client.types import JSON
     from yangfan.protocol.endpoint import Endpoint
     from yangfan.protocol.templates import Identifier, Value
@@ -340,6 +342,92 @@ class Prompts:
         """
         self._cache.clear()
         self._call(wire.DELETE_LABEL, {"labelId": reference})
+
+    def optimize(  # noqa: PLR0913 - what can be asked for, one argument each
+        self,
+        content: str,
+        *,
+        quality: bool = True,
+        simplify: bool = False,
+        chain_of_thought: bool = False,
+        rounds: int | None = None,
+        model: str = "",
+        dataset: str = "",
+        scorer: str = "f1",
+        task_model: str = "",
+        budget: int = 0,
+        seed: int = 0,
+    ) -> Optimization:
+        """Have a prompt rewritten, and with a dataset the one searched for that scores best; `wait_optimization` waits for it.
+
+        Args:
+            content: The prompt; what is measured has ``{input}`` where the sample goes, or gets it at its end.
+            quality: Make it clear, specific and complete.
+            simplify: Make it short.
+            chain_of_thought: Have the model think step by step.
+            rounds: How many changes are tried; by default 1, and 6 with a dataset.
+            model: Who rewrites; by default the platform's judge.
+            dataset: A dataset version (``ds-…``, ``NAME:VERSION``) or a file of `client.files` with lines `{prompt, response}`.
+            scorer: What is measured: exact, accuracy, f1, bleu_4, rouge, json_validity or regex.
+            task_model: Who answers; by default who rewrites.
+            budget: Answers that may be asked for; 0 for as many as the rounds need.
+            seed: The same seed, the same search.
+
+        Raises:
+            Invalid: Something is not right.
+            NotFound: There is no such dataset, file or model.
+        """
+        wanted = {1: int(quality), 2: int(simplify), 3: rounds, 4: int(chain_of_thought)}
+        body: JSON = {
+            "content": content,
+            "operations": [
+                {"opType": operation, "payload": payload}
+                for operation, payload in wanted.items()
+                if payload is not None
+            ],
+            "datasetId": dataset,
+            "scorer": scorer,
+            "taskModel": task_model,
+            "budget": budget,
+            "seed": seed,
+        }
+        if model:
+            body["serviceName"] = model
+        return self.optimization((self._call(work.OPTIMISE, body)).taskId)
+
+    def optimization(self, id: str) -> Optimization:
+        """The rewriting of a prompt as it is now.
+
+        Raises:
+            NotFound: There is none of that id.
+        """
+        return optimization_of(self._call(work.OPTIMISATION, {"taskId": id}))
+
+    def stop_optimization(self, id: str) -> None:
+        """End the rewriting of a prompt.
+
+        Raises:
+            NotFound: There is none of that id.
+            Conflict: It has ended.
+        """
+        self._call(work.STOP, {"taskId": id})
+
+    def wait_optimization(
+        self, id: str, *, poll_seconds: float = 1.0, timeout_seconds: float | None = None
+    ) -> Optimization:
+        """Wait until a prompt is rewritten.
+
+        Raises:
+            NotFound: There is none of that id.
+            DeadlineExceeded: It has not ended in time.
+        """
+        waited = 0.0
+        while (found := self.optimization(id)).state == "running":
+            if timeout_seconds is not None and waited >= timeout_seconds:
+                raise errors.DeadlineExceeded(f"optimisation {id} has not ended after {waited:g} s")
+            self._session.transport.sleep(poll_seconds)
+            waited += poll_seconds
+        return found
 
     def _cached(self, reference: str) -> Prompt:
         now = self._clock()

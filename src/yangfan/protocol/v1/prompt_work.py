@@ -29,11 +29,15 @@ class CreateOptimisation(msgspec.Struct, kw_only=True, omit_defaults=True):
     serviceName: str | None = None  # noqa: N815 - the wire's spelling
     """The model that rewrites."""
     datasetId: str = ""  # noqa: N815 - the wire's spelling
-    """A file of /v2/files with lines `{prompt, response}` to measure prompts on; they contain {input}. An extension of ours."""
+    """A dataset version, or a file of /v2/files with lines `{prompt, response}`, to measure prompts on; they contain {input}. An extension of ours."""
     scorer: str = "f1"
     """What is measured then. An extension of ours."""
     taskModel: str = ""  # noqa: N815 - the wire's spelling
     """The model that answers then; the one that rewrites by default. An extension of ours."""
+    budget: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Answers that may be asked for then; 0 for as many as the rounds need. An extension of ours."""
+    seed: Annotated[int, Meta(ge=0, le=2_000_000_000)] = 0
+    """Of the search's draws and of the model's: the same seed, the same search. An extension of ours."""
 
 
 class OptimisationId(msgspec.Struct):
@@ -60,6 +64,8 @@ class Optimisation(msgspec.Struct, kw_only=True):
     modifyTime: str  # noqa: N815 - the wire's spelling
     measured: bool = False
     """Whether a dataset decided; otherwise it is a rewriting that nobody measured."""
+    answers: int = 0
+    """Answers that were asked for."""
     search: list[dict[str, Any]] = []
     message: str = ""
     jobId: str = ""  # noqa: N815 - the wire's spelling

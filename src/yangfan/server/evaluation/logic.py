@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from yangfan.server.datasets import Datasets
+    from yangfan.server.datasets import Datasets, DatasetVersion
     from yangfan.server.db import Database
     from yangfan.server.evaluation.types import State
     from yangfan.server.files import Files
@@ -82,6 +82,7 @@ class Evaluations:
         Raises:
             Invalid: The order is not right.
             NotFound: There is no such dataset or file.
+            Conflict: The dataset version is not published.
             ModelNotFound: There is no such model.
         """
         order = self._checked(order)
@@ -103,6 +104,7 @@ class Evaluations:
                 spec["samples"] = str(samples)
             else:
                 version = await self._datasets.version(order.dataset)
+                require_published(version)
                 spec["manifest"] = msgspec.to_builtins(version.manifest)
                 spec["blobs"] = str(self._datasets.blobs.root)
             async with self._database.write() as connection:
@@ -234,6 +236,14 @@ class Evaluations:
         )
         return msgspec.structs.replace(
             order, candidates=candidates, scorers=tuple(scorers), pairwise=pairwise
+        )
+
+
+def require_published(version: DatasetVersion) -> None:
+    """Raise Conflict for a version whose rows may still change."""
+    if not version.published:
+        raise Conflict(
+            f"dataset version {version.reference} is not published; publish it, so that nothing changes it while it is asked"
         )
 
 

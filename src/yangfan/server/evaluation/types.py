@@ -69,6 +69,30 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OptimisationOrder:
+    """What is asked of an optimisation of a prompt.
+
+    Attributes:
+        content: The prompt.
+        operations: opType to payload (specification D.13).
+        model: Who rewrites; "" for the default.
+        task_model: Who answers; "" for the same.
+        dataset: Id of a dataset version, or of a file; "" for none.
+        budget: Answers that may be asked for; 0 for as many as the rounds need.
+        seed: Of every draw.
+    """
+
+    content: str
+    operations: dict[str, int]
+    model: str = ""
+    task_model: str = ""
+    dataset: str = ""
+    scorer: str = "f1"
+    budget: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """An evaluation.
 

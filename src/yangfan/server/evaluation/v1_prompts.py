@@ -1,4 +1,4 @@
-"""v1: /wenxinworkshop/prompt/{singleOptimize,evaluate}/… (specification D.13). An optimisation is its job, and nothing beside."""
+"""v1: /wenxinworkshop/prompt/{singleOptimize,evaluate}/… (specification D.13)."""
 
 from __future__ import annotations
 
@@ -8,72 +8,40 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from yangfan.errors import Invalid, NotFound, RefusedError, UnknownExtension
+from yangfan.errors import RefusedError, UnknownExtension
 from yangfan.protocol.v1 import prompt_work as wire
 from yangfan.protocol.v1.envelope import Envelope
 from yangfan.scorers import base
-from yangfan.server.evaluation.logic import DEFAULT_JUDGE
+from yangfan.server.evaluation.types import OptimisationOrder
 from yangfan.server.http import Call, Reply, Route
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from yangfan.server.files import Files
-    from yangfan.server.jobs import Job, Jobs
+    from yangfan.server.evaluation.optimising import Optimisations
+    from yangfan.server.jobs import Job
 
     Embed = Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]]
 
-KIND = "optimise_prompt"
-MEASURED = ("exact", "accuracy", "f1", "bleu_4", "rouge", "json_validity", "regex")
 SEMANTIC, REGEX, EXACT = 1, 2, 3
 _STATUS = {"succeeded": 2, "failed": 3, "cancelled": 3}
 
 
-def routes(jobs: Jobs, files: Files, named: Callable[[str], str], embed: Embed) -> list[Route]:
+def routes(optimisations: Optimisations, embed: Embed) -> list[Route]:
     """What this file answers.
 
     Args:
-        jobs: Who rewrites.
-        files: Where samples come from.
-        named: From a name or a version's id to the name by which it is called. Raises ModelNotFound.
+        optimisations: All of them.
         embed: One vector for each text. Raises RefusedError.
     """
 
     async def create(call: Call[wire.CreateOptimisation]) -> Reply:
-        asked, app_id = call.request, call.principal.app_id
-        model = named(asked.serviceName or DEFAULT_JUDGE)
-        if asked.scorer not in MEASURED:
-            raise Invalid(
-                f"scorer must be one of {', '.join(MEASURED)}, got {asked.scorer[:64]!r}",
-                param="scorer",
-            )
-        samples = ""
-        if asked.datasetId:
-            file = await files.get(asked.datasetId, app_id)
-            samples = str(files.content(file.sha256))
-        job = await jobs.submit(
-            KIND,
-            {
-                "content": asked.content,
-                "operations": {str(each.opType): each.payload for each in asked.operations},
-                "model": model,
-                "task_model": named(asked.taskModel) if asked.taskModel else "",
-                "samples": samples,
-                "scorer": asked.scorer,
-            },
-            account=app_id,
-        )
-        return _reply(call, wire.OptimisationId(f"task-{job.id.removeprefix('jb-')}"))
+        id = await optimisations.create(call.principal.app_id, order_of(call.request))
+        return _reply(call, wire.OptimisationId(id))
 
     async def show(call: Call[wire.OptimisationId]) -> Reply:
         id = call.request.id
-        try:
-            job = await jobs.get(f"jb-{id.removeprefix('task-')}")
-        except NotFound:
-            job = None
-        if job is None or job.kind != KIND or job.account != call.principal.app_id:
-            raise NotFound(f"no optimisation {id[:64]!r}; singleOptimize/create makes one")
-        return _reply(call, _shown(id, job))
+        return _reply(call, shown(id, await optimisations.get(id, call.principal.app_id)))
 
     async def predict(call: Call[wire.Predict]) -> Reply:
         asked = call.request
@@ -111,7 +79,22 @@ def _reply(call: Call[Any], result: Any) -> Reply:
     return Reply(Envelope(call.request_id, result))
 
 
-def _shown(id: str, job: Job) -> wire.Optimisation:
+def order_of(asked: wire.CreateOptimisation) -> OptimisationOrder:
+    """What is asked for, in either dialect."""
+    return OptimisationOrder(
+        content=asked.content,
+        operations={str(each.opType): each.payload for each in asked.operations},
+        model=asked.serviceName or "",
+        task_model=asked.taskModel,
+        dataset=asked.datasetId,
+        scorer=asked.scorer,
+        budget=asked.budget,
+        seed=asked.seed,
+    )
+
+
+def shown(id: str, job: Job) -> wire.Optimisation:
+    """An optimisation as both dialects show it."""
     spec, result = job.spec, job.result or {}
     return wire.Optimisation(
         id=id,
@@ -129,6 +112,7 @@ def _shown(id: str, job: Job) -> wire.Optimisation:
         createTime=_time(job.created_ms),
         modifyTime=_time(job.finished_ms or job.created_ms),
         measured=bool(result.get("measured")),
+        answers=result.get("answers", 0),
         search=result.get("search", []),
         message=job.error.message if job.error is not None and not job.result else "",
         jobId=job.id,

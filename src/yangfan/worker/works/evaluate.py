@@ -111,7 +111,8 @@ def run(task: Task) -> dict[str, Any]:
         spec = msgspec.convert(task.spec, _Spec)
     except msgspec.ValidationError as error:
         raise Invalid(f"this is no evaluation: {error}") from error
-    items = list(itertools.islice(_items(spec), MAX_SAMPLES))
+    found = items_of(spec.manifest, Path(spec.samples), Path(spec.blobs))
+    items = list(itertools.islice(found, MAX_SAMPLES))
     if not items:
         raise Invalid("the dataset has no samples that can be asked")
     with ExitStack() as stack:
@@ -165,7 +166,14 @@ class Asking:
         self._file.close()
 
     def each(
-        self, units: Sequence[Any], do: Callable[[Any], Any], total: int, before: int, what: str
+        self,
+        units: Sequence[Any],
+        do: Callable[[Any], Any],
+        total: int,
+        before: int,
+        what: str,
+        *,
+        note: str = "",
     ) -> list[Any]:
         """What `do` makes of each, a few at a time; saved every second."""
         found: list[Any] = [None] * len(units)
@@ -176,10 +184,10 @@ class Asking:
             done += 1
             if time.monotonic() - saved_at > SAVE_SECONDS:
                 self.save()
-                self._task.progress(before + done, total, what)
+                self._task.progress(before + done, total, what, note)
                 saved_at = time.monotonic()
         self.save()
-        self._task.progress(before + done, total, what)
+        self._task.progress(before + done, total, what, note)
         return found
 
     def save(self) -> None:
@@ -206,7 +214,7 @@ class Asking:
         parameters = dict(candidate.parameters)
         if system := parameters.pop("system", None):
             messages = [{"role": "system", "content": system}, *messages]
-        return self._chat({**parameters, "model": candidate.model, "messages": messages})
+        return self.reply({**parameters, "model": candidate.model, "messages": messages})
 
     def chat(
         self,
@@ -225,7 +233,7 @@ class Asking:
                 "type": "json_schema",
                 "json_schema": {"name": "verdict", "schema": schema, "strict": True},
             }
-        said = self._chat(body)
+        said = self.reply(body)
         if said.error:
             raise InternalError(said.error)
         return said.text
@@ -243,7 +251,9 @@ class Asking:
             raise InternalError(said.error or "no vectors came back")
         return said.vectors
 
-    def _chat(self, body: dict[str, Any]) -> Said:
+    def reply(self, body: dict[str, Any]) -> Said:
+        """What a model says to a body of /v2/chat/completions, or why it says nothing."""
+
         def ask() -> Said:
             reply = self._ask("/v2/chat/completions", body)
             used: dict[str, Any] = reply.get("usage") or {}
@@ -282,18 +292,16 @@ class Asking:
         raise AssertionError("the last attempt raises")
 
 
-def _items(spec: _Spec) -> Iterable[Item]:
-    if spec.manifest is None:
-        return items_of_file(Path(spec.samples))
-    return _of_dataset(spec.manifest, Path(spec.blobs))
-
-
-def items_of_file(path: Path) -> Iterable[Item]:
-    """Samples of a file of JSON lines.
+def items_of(manifest: dict[str, Any] | None, samples: Path, blobs: Path) -> Iterable[Item]:
+    """Samples of a dataset version, or of a file where there is no manifest.
 
     Raises:
-        Invalid: A line is none.
+        Invalid: A line of the file is none.
     """
+    return _of_file(samples) if manifest is None else _of_dataset(manifest, blobs)
+
+
+def _of_file(path: Path) -> Iterable[Item]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():

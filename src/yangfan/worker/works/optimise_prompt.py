@@ -1,34 +1,56 @@
-"""Rewrite a prompt; with samples, until it scores better (specification D.13).
+"""Rewrite a prompt; with samples, search for the one that scores best (specification D.13).
 
-Spec: ``content``, ``operations`` (opType to payload), ``model`` (rewrites), ``task_model`` (answers), ``samples`` (a file; "" for none) and ``scorer``. Result:
-``content``, ``measured`` and ``search``, every prompt that was tried, with its figures where there are samples.
+Spec: ``content``, ``operations`` (opType to payload), ``model`` (rewrites), ``task_model`` (answers), ``samples`` (a file) or ``manifest`` and ``blobs`` (a
+dataset version), ``scorer``, ``budget`` (answers that may be asked for; 0: as many as the rounds need), ``seed`` and ``at_once``. Result:
+``content``, ``measured``, ``answers`` (asked for) and ``search``, every prompt that was tried, with its figures where there are samples.
 
-Without samples the model rewrites and nobody knows whether that is better; the result says so. Whatever a model said is kept, so that another attempt asks
-nothing twice.
+The search is GEPA's (https://arxiv.org/abs/2507.19457; package gepa, decision 0020): prompts that are best on some sample are changed in the light of what went
+wrong with a few, kept if those get better, and then measured on the samples that decide. What may change is the instruction, which the model
+rewrites, and the worked examples before it. From ten samples on, half are learned from and the others decide.
+
+Without samples the model rewrites and nobody knows whether that is better; the result says so. Whatever a model said is kept, and the search
+draws from its seed alone, so another attempt comes the same way again and asks nothing twice.
 """
 
 from __future__ import annotations
 
+import importlib
+import random
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from yangfan.errors import Invalid
+from yangfan.errors import ConfigurationError, InternalError, Invalid
 from yangfan.scorers import base, figures
-from yangfan.worker.works.evaluate import Asking, Candidate, Item, graded, items_of_file
+from yangfan.worker.works.evaluate import Asking, Candidate, Item, graded, items_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from yangfan.worker.task import Task
 
-AT_ONCE = 4
 MAX_SAMPLES = 200
-SHOWN_FAILURES = 3
+SHOWN = 3
+"""Samples that a change is made in the light of; GEPA's own default."""
+
+ROUNDS = 6
+"""Changes that are tried where samples measure them and nobody says how many."""
+
+SPLIT_FROM = 10
+"""Fewer samples decide about what is learned from them, too, and are no worked examples: a prompt must not hold the answers."""
+
+MAX_EXAMPLE_CHARACTERS = 600
+TEMPERATURE = 0.7
+"""Of rewritings that are measured: each round draws another one."""
+
+ANSWERING = 0.01
+"""Temperature of answers: as good as none, and the least that every engine takes."""
 
 _VARIABLE = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]{0,29}\}")
+_FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+_INPUT = "{input}"
 _AIMS = {
     1: "Make it clear, specific and complete: say the task, the form of the answer and what to leave out.",
     2: "Make it as short as it can be without losing anything that matters.",
@@ -42,86 +64,331 @@ class _Spec(msgspec.Struct, kw_only=True):
     model: str
     task_model: str = ""
     samples: str = ""
+    manifest: dict[str, Any] | None = None
+    blobs: str = ""
     scorer: str = "f1"
+    budget: int = 0
+    seed: int = 0
+    at_once: int = 4
+
+    @property
+    def rounds(self) -> int:
+        """How often it is changed."""
+        return max(1, self.operations.get("3", ROUNDS if self.measured else 1))
+
+    @property
+    def measured(self) -> bool:
+        """Whether samples decide."""
+        return bool(self.samples) or self.manifest is not None
 
 
 def run(task: Task) -> dict[str, Any]:
     """Rewrite.
 
     Raises:
-        Invalid: The spec or a sample is not right.
-        RefusedError: The model does not answer.
+        Invalid: The spec or a sample is not right, or the budget does not do for one prompt.
+        InternalError: The model that rewrites says nothing.
+        ConfigurationError: There are samples, and gepa is not installed.
     """
     try:
         spec = msgspec.convert(task.spec, _Spec)
     except msgspec.ValidationError as error:
         raise Invalid(f"this is no prompt to rewrite: {error}") from error
-    rounds = max(1, spec.operations.get("3", 1))
-    items = list(items_of_file(Path(spec.samples)))[:MAX_SAMPLES] if spec.samples else []
     task.folder.mkdir(parents=True, exist_ok=True)
-    with Asking(task, task.folder / "said.jsonl", AT_ONCE) as asking:
-        search = [_tried(asking, spec, items, spec.content)]
-        best = search[0]
-        for number in range(rounds):
-            task.progress(number, rounds, "rounds")
-            tried = _tried(asking, spec, items, _rewritten(asking, spec, best))
-            search.append(tried)
-            if not tried["wrong"] and (not items or _value(tried) > _value(best)):
-                best = tried
-            asking.save()
-        task.progress(rounds, rounds, "rounds")
-    for tried in search:
-        tried.pop("failures", None)
-    return {"content": best["content"], "measured": bool(items), "search": search}
+    with Asking(task, task.folder / "said.jsonl", spec.at_once) as asking:
+        if not spec.measured:
+            return _unmeasured(task, spec, asking)
+        items = items_of(spec.manifest, Path(spec.samples), Path(spec.blobs))
+        chosen = [item for _, item in zip(range(MAX_SAMPLES), items, strict=False)]
+        if not chosen:
+            raise Invalid("the dataset has no samples that can be asked")
+        return _Search(task, spec, asking, chosen).run()
 
 
-def _rewritten(asking: Asking, spec: _Spec, best: dict[str, Any]) -> str:
-    """The prompt as the model rewrites it."""
+def _unmeasured(task: Task, spec: _Spec, asking: Asking) -> dict[str, Any]:
+    best = spec.content
+    search: list[dict[str, Any]] = [{"content": best, "wrong": ""}]
+    for number in range(spec.rounds):
+        task.progress(number, spec.rounds, "rounds")
+        content = asking.chat(spec.model, _request(spec, best, [])).strip()
+        wrong = _wrong(spec.content, content)
+        search.append({"content": content, "wrong": wrong})
+        best = best if wrong else content
+        asking.save()
+    task.progress(spec.rounds, spec.rounds, "rounds")
+    return {"content": best, "measured": False, "answers": 0, "search": search}
+
+
+def _request(spec: _Spec, content: str, failures: Sequence[str]) -> list[dict[str, str]]:
+    """What the model is told that rewrites."""
     aims = [aim for op, aim in _AIMS.items() if spec.operations.get(str(op))]
     lines = [
         "Rewrite the prompt below for a language model, in its own language.",
         *(aims or [_AIMS[1]]),
         "Keep every word in braces, such as {input}, exactly as it is. Reply with the new prompt alone.",
     ]
-    failures: list[str] = best.get("failures") or []
     if failures:
         lines += ["With the present prompt these answers were wrong:", *failures]
-    lines += ["Prompt:", best["content"]]
-    return asking.chat(spec.model, [{"role": "user", "content": "\n".join(lines)}]).strip()
+    lines += ["Prompt:", content]
+    return [{"role": "user", "content": "\n".join(lines)}]
 
 
-def _tried(asking: Asking, spec: _Spec, items: Sequence[Item], content: str) -> dict[str, Any]:
-    """A prompt, and how it does on the samples."""
-    tried: dict[str, Any] = {"content": content, "wrong": _wrong(spec.content, content)}
-    if not items or tried["wrong"]:
-        return tried
-    scorer = base.create(spec.scorer, {}, asking)
-    template = content if "{input}" in content else f"{content}\n{{input}}"
-    candidate = Candidate(
-        id="task",
-        name="task",
-        model=spec.task_model or spec.model,
-        template=template,
-        parameters={"temperature": 0.01},
-    )
-    units = [(candidate, item) for item in items]
-    said = asking.each(units, asking.answer, len(units), 0, "answers")
-    scores = [graded(scorer, item, each) for item, each in zip(items, said, strict=True)]
-    figure = figures.figure(scorer, scores)
-    tried |= {"value": figure.value, "low": figure.low, "high": figure.high}
-    tried["ungradeable"] = dict(figure.ungradeable)
-    wrong = [
-        f"- asked {item.question!r}: {each.text[:300]!r}, expected {' / '.join(item.references)!r}"
-        for item, each, score in zip(items, said, scores, strict=True)
-        if score.value is not None and score.value < 1
-    ]
-    tried["failures"] = wrong[:SHOWN_FAILURES]
-    return tried
+class _Search:
+    """GEPA's adapter: how a prompt is made of its parts, asked, graded and changed."""
+
+    propose_new_texts = None
+    """Its other way of proposing, which is not taken."""
+
+    def __init__(self, task: Task, spec: _Spec, asking: Asking, items: Sequence[Item]) -> None:
+        self._task = task
+        self._spec = spec
+        self._asking = asking
+        self._scorer = base.create(spec.scorer, {}, asking)
+        drawn = list(items)
+        random.Random(spec.seed).shuffle(drawn)  # noqa: S311 - the same each time
+        self._split = len(drawn) >= SPLIT_FROM
+        half = len(drawn) // 2
+        self._learning = drawn[:half] if self._split else drawn
+        self._deciding = drawn[half:] if self._split else drawn
+        self._batch = min(SHOWN, len(self._learning))
+        self._of_row = {item.row_id: item for item in drawn}
+        self._scores: dict[str, dict[str, base.Score]] = {}
+        self._search: list[dict[str, Any]] = []
+        self._answers = 0
+        self._round = 0
+        self._rewritten = 0
+        most = len(self._deciding) + spec.rounds * self._round_answers
+        self._budget = min(spec.budget or most, most)
+
+    @property
+    def _round_answers(self) -> int:
+        """The most that a change costs: the few samples before and after it, and those that decide."""
+        return 2 * self._batch + len(self._deciding)
+
+    def run(self) -> dict[str, Any]:
+        """Search."""
+        if self._budget < len(self._deciding):
+            raise Invalid(
+                f"measuring one prompt takes {len(self._deciding)} answers, and the budget is {self._budget}; give more",
+                param="budget",
+            )
+        parts = {"instruction": self._spec.content}
+        # Worked examples make a prompt long, and would give away what decides.
+        if self._split and not self._spec.operations.get("2"):
+            parts["examples"] = ""
+        self._add(self._spec.content, parent=None, wrong="", change="")
+        _gepa().optimize(
+            seed_candidate=parts,
+            trainset=self._learning,
+            valset=self._deciding,
+            adapter=self,
+            custom_candidate_proposer=self.propose,
+            reflection_minibatch_size=self._batch,
+            stop_callbacks=self._enough,
+            logger=_Log(),
+            seed=self._spec.seed,
+            raise_on_exception=True,
+        )
+        self._asking.save()
+        self._tell(self._budget)
+        best, value = self._search[0], -1.0
+        for tried in self._search:
+            self._judge(tried)
+            # The first of equals: what was given stays where nothing is better.
+            if (found := tried.get("value")) is not None and found > value:
+                best, value = tried, found
+        if not self._rewritten and all(each["wrong"] for each in self._search[1:]):
+            silent = [each["wrong"] for each in self._search[1:] if not each["content"]]
+            if silent:
+                raise InternalError(f"the model that rewrites said nothing: {silent[0]}")
+        return {
+            "content": best["content"],
+            "measured": True,
+            "answers": self._answers,
+            "search": self._search,
+        }
+
+    def _enough(self, state: Any) -> bool:
+        """Whether the next round would cost more than is left, or there is nothing to win."""
+        found: list[float] = state.program_full_scores_val_set
+        return (
+            state.i + 1 >= self._spec.rounds
+            or self._answers + self._round_answers > self._budget
+            or max(found) >= 1.0
+        )
+
+    # What GEPA calls
+
+    def evaluate(
+        self,
+        batch: list[Item],
+        candidate: dict[str, str],
+        capture_traces: bool = False,
+    ) -> Any:
+        """Ask and grade."""
+        del capture_traces
+        content = self._content(candidate)
+        known = self._scores.setdefault(content, {})
+        if _wrong(self._spec.content, self._whole(content)):
+            outcome = [base.ungradeable("the prompt is no good")] * len(batch)
+            said = [""] * len(batch)
+        else:
+            whole = Candidate(
+                id="task",
+                name="task",
+                model=self._spec.task_model or self._spec.model,
+                template=self._whole(content),
+                parameters={"temperature": ANSWERING, "seed": self._spec.seed},
+            )
+            units = [(whole, item) for item in batch]
+            answers = self._asking.each(
+                units,
+                self._asking.answer,
+                self._budget,
+                self._answers,
+                "answers",
+                note=self._note(),
+            )
+            self._answers += len({item.row_id for item in batch} - known.keys())
+            said = [each.text for each in answers]
+            outcome = [
+                graded(self._scorer, item, each) for item, each in zip(batch, answers, strict=True)
+            ]
+            known |= {item.row_id: score for item, score in zip(batch, outcome, strict=True)}
+        adapter = importlib.import_module("gepa.core.adapter")
+        return adapter.EvaluationBatch(
+            outputs=said,
+            # What cannot be graded must not win; the figures tell it apart.
+            scores=[0.0 if score.value is None else score.value for score in outcome],
+            trajectories=list(zip(batch, said, outcome, strict=True)),
+        )
+
+    def make_reflective_dataset(
+        self, candidate: dict[str, str], eval_batch: Any, components_to_update: list[str]
+    ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """What went wrong with the few samples."""
+        del candidate
+        seen: list[dict[str, Any]] = []
+        for item, text, score in eval_batch.trajectories:
+            expected = " / ".join(item.references)
+            failure = f"- asked {item.question!r}: {text[:300]!r}, expected {expected!r}"
+            failed = score.value is not None and score.value < 1
+            seen.append({"row": item.row_id, "failure": failure if failed else ""})
+        return dict.fromkeys(components_to_update, seen)
+
+    def propose(
+        self,
+        candidate: dict[str, str],
+        reflective_dataset: Mapping[str, Sequence[Mapping[str, Any]]],
+        components_to_update: list[str],
+    ) -> dict[str, str]:
+        """Another text of the part whose turn it is."""
+        (part,) = components_to_update
+        seen = reflective_dataset[part]
+        self._round += 1
+        if part == "examples":
+            text, wrong = self._examples([each["row"] for each in seen])
+        else:
+            failures = [each["failure"] for each in seen if each["failure"]]
+            text, wrong = self._rewriting(candidate["instruction"], failures)
+        content = self._content({**candidate, part: text})
+        wrong = wrong or _wrong(self._spec.content, self._whole(content))
+        if not wrong and any(each["content"] == content for each in self._search):
+            wrong = "it was tried before"
+        self._add(content if text else "", self._content(candidate), wrong, part)
+        self._asking.save()
+        return {part: candidate[part] if wrong else text}
+
+    def _rewriting(self, instruction: str, failures: Sequence[str]) -> tuple[str, str]:
+        body = {
+            "model": self._spec.model,
+            "messages": _request(self._spec, instruction, failures),
+            "temperature": TEMPERATURE,
+            "seed": self._spec.seed + self._round,
+        }
+        said = self._asking.reply(body)
+        if said.error:
+            return "", f"the model did not answer: {said.error}"
+        fenced = _FENCED.search(said.text)
+        text = (fenced[1] if fenced else said.text).strip()
+        self._rewritten += bool(text)
+        return text, "" if text else "it is empty"
+
+    def _examples(self, rows: Sequence[str]) -> tuple[str, str]:
+        """Samples whose answers are known, as their ids."""
+        short = [
+            row
+            for row in dict.fromkeys(rows)
+            if (item := self._of_row[row]).references
+            and len(item.question) + len(item.references[0]) <= MAX_EXAMPLE_CHARACTERS
+            and _INPUT not in item.question + item.references[0]
+        ]
+        wrong = "" if short else "none of its samples is short enough for an example"
+        return msgspec.json.encode(short).decode() if short else "", wrong
+
+    # Prompts
+
+    def _content(self, candidate: Mapping[str, str]) -> str:
+        """A prompt out of its parts: worked examples in the instruction's own form, then the instruction."""
+        instruction = candidate["instruction"]
+        rows: list[str] = msgspec.json.decode(candidate.get("examples") or "[]")
+        if not rows:
+            return instruction
+        template = self._whole(instruction)
+        shown = [
+            f"{template.replace(_INPUT, item.question)}\n{item.references[0]}"
+            for item in (self._of_row[row] for row in rows)
+        ]
+        return "\n\n".join([*shown, template])
+
+    @staticmethod
+    def _whole(content: str) -> str:
+        """With the place where the sample goes."""
+        return content if _INPUT in content else f"{content}\n{_INPUT}"
+
+    def _add(self, content: str, parent: str | None, wrong: str, change: str) -> None:
+        tried: dict[str, Any] = {"content": content, "wrong": wrong, "round": self._round}
+        if parent is not None:
+            places = [each["content"] for each in self._search]
+            tried |= {"parent": places.index(parent), "change": change}
+        self._search.append(tried)
+
+    def _judge(self, tried: dict[str, Any]) -> None:
+        """Its figures on the samples that decide, if it came so far."""
+        scores = self._scores.get(tried["content"], {})
+        if tried["wrong"] or not all(item.row_id in scores for item in self._deciding):
+            return
+        figure = figures.figure(self._scorer, [scores[item.row_id] for item in self._deciding])
+        tried |= {"value": figure.value, "low": figure.low, "high": figure.high}
+        tried |= {"graded": figure.graded, "ungradeable": dict(figure.ungradeable)}
+
+    def _note(self) -> str:
+        return f"round {self._round} of {self._spec.rounds}"
+
+    def _tell(self, done: int) -> None:
+        self._task.progress(done, self._budget, "answers", self._note())
 
 
-def _value(tried: dict[str, Any]) -> float:
-    value: float | None = tried.get("value")
-    return -1.0 if value is None else value
+class _Log:
+    """Where GEPA's own words go: nowhere, for they quote prompts."""
+
+    def log(self, message: str) -> None:
+        """Forget it."""
+
+
+def _gepa() -> Any:
+    """The package, which is heavy to import.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    try:
+        return importlib.import_module("gepa")
+    except ImportError:
+        raise ConfigurationError(
+            "measuring prompts on samples needs gepa, which is not installed here;"
+            ' type: pip install "yangfan[prompts]"'
+        ) from None
 
 
 def _wrong(before: str, content: str) -> str:
