@@ -325,6 +325,37 @@ async def test_thoughts_that_the_template_opens_and_never_shows_are_told_apart(
         assert (forced.reasoning, [name for name, _ in calls_of(forced)]) == ("", ["time"])
 
 
+TAGGED: dict[str, list[str]] = {
+    "<think>": ["\n"],
+    "\n": ["Hm, "],
+    "Hm, ": ["yes."],
+    "yes.": ["Or", "</think>"],
+    "Or": [" no, "],
+    " no, ": ["yes."],
+    "</think>": ["\n\n"],
+    "\n\n": ["Fine"],
+    "Fine": [", thanks."],
+    ", thanks.": [scripted.END],
+}
+"""Thinks for ever, with tags that are tokens, as those of models that think are."""
+
+
+@pytest.mark.parametrize("opened", ["prefilled", "own", "plain"])
+async def test_a_thought_ends_when_it_has_had_all_its_tokens(opened: str, tmp_path: Path) -> None:
+    """Whether llama.cpp knows that the model thinks (the template has a switch) or not."""
+    words = {BEGIN: ["<think>"], **TAGGED}
+    template = PLAIN.replace("<think>\n", "<think>") if opened == "plain" else TEMPLATE
+    template = template.replace("PREFILL", "<think>" if opened == "prefilled" else "")
+    thoughts = {0: "", 2: "Hm,", 3: "Hm, yes."}
+    async with running(words, template, tmp_path) as engine:
+        for budget, thought in thoughts.items():
+            cut = await answer(engine, thinking_budget=budget)
+            assert (cut.reasoning.strip(), cut.text) == (thought, WORDS_SAID)
+            assert cut.finish is Finish.NATURAL
+        endless = await answer(engine, thinking_budget=500)
+        assert (endless.text, endless.finish) == ("", Finish.LENGTH)
+
+
 async def test_a_vocabulary_with_the_beginning_of_a_call_as_one_token_may_call(
     tmp_path: Path,
 ) -> None:

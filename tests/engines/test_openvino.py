@@ -163,6 +163,49 @@ async def test_the_child_answers_while_it_generates(engine: Engine) -> None:
             assert await engine.count_text_tokens("hello hello") == 3
 
 
+@pytest.fixture
+def thinking_gguf(tiny_chat_gguf: Path, tmp_path: Path) -> Path:
+    """The very small model with a chat template that opens a thought."""
+    opening = b"{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    thought = b"<|im_start|>assistant\n<think>{##}"
+    whole = tiny_chat_gguf.read_bytes()
+    assert whole.count(opening) == 1
+    thought = thought.replace(b"{##}", b"{#%b#}" % (b"-" * (len(opening) - len(thought))))
+    path = tmp_path / "thinking.gguf"
+    path.write_bytes(whole.replace(opening, thought))
+    return path
+
+
+@needs_openvino
+async def test_a_thought_ends_when_it_has_had_all_its_tokens(
+    thinking_gguf: Path, tmp_path: Path
+) -> None:
+    spec = EngineSpec("thinking", str(thinking_gguf), context_tokens=512, slots=8, threads=1)
+    engine = openvino.create(spec, tmp_path)
+    await engine.start()
+    try:
+        asked = ChatRequest(STORY, Sampling(max_output_tokens=40, temperature=0.0))
+        wanted = [
+            msgspec.structs.replace(asked, thinking_budget=budget)
+            for budget in (None, 0, 1, 12, 500)
+        ]
+        replies = await asyncio.gather(*map(engine.chat, wanted))
+        endless, none, one, twelve, more = [reply.answers[0] for reply in replies]
+        assert endless.text == more.text == none.reasoning == ""
+        assert endless.reasoning == more.reasoning
+        assert 0 < len(one.reasoning) < len(twelve.reasoning) < len(endless.reasoning)
+        assert endless.reasoning.startswith(twelve.reasoning)
+        assert all(answer.text for answer in (none, one, twelve))
+        assert 12 <= replies[3].usage.reasoning_tokens <= 12 + len("\n</think>\n\n")
+        assert all(reply.usage.completion_tokens == 40 for reply in replies)
+        few = msgspec.structs.replace(asked, sampling=Sampling(max_output_tokens=2))
+        cut = await engine.chat(msgspec.structs.replace(few, thinking_budget=0))
+        assert (cut.answers[0].finish, cut.usage.completion_tokens) == (Finish.LENGTH, 2)
+        assert (await engine.slots()).busy == 0
+    finally:
+        await engine.stop()
+
+
 @needs_openvino
 @asyncio_module
 async def test_an_answer_has_at_least_as_many_tokens_as_are_wanted(engine: Engine) -> None:

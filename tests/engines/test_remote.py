@@ -507,6 +507,7 @@ async def test_how_long_to_think_is_a_degree_for_openai_and_a_variable_of_vllms_
     said = {name: value for name, value in wanted.items() if value is not None}
     body = json.loads(chat_body("qwen", request, VLLM_STYLE, stream=False))
     assert body.get("chat_template_kwargs", {}) == said
+    assert body.get("thinking_token_budget") == budget
 
 
 @pytest.mark.parametrize("streamed", [False, True])

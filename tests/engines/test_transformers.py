@@ -337,6 +337,33 @@ async def test_a_caller_that_leaves_frees_its_slot(
     await wait_until(idle, "a free slot")
 
 
+THINKS = "{% for m in messages %}{{ m.content }}{% endfor %}<|im_start|>assistant\n<think>"
+
+
+async def test_a_thought_ends_when_it_has_had_all_its_tokens(
+    start: Callable[..., Awaitable[Engine]], tiny_chat_folder: Path
+) -> None:
+    """The model would think for ever; whatever runs beside it goes on as if nothing had been written for another."""
+    engine = await start(tiny_chat_folder, chat_template=THINKS)
+    asked = ChatRequest(
+        (Message("user", "Tell me a long story about the sea. "),),
+        Sampling(max_output_tokens=40, temperature=0.0),
+    )
+    wanted = [
+        msgspec.structs.replace(asked, thinking_budget=budget) for budget in (None, 0, 1, 12, 500)
+    ]
+    replies = await asyncio.gather(*map(engine.chat, wanted))
+    endless, none, one, twelve, more = [reply.answers[0] for reply in replies]
+    assert endless.text == more.text == ""
+    assert endless.reasoning == more.reasoning
+    assert none.reasoning == ""
+    assert 0 < len(one.reasoning) < len(twelve.reasoning) < len(endless.reasoning)
+    assert endless.reasoning.startswith(twelve.reasoning)
+    assert all(answer.text for answer in (none, one, twelve))
+    assert 12 <= replies[3].usage.reasoning_tokens <= 12 + len("\n</think>\n\n")
+    assert all(reply.usage.completion_tokens <= 40 for reply in replies)
+
+
 # Encoders -----------------------------------------------------------------------------------------
 
 

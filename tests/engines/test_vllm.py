@@ -379,6 +379,8 @@ async def test_it_is_started_offline_with_the_key_in_its_environment_only(
         asked = told(tmp_path, "asked.json")
         assert asked["model"] == "adapter:sea"
         assert asked["chat_template_kwargs"] == {"enable_thinking": True}
+        await engine.chat(msgspec.structs.replace(ask(), thinking_budget=9))
+        assert told(tmp_path, "asked.json")["thinking_token_budget"] == 9
         tools = (Tool("f"),)
         await engine.chat(msgspec.structs.replace(ask(), tools=tools, tool_choice="auto"))
         assert told(tmp_path, "asked.json")["tools"][0]["function"]["name"] == "f"
@@ -403,6 +405,8 @@ async def test_what_is_left_open_and_what_is_given_reach_vllm(
         asked = told(tmp_path, "asked.json")
         assert asked["temperature"] == 0.0
         assert "top_p" not in asked
+        with pytest.raises(Invalid, match="reasoning_parser"):
+            await engine.chat(msgspec.structs.replace(ask(), thinking_budget=9))
     finally:
         await engine.stop()
 

@@ -77,7 +77,7 @@ class ChatOptions(TypedDict, total=False):
     enable_thinking: bool | None
     """v2: reason first; models that can."""
     thinking_budget: int | None
-    """v2: most tokens of reasoning."""
+    """v2: most tokens of reasoning; then it is ended, and the model answers."""
     enable_system_memory: bool | None
     """Put a system memory in front (Yangfan servers in v2); needs system_memory_id."""
     system_memory_id: str | None

@@ -135,7 +135,8 @@ def _thinking(request: ChatRequest, style: Style) -> dict[str, Any]:
     if not said:
         return {}
     if style.dialect == "vllm":  # its templates have the names; one that has none leaves them alone
-        return {"chat_template_kwargs": said}
+        budget = {"thinking_token_budget": request.thinking_budget}
+        return {"chat_template_kwargs": said, **(budget if "thinking_budget" in said else {})}
     if not style.strict:
         return said
     # OpenAI's own servers know degrees only.

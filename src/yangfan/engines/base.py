@@ -75,8 +75,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     `tool_choice` is "none", "auto", "required" or the name of a tool behind "function:"; `response_format` is OpenAI's
     object (``{"type": "json_object"}``); `n` is the number of answers; `top_logprobs` None means no log-probabilities.
     `enable_thinking` tells a chat template that has the switch whether the model is to think first; None leaves it alone.
-    `thinking_budget` is the most tokens of such thoughts, for servers elsewhere that know one. `passed` holds fields of v2 that no engine acts on, for a server elsewhere
-    that may: `user`, `metadata`, `web_search`, `preemptible`.
+    `thinking_budget` is the most tokens of such thoughts: then the engine ends them (``</think>``) and the model goes on to answer.
+    `passed` holds fields of v2 that no engine acts on, for a server elsewhere that may: `user`, `metadata`, `web_search`, `preemptible`.
     """
 
     messages: tuple[Message, ...]

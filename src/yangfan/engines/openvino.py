@@ -59,6 +59,7 @@ from yangfan.engines.wire.chat import gather_reply
 from yangfan.engines.wire.engine import ChildEngine, Ready
 from yangfan.engines.wire.errors import ErrorBody, ErrorDetail
 from yangfan.engines.wire.listener import Exchange
+from yangfan.engines.wire.reasoning import END_OF_THOUGHT, OPENING_TAG, ThoughtLimit
 from yangfan.engines.wire.types import (
     ChatBody,
     ChatMessage,
@@ -78,7 +79,7 @@ from yangfan.engines.wire.types import (
 from yangfan.errors import ConfigurationError, Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from yangfan.engines.base import (
         ChatReply,
@@ -287,10 +288,46 @@ class Step(msgspec.Struct, frozen=True):
     at_limit: bool
 
 
+class Thoughts:
+    """How long the thoughts of one answer may be."""
+
+    def __init__(
+        self,
+        limit: ThoughtLimit,
+        closing: list[int],
+        decode: Callable[[Sequence[int]], str],
+    ) -> None:
+        """Nothing is thought yet; `closing` are the tokens that end a thought."""
+        self._limit = limit
+        self._closing = closing
+        self._detokenizer = Detokenizer(decode)
+
+    @property
+    def at_once(self) -> list[int]:
+        """What the answer begins with, where the prompt has opened a thought of which no token may be."""
+        return self._closing if self._limit.used_up else []
+
+    def due(self, tokens: Sequence[int]) -> list[int] | None:
+        """What of the next tokens stands, and the end of the thought, if it has to end among them."""
+        for count, token in enumerate(tokens, 1):
+            if self._limit.add(self._detokenizer.add(token)):
+                return [*tokens[:count], *self._closing]
+        return None
+
+
 class Answer:
     """One answer being written: what the library is asked to go on with, and where its steps go."""
 
-    def __init__(self, index: int, prompt: list[int], config: Any, room: int, least: int) -> None:
+    def __init__(
+        self,
+        index: int,
+        prompt: list[int],
+        config: Any,
+        *,
+        room: int,
+        least: int,
+        thoughts: Thoughts | None = None,
+    ) -> None:
         """Not yet handed to the library; `least` and `room` are the fewest and the most tokens that it may have."""
         self.index = index
         self.prompt = prompt
@@ -303,6 +340,7 @@ class Answer:
         self.handle: Any = None
         self.tried = asyncio.Event()
         self.unproven = False
+        self.thoughts = thoughts
 
     @property
     def has_grammar(self) -> bool:
@@ -366,6 +404,10 @@ class Generator:
                 del self._proven[next(iter(self._proven))]
 
     def _add(self, answer: Answer) -> None:
+        if answer.thoughts is not None and answer.thoughts.at_once:
+            self._write(answer, answer.thoughts.at_once, [])
+            if len(answer.tokens) >= answer.room:
+                return
         tensor = _tensor(answer.prompt + answer.tokens)
         answer.config.max_new_tokens = answer.room - len(answer.tokens)
         answer.config.min_new_tokens = max(0, answer.least - len(answer.tokens))
@@ -405,6 +447,10 @@ class Generator:
         answer.unproven = False
         answer.tried.set()
         tokens: list[int] = output.generated_ids
+        due = None if answer.thoughts is None else answer.thoughts.due(tokens)
+        if due is not None and output.finish_reason == self._genai.GenerationFinishReason.NONE:
+            self._end_thought(number, answer, due, output.generated_log_probs)
+            return
         known = answer.again[len(answer.tokens) :][: len(tokens)]
         answer.tokens += tokens
         reasons = self._genai.GenerationFinishReason
@@ -423,6 +469,23 @@ class Generator:
                 output.finish_reason == reasons.LENGTH,
             )
         )
+
+    def _end_thought(
+        self, number: int, answer: Answer, tokens: list[int], logprobs: list[float]
+    ) -> None:
+        """Write the end of a thought in the model's place, and let it go on from there: the library cannot be told what to say."""
+        answer.handle.cancel()
+        del self._answers[number]
+        self._write(answer, tokens, logprobs)
+        if len(answer.tokens) < answer.room:
+            self._add(answer)
+
+    def _write(self, answer: Answer, tokens: list[int], logprobs: list[float]) -> None:
+        answer.thoughts = None
+        tokens = tokens[: answer.room - len(answer.tokens)]
+        answer.tokens += tokens
+        full = len(answer.tokens) >= answer.room
+        answer.steps.put_nowait(Step(answer.index, tokens, logprobs, full, full))
 
     def _recover(self) -> None:
         """A step failed: take everything out, refuse what is to blame, and go on with the rest."""
@@ -604,10 +667,29 @@ class Service:
         seed = random.getrandbits(32) if body.seed is None else body.seed
         least = min(room, body.min_tokens or 0)
         answers = [
-            Answer(index, prompt, self._configure(body, seed + index), room, least)
+            Answer(
+                index,
+                prompt,
+                self._configure(body, seed + index),
+                room=room,
+                least=least,
+                thoughts=self._limit_thoughts(body, text),
+            )
             for index in range(body.n)
         ]
         exchange.spawn(self._stream(exchange, body, answers))
+
+    def _limit_thoughts(self, body: GenerationBody, prompt: str) -> Thoughts | None:
+        """None where there is no limit, or a grammar, which leaves no room for a thought."""
+        if (
+            not isinstance(body, ChatBody)
+            or body.reasoning_budget_tokens is None
+            or _schema_of(body) is not None
+        ):
+            return None
+        inside = prompt.rstrip().endswith(OPENING_TAG)
+        limit = ThoughtLimit(body.reasoning_budget_tokens, inside=inside)
+        return Thoughts(limit, self._plain_tokens(END_OF_THOUGHT), self._decode)
 
     async def _stream(
         self, exchange: Exchange, body: GenerationBody, answers: list[Answer]
@@ -708,6 +790,10 @@ class Service:
         tokens = cast("list[int]", self._tokenizer.encode(text).input_ids.data[0].tolist())
         # A template that writes the beginning of the text itself, and a tokenizer that adds it again.
         return tokens[1:] if tokens[:2] == [self._bos] * 2 else tokens
+
+    def _plain_tokens(self, text: str) -> list[int]:
+        made = self._tokenizer.encode(text, add_special_tokens=False)
+        return cast("list[int]", made.input_ids.data[0].tolist())
 
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode(tokens)

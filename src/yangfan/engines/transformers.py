@@ -129,8 +129,6 @@ def missing() -> str | None:
 class TransformersEngine(ChildEngine):
     """A model of the library in a child process."""
 
-    SHOWS_THOUGHTS = True
-
     def __init__(
         self, spec: EngineSpec, options: TransformersOptions, path: Path, workdir: Path
     ) -> None:

@@ -17,7 +17,8 @@ Options (`EngineSpec.options`):
     max_num_seqs: Generations side by side (default: the model's `slots`).
     enforce_eager: Compile nothing: starts sooner and runs slower (default false).
     tool_call_parser: vLLM's name of the way in which the model writes calls, such as ``hermes``.
-    reasoning_parser: vLLM's name of the way in which the model marks its thoughts, such as ``qwen3``.
+    reasoning_parser: vLLM's name of the way in which the model marks its thoughts, such as ``qwen3``. Without it a `thinking_budget`
+        is refused.
     default_output_tokens: Limit of an answer whose request sets none (default 1024, as on Qianfan).
     start_seconds: How long it may take to start, compiling included (default 900).
 """
@@ -217,6 +218,12 @@ class VLLMEngine(ChildEngine):
 
     async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
+        if request.thinking_budget is not None and self._options.reasoning_parser is None:
+            raise Invalid(
+                "vLLM holds this model to no thinking_budget: it does not know how the model marks its thoughts; leave the field out, or "
+                "name the way in the model's options, reasoning_parser",
+                param="thinking_budget",
+            )
         reader = None
         if self._options.tool_call_parser is None:
             request, reader = prepare(request, template_has_tools=False)

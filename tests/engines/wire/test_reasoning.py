@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yangfan.engines.wire.reasoning import ReasoningSplitter
+from yangfan.engines.wire.reasoning import ReasoningSplitter, ThoughtLimit
 
 PIECES = st.lists(
     st.sampled_from(
@@ -85,3 +85,30 @@ def test_output_that_begins_inside_a_thought_ends_it_first(size: int) -> None:
 
 def test_a_thought_that_never_ends_is_one_throughout() -> None:
     assert ReasoningSplitter(inside=True).split("hm", last=True) == ("hm", "")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "inside", "limit", "ends_after"),
+    [
+        (["<think>", "a", "b", "c"], False, 2, 3),
+        (["<th", "ink>a", "b", "c"], False, 2, 4),
+        ([" \n", "<think>", "a"], False, 0, 2),
+        (["a", "b", "c"], True, 2, 2),
+        (["a", "", "é", "c"], True, 2, 3),  # never within a character
+        (["a", "</thi", "nk>", "b", "c", "d"], True, 4, None),
+        (["a", "b", "c"], False, 1, None),
+        (["<thin", "g", "b", "c"], False, 1, None),
+        (["a", "b"], True, 5, None),
+    ],
+)
+def test_a_limit_says_after_which_token_a_thought_ends(
+    tokens: list[str], inside: bool, limit: int, ends_after: int | None
+) -> None:
+    thoughts = ThoughtLimit(limit, inside=inside)
+    ended = [place for place, text in enumerate(tokens, 1) if thoughts.add(text)]
+    assert ended == ([] if ends_after is None else [ends_after])
+
+
+def test_a_thought_of_no_tokens_that_the_prompt_opened_is_used_up_at_once() -> None:
+    assert ThoughtLimit(0, inside=True).used_up
+    assert not ThoughtLimit(0, inside=False).used_up

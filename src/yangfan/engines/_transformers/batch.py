@@ -23,6 +23,7 @@ from yangfan.engines._transformers.memory import growing_cache
 from yangfan.engines._transformers.sampling import Picked
 from yangfan.engines._transformers.text import Detokenizer, StopStrings
 from yangfan.engines.process import LOOP_DIED
+from yangfan.engines.wire.reasoning import ThoughtLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,20 @@ class Step(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
+class Thoughts(msgspec.Struct, frozen=True):
+    """How long the thoughts of an answer may be.
+
+    Attributes:
+        tokens: The most of them.
+        opened: Whether the prompt ends inside one.
+        closing: Tokens that end one.
+    """
+
+    tokens: int
+    opened: bool
+    closing: list[int]
+
+
 class Job:
     """One request: a prompt and the answers that begin with it.
 
@@ -61,6 +76,7 @@ class Job:
         stops: list[str],
         tell: Callable[[Step], None],
         pictures: dict[str, Any] | None = None,
+        thoughts: Thoughts | None = None,
     ) -> None:
         """Describe the request.
 
@@ -71,6 +87,7 @@ class Job:
             stops: Strings that end an answer.
             tell: Called from the computing thread with each step.
             pictures: What the processor made of pictures, to be read with the prompt.
+            thoughts: How long an answer's thoughts may be; None for no limit.
         """
         self.prompt = prompt
         self.samplers = samplers
@@ -78,6 +95,7 @@ class Job:
         self.stops = stops
         self.tell = tell
         self.pictures = pictures
+        self.thoughts = thoughts
         self.cancelled = False
 
     @property
@@ -100,6 +118,16 @@ class _Row:
         self.deltas: Any = None
         self._text = Detokenizer(decode)
         self._stops = StopStrings(job.stops)
+        self._thoughts = self._limit_thoughts(job.thoughts)
+
+    def _limit_thoughts(self, thoughts: Thoughts | None) -> ThoughtLimit | None:
+        if thoughts is None:
+            return None
+        limit = ThoughtLimit(thoughts.tokens, inside=thoughts.opened)
+        if limit.used_up:
+            self.sampler.force(thoughts.closing)
+            return None
+        return limit
 
     def add(self, picked: Picked, endings: frozenset[int]) -> bool:
         """Tell a token's text; returns whether the answer goes on."""
@@ -112,6 +140,9 @@ class _Row:
         piece = "" if ended else self._text.push(picked.token)
         if finish is not None:
             piece += self._text.flush()
+        elif self._thoughts is not None and self._thoughts.add(piece):
+            assert self.job.thoughts is not None
+            self.sampler.force(self.job.thoughts.closing)
         text, stopped = self._stops.push(piece, last=finish is not None)
         if stopped:
             finish = "stop"

@@ -120,6 +120,7 @@ class Sampler:
         self._picked = 0
         self._endings = endings
         self._matcher = matcher
+        self._forced: list[int] = []
         self._generator: Any = self._torch.Generator()
         if seed is None:
             self._generator.seed()
@@ -129,7 +130,11 @@ class Sampler:
     @property
     def plain(self) -> bool:
         """Whether the likeliest token is always the one."""
-        return self._matcher is None and self.choice.plain
+        return self._matcher is None and not self._forced and self.choice.plain
+
+    def force(self, tokens: list[int]) -> None:
+        """Pick these next, whatever the model would say."""
+        self._forced = [*tokens]
 
     @property
     def done(self) -> bool:
@@ -150,7 +155,7 @@ class Sampler:
             raise ValueError("the model computed something that is no number; try dtype float32")
         raw = logits.log_softmax(0) if self.choice.alternatives is not None else None
         scores = self._penalized(logits)
-        token = self._draw(self._allowed(scores))
+        token = self._forced.pop(0) if self._forced else self._draw(self._allowed(scores))
         self._picked += 1
         self._counts[token] += 1
         if self._matcher is not None and not self._matcher.consume_token(token):

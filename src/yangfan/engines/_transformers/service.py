@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from yangfan.engines._texts import TextAnswers
-from yangfan.engines._transformers.batch import Batch, Job, Step
+from yangfan.engines._transformers.batch import Batch, Job, Step, Thoughts
 from yangfan.engines._transformers.config import CountedPrompt, TransformersConfig
 from yangfan.engines._transformers.encoders import Encoder
 from yangfan.engines._transformers.grammar import Grammars
 from yangfan.engines._transformers.prompts import Prompts
 from yangfan.engines._transformers.sampling import Sampler, settle
 from yangfan.engines.wire.errors import ErrorBody, ErrorDetail
+from yangfan.engines.wire.reasoning import END_OF_THOUGHT
 from yangfan.engines.wire.types import (
     ChatBody,
     Choice,
@@ -127,7 +128,14 @@ class Service:
             response_format=body.response_format,
             pictures=pictures,
             opened="" if constrained else opened,
+            thoughts=None if constrained else self._thoughts(body, opened=bool(opened)),
         )
+
+    def _thoughts(self, body: ChatBody, *, opened: bool) -> Thoughts | None:
+        tokens = body.reasoning_budget_tokens
+        if tokens is None:
+            return None
+        return Thoughts(tokens, opened, self.prompts.tokens(END_OF_THOUGHT, special=False))
 
     def _complete(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=CompletionBody)
@@ -144,6 +152,7 @@ class Service:
         response_format: Any = None,
         pictures: dict[str, Any] | None = None,
         opened: str = "",
+        thoughts: Thoughts | None = None,
     ) -> None:
         if not body.stream:
             raise ValueError("this engine only streams; ask for stream: true")
@@ -180,6 +189,7 @@ class Service:
             body.stop,
             lambda step: loop.call_soon_threadsafe(steps.put_nowait, step) and None,
             pictures,
+            thoughts,
         )
         exchange.spawn(self._stream(exchange, body, job, steps, opened))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,7 +20,7 @@ from yangfan.engines.base import (
 from yangfan.engines.wire.calling import NAMED_FUNCTION, chosen_tools
 from yangfan.engines.wire.errors import refusal_from
 from yangfan.engines.wire.generation import SHORT_CHARACTERS, generation_fields
-from yangfan.engines.wire.reasoning import ReasoningSplitter
+from yangfan.engines.wire.reasoning import CLOSING_TAG, OPENING_TAG, ReasoningSplitter
 from yangfan.engines.wire.types import (
     ChatBody,
     ChatMessage,
@@ -75,8 +75,21 @@ def encode_request(
             chat_template_kwargs=None
             if request.enable_thinking is None
             else {"enable_thinking": request.enable_thinking},
+            **_limit_thoughts(request.thinking_budget),
         )
     )
+
+
+def _limit_thoughts(tokens: int | None) -> dict[str, Any]:
+    if tokens is None:
+        return {}
+    return {
+        "reasoning_budget_tokens": tokens,
+        "reasoning_budget_start_tag": OPENING_TAG,
+        "reasoning_budget_end_tags": [CLOSING_TAG],
+        "reasoning_budget_end_tag": CLOSING_TAG,
+        "reasoning_budget_message": "",
+    }
 
 
 def _is_long(request: ChatRequest) -> bool:

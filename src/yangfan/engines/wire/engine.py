@@ -84,7 +84,7 @@ class ChildEngine:
     """`yangfan.engines.base.Engine` over a child that answers /health, /slots, /tokenize, /apply-template, chats and completions."""
 
     SHOWS_THOUGHTS: ClassVar[bool] = False
-    """Whether the child leaves a model's thoughts in its text, so that they have to be told apart here."""
+    """Whether the child leaves a model's thoughts in its text without the tag that its template opens them with, so that it has to be known here."""
 
     def __init__(
         self,

@@ -6,7 +6,9 @@ Children that know the model's template do this themselves; this is for the othe
 from __future__ import annotations
 
 OPENING_TAG = "<think>"
-_CLOSE = "</think>"
+CLOSING_TAG = "</think>"
+END_OF_THOUGHT = f"\n{CLOSING_TAG}\n\n"
+"""What ends a thought that has had all its tokens, as the models that think write it."""
 
 
 class ReasoningSplitter:
@@ -42,7 +44,7 @@ class ReasoningSplitter:
         return "", ""
 
     def _think(self, text: str, last: bool) -> tuple[str, str]:
-        thought, tag, rest = text.partition(_CLOSE)
+        thought, tag, rest = text.partition(CLOSING_TAG)
         if tag:
             self._step, thought = self._answer, self._without_space(thought.rstrip())
             self._bare = True
@@ -61,11 +63,57 @@ class ReasoningSplitter:
         return text
 
 
+class ThoughtLimit:
+    """Says when the thought of one answer has had all its tokens, and has to be ended by `CLOSING_TAG`.
+
+    For engines that pick tokens themselves: they tell each token's text, and put the tag in where `add` says so. What counts as a
+    thought is what `ReasoningSplitter` takes for one; its tags count for nothing.
+    """
+
+    __slots__ = ("_inside", "_left", "_text")
+
+    def __init__(self, tokens: int, *, inside: bool) -> None:
+        """Nothing has come yet; `inside` means that the prompt has opened the thought already."""
+        self._left = tokens
+        self._inside: bool | None = inside or None  # False once there is none or it has ended
+        self._text = ""
+
+    @property
+    def used_up(self) -> bool:
+        """Whether not one more token may be thought."""
+        return self._inside is True and self._left <= 0
+
+    def add(self, text: str) -> bool:
+        """Take the text of the next token ("" of half a character); whether the thought has to end after it."""
+        if self._inside is False:
+            return False
+        self._text += text
+        if self._inside is None:
+            start = self._text.lstrip()
+            if start.startswith(OPENING_TAG):
+                self._inside, self._text = True, ""
+                return self._ends(text)
+            if not OPENING_TAG.startswith(start):
+                self._inside = False
+            return False
+        self._left -= 1
+        if CLOSING_TAG in self._text:
+            self._inside = False
+            return False
+        self._text = self._text[-len(CLOSING_TAG) :]
+        return self._ends(text)
+
+    def _ends(self, text: str) -> bool:
+        ends = self.used_up and bool(text)
+        self._inside = not ends
+        return ends
+
+
 def _safe_length(text: str) -> int:
     """How much of `text` neither begins the closing tag nor is white space in front of it."""
     end = len(text)
-    for length in range(min(len(_CLOSE) - 1, end), 0, -1):
-        if _CLOSE.startswith(text[-length:]):
+    for length in range(min(len(CLOSING_TAG) - 1, end), 0, -1):
+        if CLOSING_TAG.startswith(text[-length:]):
             end -= length
             break
     return len(text[:end].rstrip())

@@ -125,6 +125,14 @@ class ChatBody(GenerationBody, kw_only=True, omit_defaults=True):
     response_format: Mapping[str, Any] | None = None
     chat_template_kwargs: Mapping[str, bool] | None = None
     """llama.cpp and vLLM: variables of the model's chat template."""
+    reasoning_budget_tokens: int | None = None
+    """llama.cpp: most tokens of a thought; then its end is written for the model."""
+    reasoning_budget_start_tag: str | None = None
+    reasoning_budget_end_tags: list[str] = []
+    reasoning_budget_end_tag: str | None = None
+    """What the one before is called in older versions."""
+    reasoning_budget_message: str | None = None
+    """What is written before that end; versions of llama.cpp settle all this where they meet it."""
     logprobs: bool = False
     top_logprobs: int | None = None
 
