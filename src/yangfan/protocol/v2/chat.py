@@ -164,7 +164,9 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     enable_thinking: bool | None = None
     thinking_budget: Annotated[
         Annotated[int, Meta(ge=0)] | None,
-        Meta(description="Most tokens of reasoning, >= 0; then it is ended and the answer follows."),
+        Meta(
+            description="Most tokens of reasoning, >= 0; then it is ended and the answer follows."
+        ),
     ] = None
     metadata: Annotated[
         dict[str, str] | None, Meta(description="Your own labels, text to text; ignored here.")
