@@ -60,6 +60,44 @@ def test_a_local_folder_is_named_or_sent(registry: Command, tmp_path: Path):
     assert sent.err == "config.json: 100 %\n"
 
 
+def test_a_set_is_made_and_a_version_described(registry: Command):
+    made = registry.inside(
+        *("models", "create-set", "mine", "--type", "TextRepresentation", "--tag", "a"),
+        *("--tag", "b", "--description", "d", "--json"),
+    )
+    told = json.loads(made.out)
+    assert (told["name"], told["type"], told["tags"]) == ("mine", "TextRepresentation", ["a", "b"])
+    again = registry.inside("models", "create-set", "mine")
+    assert (again.status, "mine" in again.err) == (1, True)
+    imported = registry.inside("models", "import", "hf:a/f", "--format", "GGUF")
+    assert imported.status == 0, imported.err
+    assert registry.inside("models", "describe", "f:1", "of mine").status == 0
+    assert "description\tof mine" in registry.inside("models", "show", "f:1").out
+    conf = json.loads(registry.inside("models", "conf", "f:1").out)
+    assert conf["modelFormat"] == "GGUF"
+    assert json.loads(registry.inside("models", "conf", "--format", "GGUF").out)
+
+
+def test_files_are_sent_shown_and_thrown_away(registry: Command, tmp_path: Path):
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    upload = registry.inside("models", "upload", str(tmp_path / "m.gguf")).out.strip()
+    assert re.fullmatch(r"upload:\S+", upload)
+    assert registry.inside("models", "upload", upload).out == "m.gguf\t4 B\n"
+    assert registry.inside("models", "upload", upload, "--delete").status == 0
+    gone = registry.inside("models", "upload", upload)
+    assert (gone.status, "upload" in gone.err) == (1, True)
+    nothing = registry.inside("models", "upload", str(tmp_path), "--delete")
+    assert (nothing.status, "name it, upload:" in nothing.err) == (1, True)
+
+
+def test_compressions_are_listed(registry: Command):
+    assert json.loads(registry.inside("models", "compressions", "--json").out) == []
+    none = registry.inside("models", "compressions", "--cancel", "amva-none")
+    assert (none.status, "amva-none" in none.err) == (1, True)
+    none = registry.inside("models", "compressions", "--delete", "amva-none")
+    assert (none.status, "amva-none" in none.err) == (1, True)
+
+
 def test_a_watched_import_that_is_cancelled_says_so(registry: Command):
     made = json.loads(registry.inside("models", "import", "hf:a/b", "--json").out)
     assert registry.inside("jobs", "cancel", made["job_id"]).status == 0

@@ -56,6 +56,10 @@ def import_model(  # noqa: PLR0913 - what an import is made of, one option each
     application: Annotated[
         Application | None, typer.Option(help="What it is for; else read from it / 应用类型")
     ] = None,
+    form: Annotated[
+        Literal["HuggingFace.Transformers", "Safetensors", "GGUF"] | None,
+        typer.Option("--format", help="Nothing else will do / 要求的模型格式"),
+    ] = None,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit / 分支、标签或提交")
     ] = None,
@@ -75,7 +79,12 @@ def import_model(  # noqa: PLR0913 - what an import is made of, one option each
         _ensure_set(client, name, application)
         place = _place(client, connection, source, upload=upload)
         made = client.models.import_(
-            name, place, application=application, revision=revision, description=description
+            name,
+            place,
+            application=application,
+            format=form,
+            revision=revision,
+            description=description,
         )
         _tell(client, made, watch=watch, as_json=as_json)
 
@@ -111,6 +120,125 @@ def compress(
         if task.perplexity_before is not None and task.perplexity_after is not None:
             lines += f", perplexity {task.perplexity_before:.2f} -> {task.perplexity_after:.2f}"
         _show_one(task, lines, as_json)
+
+
+@connected
+def compressions(
+    connection: Connection,
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="Of this version / 只看该版本")
+    ] = None,
+    *,
+    cancel: Annotated[
+        str | None, typer.Option(metavar="ID", help="Stop this one / 停止压缩任务")
+    ] = None,
+    delete: Annotated[
+        str | None, typer.Option(metavar="ID", help="Forget this one / 删除压缩任务")
+    ] = None,
+    as_json: AsJSON = False,
+) -> None:
+    """List compressions, stop one or forget one. / 管理压缩任务。"""
+    with connection.client() as client:
+        if cancel is not None:
+            client.models.cancel_compression(cancel)
+        if delete is not None:
+            client.models.delete_compression(delete)
+        if cancel is not None or delete is not None:
+            return
+        source = None if model is None else client.models.version(model).id
+        found = client.models.compressions(source)
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        ("compression", "name", "status", "of", "makes", "job"),
+        [(t.id, t.name, t.status, t.source_id, t.version_id, t.job_id) for t in found],
+    )
+
+
+@connected
+def upload(
+    connection: Connection,
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH|UPLOAD", help="File or folder to send; or upload:… to show / 文件或上传"
+        ),
+    ],
+    *,
+    delete: Annotated[bool, typer.Option("--delete", help="Throw it away / 删除上传")] = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Send files for an import, see what arrived, or throw it away. / 上传模型文件。"""
+    with connection.client() as client:
+        if not path.startswith("upload:"):
+            if delete:
+                raise ConfigurationError("--delete throws an upload away; name it, upload:…")
+            path = _send(client, Path(path))
+            _show_one({"source": path}, path, as_json)
+        elif delete:
+            client.models.delete_upload(path)
+        else:
+            files = client.models.get_upload(path)
+            if as_json:
+                show_json(files)
+            else:
+                show_table(
+                    ("file", "size"), [(name, human_size(size)) for name, size in files.items()]
+                )
+
+
+@connected
+def create_set(
+    connection: Connection,
+    name: Annotated[str, typer.Argument(metavar="SET", help="Its name / 模型集名称")],
+    *,
+    of: Annotated[
+        Literal["Text2Text", "Text2Image", "TextRepresentation", "ImageUnderstanding", "Industry"],
+        typer.Option("--type", help="What its models are for / 模型类型"),
+    ] = "Text2Text",
+    tag: Annotated[list[str] | None, typer.Option(help="To find it by; repeatable / 标签")] = None,
+    description: Annotated[str, typer.Option(help="For people / 描述")] = "",
+    as_json: AsJSON = False,
+) -> None:
+    """Make an empty model set; an import makes one by itself. / 创建模型集。"""
+    with connection.client() as client:
+        made = client.models.create_set(name, of, tags=tag or (), description=description)
+        _show_one(made, f"{made.name}: {made.id}", as_json)
+
+
+@connected
+def describe(
+    connection: Connection,
+    model: Reference,
+    description: Annotated[str, typer.Argument(metavar="TEXT", help="For people / 描述")],
+) -> None:
+    """Say something else about a model version. / 修改模型版本描述。"""
+    with connection.client() as client:
+        client.models.describe(model, description)
+
+
+@connected
+def conf(
+    connection: Connection,
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="What its import said / 该版本的配置")
+    ] = None,
+    *,
+    application: Annotated[
+        Application, typer.Option(help="What models are for / 应用类型")
+    ] = "chat",
+    form: Annotated[
+        Literal["HuggingFace.Transformers", "Safetensors", "GGUF"],
+        typer.Option("--format", help="How they are kept / 模型格式"),
+    ] = "HuggingFace.Transformers",
+) -> None:
+    """Print what a server runs models with, or what was said when one was imported, as JSON. / 查看运行环境或导入配置。"""
+    with connection.client() as client:
+        if model is None:
+            show_json(client.models.advanced_conf(application, form))
+        else:
+            show_json(client.models.custom_conf(client.models.version(model).id))
 
 
 @connected
@@ -342,6 +470,11 @@ def _place(client: Client, connection: Connection, source: str, *, upload: bool 
         upload = urlsplit(connection.settings().v2_url).hostname not in _LOOPBACK
     if not upload:
         return str(path.absolute())
+    return _send(client, path)
+
+
+def _send(client: Client, path: Path) -> str:
+    """Send files and say how far that is."""
     shown = ""
 
     def told(now: WorkProgress) -> None:

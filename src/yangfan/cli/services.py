@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -173,6 +174,48 @@ def show(
 
 
 @connected
+def modify(  # noqa: PLR0913 - what can be changed, one option each
+    connection: Connection,
+    service: Name,
+    *,
+    name: Annotated[str | None, typer.Option(help="For people / 显示名称")] = None,
+    description: Annotated[str | None, typer.Option(help="For people / 描述")] = None,
+    warm: Annotated[
+        bool | None,
+        typer.Option("--warm/--on-demand", help="Keep loaded, or load at a call / 是否常驻"),
+    ] = None,
+    idle: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Unload when idle for so long / 空闲多久后卸载"),
+    ] = None,
+    priority: Annotated[
+        int | None, typer.Option(help="Higher ones start first / 启动优先级")
+    ] = None,
+    fallback: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Answers when this cannot / 备用服务")
+    ] = None,
+    qps: Annotated[
+        float | None,
+        typer.Option(min=0, help="Calls a second at most, 0 for any / 每秒调用上限，0 为不限"),
+    ] = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Change how a service is called and kept; the calls go on. / 修改服务。"""
+    with connection.client() as client:
+        changed = client.services.update(
+            service,
+            name=name,
+            description=description,
+            warm=warm,
+            idle_seconds=idle,
+            priority=priority,
+            fallback=fallback,
+            qps=qps,
+        )
+        _tell(client, changed, watch=False, as_json=as_json)
+
+
+@connected
 def scale(
     connection: Connection,
     service: Name,
@@ -200,6 +243,9 @@ def rollout(  # noqa: PLR0913 - what a rollout is made of, one option each
     bake: Annotated[
         float, typer.Option(metavar="SECONDS", help="Watch it so long / 观察时长")
     ] = 10.0,
+    memory_mb: Annotated[
+        int | None, typer.Option(metavar="MB", help="What an engine needs / 单副本内存")
+    ] = None,
     option: Options = None,
     watch: Watch = False,
     as_json: AsJSON = False,
@@ -212,6 +258,7 @@ def rollout(  # noqa: PLR0913 - what a rollout is made of, one option each
             weight=weight,
             replicas=replicas,
             engine_options=_options(option),
+            memory_bytes=None if memory_mb is None else memory_mb * 1_000_000,
             bake_seconds=bake,
         )
         _tell(client, changed, watch=watch, as_json=as_json)
@@ -270,6 +317,77 @@ def logs(
 
 
 @connected
+def events(
+    connection: Connection,
+    service: Name,
+    *,
+    after: Annotated[
+        int, typer.Option(metavar="NUMBER", min=0, help="Only those after it / 起始编号")
+    ] = 0,
+    as_json: AsJSON = False,
+) -> None:
+    """List what happened to a service, the oldest first. / 查看服务事件。"""
+    with connection.client() as client:
+        found = client.services.events(service, after=after)
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        ("number", "at", "kind", "message"),
+        [(str(e.number), f"{e.at:%Y-%m-%d %H:%M:%SZ}", e.kind, e.message) for e in found],
+    )
+
+
+@connected
+def usage(
+    connection: Connection,
+    service: Annotated[
+        list[str] | None, typer.Argument(metavar="[SERVICE]…", help="Only these / 只看这些服务")
+    ] = None,
+    *,
+    days: Annotated[int, typer.Option(min=1, max=366, help="So many, with today / 天数")] = 7,
+    app: Annotated[
+        str | None, typer.Option(metavar="APP", help="Only this application / 只看该应用")
+    ] = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Count calls and tokens of services, by application. / 统计服务调用量。"""
+    end = datetime.now(UTC)
+    with connection.client() as client:
+        start = end - timedelta(days=days - 1)
+        found = client.services.metrics(start, end, services=service, app_id=app)
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        ("service", "id", "app", "calls", "failed", "input tokens", "output tokens"),
+        [
+            (
+                each.name,
+                each.service_id,
+                each.app_id,
+                *map(str, (each.calls, each.failed_calls, each.input_tokens, each.output_tokens)),
+            )
+            for each in found
+        ],
+    )
+
+
+@connected
+def presets(connection: Connection, *, as_json: AsJSON = False) -> None:
+    """List the names that are answered without a service of their own. / 列出预置服务。"""
+    with connection.client() as client:
+        found = client.services.presets()
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        ("name", "type", "model", "url"),
+        [(each.name, each.type, each.model, each.url) for each in found],
+    )
+
+
+@connected
 def remove(connection: Connection, service: Name) -> None:
     """Stop a service and forget it. / 删除服务。"""
     with connection.client() as client:
@@ -281,6 +399,7 @@ SUBCOMMANDS = {
     "create": create,
     "list": list_services,
     "show": show,
+    "modify": modify,
     "scale": scale,
     "rollout": rollout,
     "promote": promote,
@@ -288,6 +407,9 @@ SUBCOMMANDS = {
     "stop": stop,
     "start": start,
     "logs": logs,
+    "events": events,
+    "usage": usage,
+    "presets": presets,
     "rm": remove,
 }
 
