@@ -74,14 +74,19 @@ def model_store() -> Path:
 
 @contextmanager
 def platform(
-    model: str, *, slots: int, environ: Mapping[str, str] | None = None, home: Path | None = None
+    model: str,
+    *others: str,
+    slots: int,
+    environ: Mapping[str, str] | None = None,
+    home: Path | None = None,
 ) -> Generator[Running]:
-    """`yangfan serve` with one model, with authentication, in a new home folder unless one is given."""
+    """`yangfan serve` with a model (and `others`), with authentication, in a new home folder unless one is given."""
     with tempfile.TemporaryDirectory(prefix="yangfan-bench-") as folder:
         ready = Path(folder) / "ready.json"
         where = folder if home is None else str(home)
         command = [sys.executable, "-m", "yangfan", "serve", "--home", where, "--port", "0"]
-        command += ["--model", model, "--slots", str(slots), "--ready-file", str(ready)]
+        command += [word for each in (model, *others) for word in ("--model", each)]
+        command += ["--slots", str(slots), "--ready-file", str(ready)]
         store = {"YANGFAN_MODEL_STORE": str(model_store()), "YANGFAN_MAX_WAITING": "4096"}
         started = time.perf_counter()
         with running(command, {**store, **(environ or {})}) as process:

@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services] [registry] [retrieval] [datasets]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services] [registry] [retrieval] [knowledge] [datasets]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -16,6 +16,7 @@ import embeddings
 import gateway
 import images
 import imports
+import knowledge
 import overhead
 import overload
 import programs
@@ -48,6 +49,7 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "start": lambda size: start.measure(start.SIZES[size]),
     "services": lambda size: services.measure(services.SIZES[size]),
     "registry": lambda size: registry.measure(registry.SIZES[size]),
+    "knowledge": lambda size: knowledge.measure(knowledge.SIZES[size]),
     "retrieval": lambda size: retrieval.measure(retrieval.SIZES[size]),
     "tuning": lambda size: tuning.measure(tuning.SIZES[size]),
     "datasets": lambda size: dataset_versions.measure(dataset_versions.SIZES[size]),

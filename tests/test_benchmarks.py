@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = (
     *("overhead", "programs", "engines", "gateway", "bridge", "overload", "cleaning"),
     *("embeddings", "images", "imports", "tokens", "start", "services", "registry", "tuning"),
-    *("datasets", "retrieval"),
+    *("datasets", "retrieval", "knowledge"),
 )
 TIMEOUT_SECONDS = 120
 
