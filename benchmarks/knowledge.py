@@ -41,10 +41,44 @@ SEARCH_TARGET_MS = 100.0
 CHAT_TARGET = 1.2
 PAUSE_SECONDS = 0.02
 ECHO = "[options.echo]\ndelay_seconds = 0.002\n"
-WORDS = (
-    "alpha beta gamma delta market report revenue server network policy leave travel invoice contract energy water "
-    "北京 上海 天气 预报 价格 合同 休假 图书 音乐 电影 服务 网络 报销 发票 安全 模型 数据 训练 评估 部署"
-).split()  # noqa: SIM905 - a list of them would be forty lines
+WORDS = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "market",
+    "report",
+    "revenue",
+    "server",
+    "network",
+    "policy",
+    "leave",
+    "travel",
+    "invoice",
+    "contract",
+    "energy",
+    "water",
+    "北京",
+    "上海",
+    "天气",
+    "预报",
+    "价格",
+    "合同",
+    "休假",
+    "图书",
+    "音乐",
+    "电影",
+    "服务",
+    "网络",
+    "报销",
+    "发票",
+    "安全",
+    "模型",
+    "数据",
+    "训练",
+    "评估",
+    "部署",
+]
 
 
 @dataclass(frozen=True, slots=True)
