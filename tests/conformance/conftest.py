@@ -19,7 +19,13 @@ PROGRAM_SECONDS = 120
 class Programs:
     """Runs `programs/NAME.py` with a clean environment plus what is given; returns what it found."""
 
-    def run(self, name: str, *arguments: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    def run(
+        self,
+        name: str,
+        *arguments: str,
+        environ: Mapping[str, str],
+        seconds: float = PROGRAM_SECONDS,
+    ) -> dict[str, Any]:
         """Run to the end; a failure shows the program's own output."""
         inherited = {
             key: value
@@ -31,7 +37,7 @@ class Programs:
             env={**inherited, **environ},
             capture_output=True,
             text=True,
-            timeout=PROGRAM_SECONDS,
+            timeout=seconds,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.conftest import serving
-from tests.tuning_data import seed, trainable
+from tests.tuning_data import trainable
+
+import yangfan
+from yangfan import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from tests.conformance.conftest import Programs  # pyright: ignore[reportMissingImports]
+    from tests.conftest import Server
 
 pytestmark = [
     pytest.mark.timeout(400),
@@ -21,30 +27,59 @@ pytestmark = [
     ),
 ]
 
+TRAINING_SECONDS = 330.0
+"""Three runs, each in two processes that load their libraries first, on processors that others use, too."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    """A server without a model."""
+    with serving(tmp_path_factory.mktemp("tuning")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Generator[yangfan.Client]:
+    """Ours."""
+    keys: dict[str, Any] = {
+        "access_key": server.access_key,
+        "secret_access_key": server.secret_access_key,
+    }
+    with yangfan.Client(server.base_url, bearer=server.bearer, **keys) as client:
+        yield client
+
 
 @pytest.fixture(scope="module")
 def found(
-    tmp_path_factory: pytest.TempPathFactory, tiny_chat_folder: Path, programs: Programs
+    server: Server, client: yangfan.Client, tiny_chat_folder: Path, programs: Programs
 ) -> dict[str, Any]:
     """What the program found."""
-    home = tmp_path_factory.mktemp("tuning")
-    dataset = seed(home)
+    home = server.home
+    rows = home / "faq.jsonl"
+    turns = (
+        {"prompt": f"Say only: yes {n}", "response": [["The sea was calm."]]} for n in range(10)
+    )
+    rows.write_text("".join(f"{json.dumps([turn])}\n" for turn in turns), "utf-8")
+    dataset = client.datasets.create("faq", "PromptResponse").id
+    assert client.datasets.import_files(dataset, rows).state == "succeeded"
+    client.datasets.publish(dataset)
     folder = trainable(tiny_chat_folder, home / "base")
-    with serving(home) as server:
-        environ = {
-            "QIANFAN_BASE_URL": server.base_url,
-            "QIANFAN_CONSOLE_API_BASE_URL": server.base_url,
-            "QIANFAN_ACCESS_KEY": server.access_key,
-            "QIANFAN_SECRET_KEY": server.secret_access_key,
-            "QIANFAN_DISABLE_CACHE": "true",
-            "QIANFAN_TRAIN_STATUS_POLLING_INTERVAL": "0.3",
-            "QIANFAN_MODEL_PUBLISH_STATUS_POLLING_INTERVAL": "0.3",
-            "QIANFAN_DEPLOY_STATUS_POLLING_INTERVAL": "0.3",
-            "QIANFAN_CACHE_DIR": str(home / "cache"),
-            "HOME": str(home),
-            "OMP_NUM_THREADS": "1",
-        }
-        return programs.run("qianfan_tuning", str(folder), dataset, environ=environ)
+    environ = {
+        "QIANFAN_BASE_URL": server.base_url,
+        "QIANFAN_CONSOLE_API_BASE_URL": server.base_url,
+        "QIANFAN_ACCESS_KEY": server.access_key,
+        "QIANFAN_SECRET_KEY": server.secret_access_key,
+        "QIANFAN_DISABLE_CACHE": "true",
+        "QIANFAN_TRAIN_STATUS_POLLING_INTERVAL": "0.3",
+        "QIANFAN_MODEL_PUBLISH_STATUS_POLLING_INTERVAL": "0.3",
+        "QIANFAN_DEPLOY_STATUS_POLLING_INTERVAL": "0.3",
+        "QIANFAN_CACHE_DIR": str(home / "cache"),
+        "HOME": str(home),
+        "OMP_NUM_THREADS": "1",
+    }
+    return programs.run(
+        "qianfan_tuning", str(folder), dataset, environ=environ, seconds=TRAINING_SECONDS
+    )
 
 
 @pytest.mark.model
@@ -83,3 +118,23 @@ def test_the_trainer_goes_on_from_a_run(found: dict[str, Any]) -> None:
     further = found["further"]
     assert further["runStatus"] == "Done"
     assert further["incrementTaskId"] == found["task"]["taskId"]
+
+
+@pytest.mark.model
+def test_what_lora_learnt_is_served_beside_its_base(
+    client: yangfan.Client, found: dict[str, Any]
+) -> None:
+    """The same run as the trainer's, published once more without its base; two services of it share an engine."""
+    version = client.tuning.publish(found["task"]["taskId"], "beside", format="adapter")
+    assert (version.format, version.status) == ("adapter", "Ready")
+    assert version.parity is not None
+    assert version.parity["passed"] is True, version.parity
+    for name in ("one", "two"):
+        client.services.wait(client.services.create(version.id, name).id)
+    texts: set[str] = set()
+    for name in ("tuned", "one", "two"):
+        reply = client.chat("Say only: yes", model=name, temperature=0.01, max_output_tokens=8)
+        texts.add(reply.text)
+    assert len(texts) == 1  # merged or beside, once or twice
+    with pytest.raises(errors.Conflict, match=f"{version.id} is an adapter for it"):
+        client.models.delete(found["task"]["baseModelId"])

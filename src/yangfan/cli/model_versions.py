@@ -63,6 +63,10 @@ def import_model(  # noqa: PLR0913 - what an import is made of, one option each
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit / 分支、标签或提交")
     ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="What a LoRA adapter changes / LoRA 适配器的基础模型"),
+    ] = None,
     description: Annotated[str, typer.Option(help="For people / 描述")] = "",
     upload: Annotated[
         bool | None,
@@ -84,6 +88,7 @@ def import_model(  # noqa: PLR0913 - what an import is made of, one option each
             application=application,
             format=form,
             revision=revision,
+            base=base,
             description=description,
         )
         _tell(client, made, watch=watch, as_json=as_json)

@@ -239,6 +239,84 @@ class _Plan(NamedTuple):
         return int(self.number(self.architecture.dense_blocks) or 0)
 
 
+class Layers(NamedTuple):
+    """What adapters are held against.
+
+    Attributes:
+        architecture: As llama.cpp calls it.
+        names: llama.cpp's name of each layer's weight, by Transformers' name of the layer.
+        shapes: Rows and columns, by llama.cpp's names.
+        rows: Which of Transformers' rows each of llama.cpp's is, where the order differs.
+    """
+
+    architecture: str
+    names: Mapping[str, str]
+    shapes: Mapping[str, tuple[int, ...]]
+    rows: Mapping[str, Sequence[int]]
+
+
+def layers_of(model: Path) -> Layers | None:
+    """The layers of a GGUF file or a model folder; None where its class is not known here.
+
+    Raises:
+        ConfigurationError: It is damaged.
+    """
+    if model.is_file():
+        return _layers_of_gguf(gguf.read(model))
+    if not is_convertible(model):
+        return None
+    plan, weights = _plan(model), _Weights(model)
+    sources = _sources(plan, weights)
+    shapes = {ours: weights.info(source.names[0]).shape for ours, source in sources.items()}
+    return _layers(plan, sources, shapes)
+
+
+def _layers_of_gguf(header: gguf.Header) -> Layers | None:
+    name = header.text("general.architecture")
+    shapes = {each.name: each.dimensions[::-1] for each in header.tensors}
+
+    def number(key: str) -> int:
+        return header.number(f"{name}.{key}") or 0
+
+    heads = number("attention.head_count")
+    config = _Config(
+        num_hidden_layers=number("block_count"),
+        num_attention_heads=heads,
+        num_key_value_heads=number("attention.head_count_kv") or heads,
+        hidden_size=number("embedding_length"),
+        head_dim=number("attention.key_length") or None,
+        tie_word_embeddings="output.weight" not in shapes,
+    )
+    if not 0 < config.key_value_heads <= config.num_attention_heads:
+        return None
+    for architecture in architectures().values():
+        if architecture.name != name:
+            continue
+        plan = _Plan(architecture, config, {})
+        sources = {
+            ours: source
+            for ours, source in _wanted(plan)
+            if source.names and not ours.endswith(".bias")
+        }
+        if sources.keys() <= shapes.keys():
+            return _layers(plan, sources, shapes)
+    return None
+
+
+def _layers(
+    plan: _Plan, sources: Mapping[str, _Source], shapes: Mapping[str, tuple[int, ...]]
+) -> Layers:
+    """Layers that are one tensor here and there."""
+    taken = [source.names for ours, source in sources.items() if ours.endswith(".weight")]
+    names = {
+        source.names[0].removesuffix(".weight"): ours
+        for ours, source in sources.items()
+        if len(source.names) == 1 and taken.count(source.names) == 1 and ours.endswith(".weight")
+    }
+    rows = {ours: source.rows for ours, source in sources.items() if source.rows is not None}
+    return Layers(plan.architecture.name, names, shapes, rows)
+
+
 def _plan(folder: Path) -> _Plan:
     raw = read_json(folder / "config.json")
     named = raw.get("architectures")

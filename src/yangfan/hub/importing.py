@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from yangfan.errors import ConfigurationError, FetchError, SourceUnavailable, YangfanError
-from yangfan.hub import archive, content, inspection, uri
+from yangfan.hub import adapters, archive, content, convert_decoder, inspection, uri
 from yangfan.hub.attempt import Attempt, create_source
-from yangfan.hub.disk import discard, size_bytes
+from yangfan.hub.disk import discard, sha256_of, size_bytes
 from yangfan.hub.inspection import Format, Kind, ModelFacts
 from yangfan.hub.lock import lock
 from yangfan.hub.order import Order, recorded
@@ -38,6 +38,9 @@ Tell = Callable[[float, float | None, str, str], None]
 COMPANIONS: Final = frozenset({"README.md", "LICENSE", "LICENSE.md", "NOTICE"})
 """Files beside a model that say what one may do with it."""
 
+_ADAPTERS: Final = COMPANIONS | {adapters.CONFIG, adapters.WEIGHTS}
+"""What an adapter consists of; the tokenizers that some bring are their bases'."""
+
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9_]+:")
 
 
@@ -51,6 +54,7 @@ class ImportOrder(msgspec.Struct, frozen=True, kw_only=True):
         kind: What it is for; None to read it from the model.
         format: What it must be; None for either.
         revision: Branch, tag or commit, where the address does not name one.
+        base: Name in the store of the model that an adapter changes.
     """
 
     source: str
@@ -58,6 +62,7 @@ class ImportOrder(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind | None = None
     format: Format | None = None
     revision: str | None = None
+    base: str = ""
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +165,7 @@ def parse(order: ImportOrder) -> ModelURI:
 
 def describe(model: StoredModel) -> Imported:
     """Read the facts of a model that is in the store."""
-    facts = inspection.inspect(model.folder, kind=_kind(model.kind))
+    facts = facts_of(model.folder, _kind(model.kind))
     return Imported(
         files=model.manifest.files,
         format=facts.format,
@@ -172,6 +177,45 @@ def describe(model: StoredModel) -> Imported:
         size_bytes=model.size_bytes,
         memory_bytes_estimate=facts.memory_bytes_estimate,
     )
+
+
+def facts_of(folder: Path, kind: Kind | None = None) -> ModelFacts:
+    """The facts of what lies in a folder: a model, or an adapter for one.
+
+    Raises:
+        ConfigurationError: It is neither, or not the kind; the message tells why.
+    """
+    if adapters.is_adapter(folder):
+        return adapters.facts(folder)
+    return inspection.inspect(folder, kind=kind)
+
+
+def adapter_file(folder: Path, base: StoredModel, store: ModelStore) -> Path | None:
+    """Make an adapter what llama.cpp reads, and its base, too, where that is no GGUF file yet.
+
+    Args:
+        folder: Of the adapter; the file is put into it.
+        base: The model that it changes.
+        store: Where that is.
+
+    Returns:
+        The adapter's file; None where llama.cpp does not run its base.
+
+    Raises:
+        ConfigurationError: It is an adapter of another model, or cannot be served.
+    """
+    read = adapters.read(folder)
+    known = convert_decoder.layers_of(base.path)
+    if known is None:
+        return None
+    target = folder / adapters.GGUF
+    adapters.convert(read, known, target)
+    if base.format == "safetensors":
+        whole = store.converted_file(base, convert_decoder.VERSION)
+        if not whole.is_file():
+            store.require_free(base.size_bytes)
+            convert_decoder.convert(base.path, whole)
+    return target
 
 
 def _kind(text: str) -> Kind | None:
@@ -212,6 +256,8 @@ class _Import:
         self._attempt = Attempt(wanted, address, self._store, workspace, is_taken)
         gathered = await self._attempt.gather(source)
         facts = self._inspect(gathered.files)
+        if facts.format == adapters.FORMAT:
+            gathered = gathered._replace(files=self._adapter(gathered.files))
         if self._order.format not in {None, facts.format}:
             raise ConfigurationError(
                 f"the model is {facts.format}, and {self._order.format} was ordered"
@@ -233,7 +279,28 @@ class _Import:
         """Read the facts before the model can be seen by anybody."""
         tree = self.scratch / "tree"
         self._store.lay_out(tree, files)
-        return inspection.inspect(tree, kind=self._order.kind)
+        return facts_of(tree, self._order.kind)
+
+    def _adapter(self, files: tuple[StoredFile, ...]) -> tuple[StoredFile, ...]:
+        """The files of an adapter, and what llama.cpp reads instead of them."""
+        tree = self.scratch / "tree"
+        base = self._store.get(self._order.base) if self._order.base else None
+        if base is None:
+            name = (
+                adapters.read(tree).config.base_model_name_or_path
+                or "a model that it does not name"
+            )
+            raise ConfigurationError(
+                f"this is a LoRA adapter of {name[:120]} and no model of its own: import that first, and name it with the adapter"
+                " (importMeta.baseModel, yangfan models import --base)"
+            )
+        made = adapter_file(tree, base, self._store)
+        kept = tuple(file for file in files if file.path in _ADAPTERS)
+        if made is None:
+            return kept
+        stored = StoredFile(adapters.GGUF, sha256_of(made), made.stat().st_size)
+        self._store.adopt(made, stored.sha256)
+        return tuple(sorted((*kept, stored), key=lambda file: file.path))
 
     async def _source(self, workspace: Workspace) -> Source:
         """Where the files come from, and which of them are wanted: those of an archive if the address names one."""

@@ -20,7 +20,7 @@ from yangfan.weights.safetensors import SafetensorsFile
 if TYPE_CHECKING:
     from pathlib import Path
 
-Format = Literal["gguf", "safetensors"]
+Format = Literal["gguf", "safetensors", "adapter"]
 Kind = Literal["chat", "vision", "embeddings", "rerank", "images"]
 
 MAX_TOKENIZER_BYTES: Final = 256 * 1024 * 1024
@@ -33,7 +33,7 @@ ESTIMATE_TOKENS: Final = 8192
 CACHE_ITEM_BYTES: Final = 2
 """Keys and values are cached as 16-bit floats, in llama.cpp by default and in Transformers with the weights' type."""
 
-OVERHEAD_BYTES: Final = {"gguf": 96 << 20, "safetensors": 512 << 20}
+OVERHEAD_BYTES: Final = {"gguf": 96 << 20, "safetensors": 512 << 20, "adapter": 0}
 """Of a process without weights and cache: llama.cpp's wheel with its buffers, and torch with Transformers. Measured once, rounded up."""
 
 BATCH_TOKENS: Final = 512

@@ -16,7 +16,7 @@ from qianfan.resources.console import consts
 from qianfan.trainer import LLMFinetune
 from qianfan.trainer.configs import DatasetConfig, TrainConfig
 
-SECONDS = 100
+SECONDS = 150
 source, dataset = sys.argv[1:]
 found = {}
 

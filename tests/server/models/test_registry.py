@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
+from tests.small_models import llama_folder
 
 from yangfan.errors import ConfigurationError, Conflict, Invalid, NotFound
 from yangfan.hub import catalogue
@@ -15,7 +17,11 @@ from yangfan.server.models.tables import GARBAGE, SETS, VERSIONS
 from yangfan.server.models.types import File
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.server.models.conftest import Shop
+
+    from yangfan.server.models import Version
 
 
 async def test_the_catalogue_is_there_as_sets_of_the_platform(shop: Shop) -> None:
@@ -317,3 +323,59 @@ async def test_children_tell_what_was_made_from_a_version(shop: Shop) -> None:
     child = await shop.add("mine", {"m.gguf": b"GGUF4"}, parent_id=parent.id)
     found = await shop.registry.store.children(parent.id, 10)
     assert [version.id for version in found] == [child.id]
+
+
+async def beside(shop: Shop, folder: Path) -> tuple[Version, Version]:
+    """A base in Hugging Face's form, and an adapter for it, as finished imports leave them."""
+    content = {path.name: path.read_bytes() for path in llama_folder(folder).iterdir()}
+    base = await shop.add("base", content)
+    adapter = await shop.add(
+        "tuned", {"adapter.gguf": b"GGUF", "adapter_config.json": b"{}"}, parent_id=base.id
+    )
+    made: list[Version] = []
+    for version, form in ((base, "safetensors"), (adapter, "adapter")):
+        async with shop.registry.store.write() as connection:
+            await shop.registry.store.change_version(connection, version.number, format=form)
+        stored = shop.files.get(version.id)
+        assert stored is not None
+        shop.files.publish(msgspec.structs.replace(stored.manifest, format=form))
+        made.append(await shop.registry.version(version.id))
+    return made[0], made[1]
+
+
+async def test_an_adapter_is_planned_as_its_base_under_llama_cpp(
+    shop: Shop, tmp_path: Path
+) -> None:
+    base, adapter = await beside(shop, tmp_path / "made")
+    plan = await shop.registry.plan(adapter.id, {"slots": 2})
+    stored = shop.files.get(adapter.id)
+    assert stored is not None
+    assert (plan.engine, plan.spec.slots) == ("llama_cpp", 2)
+    assert str(plan.spec.path).endswith("1.gguf")  # the base, converted
+    assert dict(plan.spec.adapters) == {adapter.id: str(stored.folder / "adapter.gguf")}
+    other = await shop.registry.plan(base.id, {"engine": "llama_cpp", "slots": 2})
+    assert other.spec.path == plan.spec.path
+
+
+async def test_an_adapter_that_llama_cpp_cannot_apply_says_what_can(
+    shop: Shop, tmp_path: Path
+) -> None:
+    _, adapter = await beside(shop, tmp_path / "made")
+    stored = shop.files.get(adapter.id)
+    assert stored is not None
+    (stored.folder / "adapter.gguf").unlink()
+    with pytest.raises(ConfigurationError, match="engine vllm, or publish it merged"):
+        await shop.registry.plan(adapter.id)
+
+
+async def test_the_base_of_an_adapter_stays(shop: Shop, tmp_path: Path) -> None:
+    base, adapter = await beside(shop, tmp_path / "made")
+    with pytest.raises(Conflict, match=f"{adapter.id} is an adapter for it"):
+        await shop.registry.delete(base.id)
+    await shop.registry.delete(adapter.id)
+    making = await shop.add("more", state="Creating", parent_id=base.id)
+    with pytest.raises(Conflict, match=f"{making.id} is being made of it"):
+        await shop.registry.delete_set("base")
+    async with shop.registry.store.write() as connection:
+        await shop.registry.store.change_version(connection, making.number, state="Fail")
+    await shop.registry.delete(base.id)

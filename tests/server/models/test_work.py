@@ -389,3 +389,33 @@ async def test_a_version_that_was_deleted_meanwhile_ends_quietly(yard: Yard) -> 
     async with yard.shop.registry.store.write() as connection:
         await yard.shop.registry.store.remove_version(connection, version)
     assert (await yard.finish(job, yard.made(job, {"m.gguf": b"GGUF"}))).state == "succeeded"
+
+
+async def test_an_adapter_knows_its_base_and_shows_its_facts(yard: Yard) -> None:
+    base = await yard.shop.add("base")
+    async with yard.shop.registry.store.write() as connection:
+        facts = Facts(architecture="llama", context_tokens=128, chat_template="{{ y }}")
+        await yard.shop.registry.store.change_version(
+            connection, base.number, facts=facts, memory_bytes=500
+        )
+    version = await begin(yard, origin={"source": "hf:a/b", "baseModel": "base:1"})
+    job = await yard.claim()
+    assert job.spec["base"] == base.id
+    result = yard.made(job, {"adapter.gguf": b"GGUF"}, architecture="", parameters=7)
+    await yard.finish(job, {**result, "format": "adapter"})
+    ready = await yard.shop.registry.version(version.id)
+    assert (ready.state, ready.format, ready.parent_id) == ("Ready", "adapter", base.id)
+    assert (ready.facts.architecture, ready.facts.context_tokens) == ("llama", 128)
+    assert (ready.facts.chat_template, ready.facts.parameters) == ("{{ y }}", 7)
+    assert ready.memory_bytes == 504
+    with pytest.raises(Conflict, match="name a whole model that is Ready"):
+        await begin(yard, origin={"source": "hf:a/b", "baseModel": version.id})
+
+
+async def test_what_base_model_says_of_a_whole_model_is_a_remark(yard: Yard) -> None:
+    await yard.shop.add("base")
+    for name in ("base", "Llama-2-7b"):
+        version = await begin(yard, origin={"source": "hf:a/b", "baseModel": name})
+        job = await yard.claim()
+        await yard.finish(job, yard.made(job, {"m.gguf": b"GGUF"}))
+        assert (await yard.shop.registry.version(version.id)).parent_id == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,9 @@ import msgspec
 import pytest
 
 from yangfan.errors import ConfigurationError, Invalid
+from yangfan.hub import adapters
 from yangfan.hub.disk import sha256_of
-from yangfan.hub.store import ModelStore, StoredFile
+from yangfan.hub.store import Manifest, ModelStore, StoredFile
 from yangfan.worker.works import publish_model
 from yangfan.worker.works.publish_model import Prompt, Said, judge
 
@@ -83,6 +85,18 @@ class Bench:
         self.store = ModelStore(root / "store")
         self.files = [self._keep(path) for path in sorted(base.iterdir()) if path.suffix != ".gguf"]
         self.manifest = self._rows()
+        self.store.publish(
+            Manifest(
+                name="amv-base",
+                kind="chat",
+                format="safetensors",
+                licence="",
+                source="",
+                revision="",
+                files=tuple(StoredFile(**file) for file in self.files),
+                created=datetime.now(UTC),
+            )
+        )
 
     def _keep(self, path: Path) -> dict[str, Any]:
         part = self.store.partial_folder("amv-base") / path.name
@@ -190,6 +204,38 @@ def test_a_model_that_is_not_what_was_trained_fails_the_gate(bench: Bench, adapt
     assert parity["passed"] is False
     assert parity["equal_prompts"] == 2
     assert parity["mean_difference"] > parity["tolerance"]
+
+
+@needs_trainers
+@pytest.mark.model
+def test_an_adapter_beside_its_base_passes_the_gate_and_the_base_alone_does_not(
+    bench: Bench, adapter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = {"format": "adapter", "base": "amv-base"}
+    found = publish_model.run(bench.publish("beside", adapter, **kind))
+    assert (found["format"], [file["path"] for file in found["files"]]) == (
+        "adapter",
+        ["adapter.gguf", "adapter_config.json", "adapter_model.safetensors"],
+    )
+    parity = found["parity"]
+    assert parity["passed"] is True, parity
+    assert (parity["engine"], parity["weights"], parity["equal_prompts"]) == ("llama_cpp", "F32", 2)
+    assert parity["mean_difference"] < 0.005
+    monkeypatch.setattr(adapters.Config, "alpha", 0.0)  # as if it were the base alone
+    task = bench.publish("nothing", adapter, **kind)
+    parity = publish_model.run(task)["parity"]
+    assert (parity["passed"], parity["equal_prompts"]) == (False, 2)
+
+
+def test_an_adapter_beside_its_base_is_what_lora_learnt(bench: Bench) -> None:
+    for more, text in (
+        ({"method": "full"}, "format adapter is for what LoRA learnt"),
+        ({"quantization": "Q8_0"}, "without quantization"),
+        ({"base": "amv-gone"}, "no model version; publish that run first"),
+    ):
+        task = bench.publish(f"refused-{len(text)}", str(bench.root), format="adapter", **more)
+        with pytest.raises(ConfigurationError, match=text):
+            publish_model.run(task)
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,7 @@ class AsyncModels:
         application: wire.Application | None = None,
         format: str | None = None,
         revision: str | None = None,
+        base: str | None = None,
         description: str = "",
         idempotency_key: str = "",
     ) -> ModelVersion:
@@ -173,6 +174,7 @@ class AsyncModels:
             application: What it is for: chat, completion, embedding, reranker, Text-to-Image, Image-to-Text; read from its files by default.
             format: HuggingFace.Transformers, Safetensors or GGUF, where nothing else will do.
             revision: Branch, tag or commit.
+            base: The model version that a LoRA adapter changes.
             description: For people, at most 300 characters.
             idempotency_key: A second call with the same key returns what the first one made.
 
@@ -182,6 +184,7 @@ class AsyncModels:
         """
         meta: JSON = {"source": source}
         wanted = {"modelApplicationType": application, "modelFormat": format, "revision": revision}
+        wanted["baseModel"] = base
         meta.update((name, value) for name, value in wanted.items() if value is not None)
         made = await self._call(
             wire.CREATE,
@@ -210,7 +213,7 @@ class AsyncModels:
             task_id: The task, ``task-…``.
             step: Which checkpoint; the last by default.
             description: For people, at most 300 characters.
-            format: gguf (default where the embedded engine can serve it) or safetensors.
+            format: gguf (default where the embedded engine can serve it), safetensors, or adapter for what LoRA learnt without its base.
             quantization: Q8_0 or Q4_K_M, to make a gguf smaller.
 
         Raises:

@@ -162,6 +162,7 @@ class Models:
         application: wire.Application | None = None,
         format: str | None = None,
         revision: str | None = None,
+        base: str | None = None,
         description: str = "",
         idempotency_key: str = "",
     ) -> ModelVersion:
@@ -174,6 +175,7 @@ class Models:
             application: What it is for: chat, completion, embedding, reranker, Text-to-Image, Image-to-Text; read from its files by default.
             format: HuggingFace.Transformers, Safetensors or GGUF, where nothing else will do.
             revision: Branch, tag or commit.
+            base: The model version that a LoRA adapter changes.
             description: For people, at most 300 characters.
             idempotency_key: A second call with the same key returns what the first one made.
 
@@ -183,6 +185,7 @@ class Models:
         """
         meta: JSON = {"source": source}
         wanted = {"modelApplicationType": application, "modelFormat": format, "revision": revision}
+        wanted["baseModel"] = base
         meta.update((name, value) for name, value in wanted.items() if value is not None)
         made = self._call(
             wire.CREATE,
@@ -211,7 +214,7 @@ class Models:
             task_id: The task, ``task-…``.
             step: Which checkpoint; the last by default.
             description: For people, at most 300 characters.
-            format: gguf (default where the embedded engine can serve it) or safetensors.
+            format: gguf (default where the embedded engine can serve it), safetensors, or adapter for what LoRA learnt without its base.
             quantization: Q8_0 or Q4_K_M, to make a gguf smaller.
 
         Raises:

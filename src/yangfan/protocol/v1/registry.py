@@ -16,6 +16,8 @@ from yangfan.protocol.v1.console import ConsoleReply, Id, Nothing
 MAX_PAGE_SIZE = 1000
 
 PageNo = Annotated[int, Meta(ge=1, le=1_000_000, description="Counts from 1.")]
+TrainedFormat = Literal["gguf", "safetensors", "adapter"]
+TrainedQuantization = Literal["Q8_0", "Q4_K_M"]
 PageSize = Annotated[int, Meta(ge=1, le=MAX_PAGE_SIZE)]
 
 
@@ -160,6 +162,10 @@ class TrainedVersion(msgspec.Struct, kw_only=True):
     iterationId: Id  # noqa: N815 - the wire's spelling
     step: Annotated[int, Meta(ge=0)] | None = None
     description: str = ""
+    format: TrainedFormat | None = None
+    """An extension, as in v2's `trainMeta`: gguf, safetensors, or adapter for what LoRA learnt without its base."""
+    quantization: TrainedQuantization | None = None
+    """An extension: make a gguf smaller."""
 
 
 class PublishTrainModel(msgspec.Struct, kw_only=True):

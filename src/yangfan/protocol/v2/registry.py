@@ -127,7 +127,7 @@ class DeleteSet(msgspec.Struct, kw_only=True):
     modelSetId: Reference  # noqa: N815 - the wire's spelling
 
 
-TrainedFormat = Literal["gguf", "safetensors"]
+TrainedFormat = Literal["gguf", "safetensors", "adapter"]
 TrainedQuantization = Literal["Q8_0", "Q4_K_M"]
 
 
@@ -138,7 +138,8 @@ class TrainMeta(msgspec.Struct, kw_only=True):
     checkpointStep: Annotated[int, Meta(ge=0)] | None = None  # noqa: N815 - the wire's spelling
     step: Annotated[int, Meta(ge=0)] | None = None
     format: TrainedFormat | None = None
-    """An extension: how its weights are kept; gguf (default) where the embedded engine can serve it."""
+    """An extension: how its weights are kept; gguf (default) where the embedded engine can serve it. What LoRA learnt is merged into its
+    base, or (adapter) kept beside it: services of one base then share an engine."""
     quantization: TrainedQuantization | None = None
     """An extension: make a gguf smaller."""
 

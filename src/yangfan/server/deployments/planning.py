@@ -107,7 +107,9 @@ class ModelPlanner:
             return Planned(plan, reference, adapter=adapter or None)
         version = await self._version(reference)
         plan = await self._registry.plan(version.id, options)
-        return Planned(plan, version.id, version.set_id)
+        # An adapter is served by its base, and is called by its own id there.
+        adapter = version.id if version.id in plan.spec.adapters else None
+        return Planned(plan, version.id, version.set_id, adapter)
 
     async def _version(self, reference: str) -> Version:
         try:

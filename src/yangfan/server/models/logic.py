@@ -11,7 +11,15 @@ import msgspec
 from yangfan import errors, extensions
 from yangfan.engines.base import Engine, EngineSpec, ModelFacts
 from yangfan.engines.choice import choose
-from yangfan.hub import access, catalogue, convert_bert, folder, pull
+from yangfan.hub import (
+    access,
+    catalogue,
+    compression,
+    convert_bert,
+    convert_decoder,
+    folder,
+    pull,
+)
 from yangfan.hub.disk import require_free
 from yangfan.hub.lock import lock
 from yangfan.hub.progress import ignore
@@ -203,14 +211,14 @@ class Models:
         return target
 
     def _plan_of_stored(self, stored: StoredModel, name: str, options: Mapping[str, Any]) -> Plan:
-        target = self._store.converted_file(stored, convert_bert.VERSION)
+        target = self._store.converted_file(stored, _converter_of(stored.path))
         return self._plan_of(name, _facts_of_folder(stored.path), options, target)
 
     def _plan_of_path(self, given: Path) -> Plan:
         path = given.expanduser().absolute()
         if path.is_dir():
             name = path.name.lower()
-            target = self._store.converted_folder_file(path, convert_bert.VERSION)
+            target = self._store.converted_folder_file(path, _converter_of(path))
             return self._plan_of(name, _facts_of_folder(path), self._options(name), target)
         if not path.is_file():
             raise errors.ConfigurationError(
@@ -232,6 +240,12 @@ class Models:
             options = {"python": self._settings.vllm_python, **options}
         wanted = options.get("engine")
         facts = msgspec.structs.replace(facts, options=options)
+        if (
+            wanted == "llama_cpp"
+            and facts.format == "safetensors"
+            and convert_decoder.is_convertible(Path(str(facts.path)))
+        ):
+            facts = msgspec.structs.replace(facts, becomes="gguf")
         choice = choose(facts, None if wanted is None else str(wanted))
         if choice.engine is None:
             raise errors.ConfigurationError(f"{name} cannot be served: {choice.reason}")
@@ -240,7 +254,7 @@ class Models:
             assert path is not None
             assert converted is not None
             if not converted.is_file():
-                convert_bert.convert(Path(path), converted)
+                compression.convert(Path(path), converted, "", lambda _done, _total: None)
             path = str(converted)
         return self._plan(name, choice.engine, path, options, kind=facts.kind)
 
@@ -274,6 +288,11 @@ class Models:
         except msgspec.ValidationError as error:
             raise errors.ConfigurationError(f"settings: options.{name}: {error}") from None
         return Plan(name, engine, spec, limits)
+
+
+def _converter_of(path: Path) -> str:
+    """Version of the converter that makes a GGUF file of a folder."""
+    return convert_bert.VERSION if convert_bert.is_bert(path) else convert_decoder.VERSION
 
 
 def _facts_of_folder(path: Path) -> ModelFacts:

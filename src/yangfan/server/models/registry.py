@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 from sqlalchemy.exc import IntegrityError
 
-from yangfan.errors import Conflict, Invalid, NotFound
+from yangfan.errors import ConfigurationError, Conflict, Invalid, NotFound
+from yangfan.hub import adapters
 from yangfan.server.http.call import new_id
 from yangfan.server.models import chat_conf, presets
 
@@ -346,7 +347,7 @@ class Registry:
             raise Conflict(
                 f"{version.name} is being made by the job {version.job_id}; cancel that first"
             )
-        user = await self._users_of(version.id)
+        user = await self.store.needed_by(version.id) or await self._users_of(version.id)
         if user is not None:
             raise Conflict(f"{version.name} is in use: {user}; stop or change that first")
 
@@ -453,6 +454,8 @@ class Registry:
         template = chat_conf.template_of(version.origin.get("chatConf"))
         if template is not None and version.kind in {"chat", "vision"}:
             options = {"chat_template": template, **options}
+        if version.format == adapters.FORMAT:
+            return await self._plan_beside(version, {**options, "force": forced}, name, progress)
         if version.is_preset:
             plan = await self._models.plan(version.set_name, progress, options)
             plan = msgspec.structs.replace(plan, name=name or plan.name)
@@ -466,6 +469,35 @@ class Registry:
                 stored, options, name=name or version.name, progress=progress
             )
         return msgspec.structs.replace(plan, memory_bytes=version.memory_bytes)
+
+    async def _plan_beside(
+        self,
+        version: Version,
+        options: dict[str, Any],
+        name: str | None,
+        progress: Callable[[Any], None] | None,
+    ) -> Plan:
+        """A replica of the base of an adapter, with the adapter under its version's id."""
+        options = {"engine": "llama_cpp", **options}
+        stored = await asyncio.to_thread(self.files.get, version.id)
+        if stored is None:
+            raise Conflict(
+                f"the files of {version.name} are gone from the model store {self.files.root}; import it again"
+            )
+        place = stored.folder
+        if options["engine"] != "vllm":
+            place /= adapters.GGUF
+            if not place.is_file():
+                raise ConfigurationError(
+                    f"llama.cpp runs no model like the base of {version.name}; deploy it with the engine vllm, or publish it merged"
+                )
+        beside = {**options.get("adapters", {}), version.id: str(place)}
+        return await self.plan(
+            version.parent_id,
+            {**options, "adapters": beside},
+            name=name or version.name,
+            progress=progress,
+        )
 
 
 def _number(reference: str | int) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 import sqlalchemy as sa
 
+from yangfan.hub import adapters
 from yangfan.server.models.tables import FILES, GARBAGE, LABELS, SETS, TASKS, VERSIONS
 from yangfan.server.models.types import Facts, File, ModelSet, SetLine, Task, Version
 
@@ -311,6 +312,19 @@ class RegistryStore:
         query = sa.select(_V.id).select_from(_JOINED).where(_S.source == "PlatformPreset")
         async with self._database.read() as connection:
             return {*(await connection.scalars(query))}
+
+    async def needed_by(self, version_id: str) -> str | None:
+        """The version that needs this one, in words: an adapter for it, or one that is being made of it; None if none does."""
+        adapter = (_V.format == adapters.FORMAT) & (_V.state == "Ready")
+        # Compressions are tasks of their own, which say more of themselves (`working_on`).
+        made = (_V.state == "Creating") & (_V.source_type != "Acceleration")
+        query = sa.select(_V.id, _V.state).where(_V.parent_id == version_id, adapter | made)
+        async with self._database.read() as connection:
+            found = (await connection.execute(query.limit(1))).one_or_none()
+        if found is None:
+            return None
+        how = "is being made of it" if found.state == "Creating" else "is an adapter for it"
+        return f"the model version {found.id} {how}"
 
     async def children(self, version_id: str, count: int) -> list[Version]:
         """Versions that were made from this one, newest first."""

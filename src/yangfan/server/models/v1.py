@@ -18,6 +18,7 @@ from yangfan.protocol.v1 import rerank as v1_rerank
 from yangfan.protocol.v1.console import ConsoleReply
 from yangfan.server.http import Call, Reply, Route
 from yangfan.server.models.times import beijing
+from yangfan.server.models.work import publication
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -150,14 +151,22 @@ async def _publish(registry: Registry, work: Work, wanted: wire.PublishTrainMode
         if wanted.modelId is None:
             raise Invalid("isNewModel false needs modelId", param="modelId")
         return await work.publish_trained(
-            wanted.modelId, task_id, step=meta.step, description=meta.description
+            wanted.modelId,
+            task_id,
+            step=meta.step,
+            description=meta.description,
+            options=publication(meta),
         )
     if wanted.modelName is None:
         raise Invalid("isNewModel true needs modelName", param="modelName")
     await work.require_artifact(task_id, meta.step)
     owner = await registry.create_set(wanted.modelName, tags=wanted.tags or ())
     return await work.publish_trained(
-        owner.id, task_id, step=meta.step, description=meta.description
+        owner.id,
+        task_id,
+        step=meta.step,
+        description=meta.description,
+        options=publication(meta),
     )
 
 

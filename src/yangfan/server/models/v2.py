@@ -17,7 +17,7 @@ from yangfan.server.http import Call, Download, Reply, Route
 from yangfan.server.http.actions import success
 from yangfan.server.models.registry import Page
 from yangfan.server.models.times import beijing, utc
-from yangfan.server.models.work import Caller
+from yangfan.server.models.work import Caller, publication
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,11 +167,7 @@ async def _publish(work: Work, wanted: wire.CreateModel, account: str) -> Versio
         meta.taskId,
         step=step,
         description=wanted.description,
-        options={
-            name: value
-            for name in ("format", "quantization")
-            if (value := getattr(meta, name)) is not None
-        },
+        options=publication(meta),
         caller=Caller(account, wanted.idempotencyKey),
     )
 

@@ -16,6 +16,7 @@ import msgspec
 
 from yangfan import extensions
 from yangfan.errors import Conflict, Invalid, NotFound, YangfanError
+from yangfan.hub import adapters
 from yangfan.hub.content import require_safe_path
 from yangfan.hub.store import Manifest, StoredFile
 from yangfan.server.http.call import new_id
@@ -180,7 +181,11 @@ class Work:
             spec["kind"] = _KINDS[application]
         if revision:
             spec["revision"] = revision
+        base = await self._base_named(origin)
+        if base is not None:
+            spec["base"] = base.set_name if base.is_preset else base.id
         values = {
+            "parent_id": "" if base is None else base.id,
             "description": description,
             "source_type": "Import",
             "application": application or "chat",
@@ -189,6 +194,21 @@ class Work:
             "origin": dict(origin or {"source": source}),
         }
         return await self._begin(owner, IMPORT, spec, values, caller)
+
+    async def _base_named(self, origin: Mapping[str, Any] | None) -> Version | None:
+        """The version that `baseModel` of an import names, where it names one: adapters need it, and to others it is a remark."""
+        name = (origin or {}).get("baseModel")
+        if not name:
+            return None
+        try:
+            found = await self._registry.find(str(name))
+        except NotFound:
+            return None
+        if found.state != "Ready" or found.format == adapters.FORMAT:
+            raise Conflict(
+                f"baseModel {found.name} is {found.state} and {found.format or 'of no format yet'}; name a whole model that is Ready"
+            )
+        return found
 
     async def publish_trained(
         self,
@@ -223,7 +243,7 @@ class Work:
             "source_type": "Train",
             "application": APPLICATIONS[artifact.kind],
             "kind": artifact.kind,
-            "task_id": task_id,
+            "task_id": str(artifact.origin.get("taskId", task_id)),
             "parent_id": artifact.parent_id,
             "origin": dict(artifact.origin),
         }
@@ -543,6 +563,11 @@ class Work:
         values = _made_of(files, found.format, found.kind, facts, found.memory_bytes_estimate)
         if version.application == "completion" and found.kind == "chat":
             values["application"] = "completion"
+        if found.format == adapters.FORMAT:
+            base = await self._store.find_version(connection, id=version.parent_id)
+            values |= _beside(values, base)
+        elif version.source_type == "Import":
+            values["parent_id"] = ""  # a whole model; what baseModel said is a remark in its origin
         values["source"] = version.source or found.source
         values["revision"] = found.revision
         await asyncio.to_thread(self._publish, _manifest(version.id, values, files))
@@ -652,6 +677,12 @@ class _ExportHooks(Hooks):
         await self._work.exported(connection, job, "stopped", error="it was cancelled")
 
 
+def publication(meta: Any) -> dict[str, Any]:
+    """How a call wants a run to be published, in the words of `yangfan.worker.works.publish_model`."""
+    wanted = {name: getattr(meta, name) for name in ("format", "quantization")}
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
 def _version_id(caller: Caller) -> str:
     """A new id, or the one that the same call got before."""
     if not caller.idempotency_key:
@@ -696,6 +727,24 @@ def _made_of(
         "size_bytes": size_bytes,
         "memory_bytes": memory_bytes or memory_estimate_bytes(size_bytes),
         "facts": facts,
+    }
+
+
+def _beside(values: Mapping[str, Any], base: Version | None) -> dict[str, Any]:
+    """What callers see of an adapter: its base's facts, and room for both."""
+    if base is None:
+        raise Invalid("the base of this adapter is gone; import it again")
+    facts = msgspec.structs.replace(
+        values["facts"],
+        architecture=base.facts.architecture,
+        context_tokens=base.facts.context_tokens,
+        chat_template=base.facts.chat_template,
+        licence=values["facts"].licence or base.facts.licence,
+    )
+    return {
+        "facts": facts,
+        "application": base.application,
+        "memory_bytes": base.memory_bytes + values["size_bytes"],
     }
 
 

@@ -1,7 +1,7 @@
 """Make a model version of what a training left, and measure whether what will be served is what was trained (specification D.1, D.2).
 
-An adapter is merged into its base, the weights are written as GGUF where the embedded engine runs them (quantised if that is wanted),
-and the files go into the model store. Then held-out prompts go through both sides: the trainer's own tokenizer, template and forward pass
+An adapter is merged into its base, or kept beside it; the weights are written as GGUF where the embedded engine runs them (quantised if
+that is wanted), and the files go into the model store. Then held-out prompts go through both sides: the trainer's own tokenizer, template and forward pass
 (the adapter beside its base, in 32-bit floats), and the engine that will serve the files. **The parity gate**: the tokens of every prompt
 must be equal, and the log-probabilities that the engine tells of the tokens that it picks may differ from the trainer's by so much on
 average:
@@ -39,12 +39,12 @@ from yangfan.engines.base import (
 )
 from yangfan.engines.choice import ENGINES, choose
 from yangfan.errors import ConfigurationError, EngineFailed, Invalid
-from yangfan.hub import compression, convert_decoder, inspection
+from yangfan.hub import adapters, compression, convert_decoder, inspection
 from yangfan.hub.disk import full_disk_said_clearly, sha256_of
-from yangfan.hub.importing import COMPANIONS, describe
+from yangfan.hub.importing import COMPANIONS, adapter_file, describe, facts_of
 from yangfan.hub.store import Manifest, ModelStore, StoredFile
 from yangfan.trainers.base import BaseFile, Method, Source
-from yangfan.weights import child
+from yangfan.weights import child, gguf
 
 if TYPE_CHECKING:
     from yangfan.engines.wire.types import ChatMessage
@@ -78,7 +78,8 @@ class _Spec(msgspec.Struct, frozen=True, kw_only=True):
         mode: What was learnt.
         method: Which numbers were.
         trained: Folder that the training left: an adapter or a whole model.
-        format: gguf or safetensors; None for gguf where it can be.
+        format: gguf or safetensors; None for gguf where it can be; adapter for what LoRA learnt without its base.
+        base: Name in the store of the base model; "" where it is no version of its own (a checkpoint of another run).
         quantization: Make a gguf smaller.
         blobs: Folder of the datasets' rows.
         train: What was learnt from.
@@ -94,7 +95,8 @@ class _Spec(msgspec.Struct, frozen=True, kw_only=True):
     mode: str = "sft"
     method: Method
     trained: str
-    format: Literal["gguf", "safetensors"] | None = None
+    base: str = ""
+    format: Literal["gguf", "safetensors", "adapter"] | None = None
     quantization: Literal["Q8_0", "Q4_K_M"] | None = None
     blobs: str = ""
     train: tuple[Source, ...] = ()
@@ -109,6 +111,22 @@ class Prompt(NamedTuple):
     messages: tuple[ChatMessage, ...]
     text: str
     ids: tuple[int, ...]
+
+
+class Served(NamedTuple):
+    """What will be served.
+
+    Attributes:
+        model: A GGUF file, or a folder (of an adapter, too).
+        weights: How its weights are kept.
+        base: The base's GGUF file, if `model` is an adapter that llama.cpp applies to it.
+        adapter: The adapter's GGUF file.
+    """
+
+    model: Path
+    weights: str
+    base: Path | None = None
+    adapter: Path | None = None
 
 
 class Said(NamedTuple):
@@ -134,11 +152,15 @@ def run(task: Task) -> dict[str, Any]:
     store = ModelStore(Path(spec.store))
     with full_disk_said_clearly(task.folder):
         base = _base(spec, store, task.folder / "base")
-        whole = _whole(task, spec, base)
-        model, weights = _written(task, spec, whole)
-        parity = _parity(task, spec, base, model, weights)
+        if spec.format == adapters.FORMAT:
+            served = _beside(task, spec, store)
+            whole = served.model
+        else:
+            whole = _whole(task, spec, base)
+            served = _written(task, spec, whole)
+        parity = _parity(task, spec, base, served)
         task.log(f"parity: {parity['reason']}")
-        result = _stored(spec, store, whole, model)
+        result = _stored(spec, store, whole, served.model)
     return {**result, "parity": parity}
 
 
@@ -190,8 +212,41 @@ def _whole(task: Task, spec: _Spec, base: Path) -> Path:
     return target
 
 
-def _written(task: Task, spec: _Spec, whole: Path) -> tuple[Path, str]:
-    """What is served: a GGUF file or the folder, and how its weights are kept."""
+def _beside(task: Task, spec: _Spec, store: ModelStore) -> Served:
+    """The adapter for itself, and what an engine applies it to."""
+    if spec.method != "lora" or spec.quantization:
+        raise ConfigurationError(
+            "format adapter is for what LoRA learnt, without quantization; publish it as gguf or safetensors"
+        )
+    base = store.get(spec.base) if spec.base else None
+    if base is None:
+        raise ConfigurationError(
+            "what this adapter changes is a checkpoint of another run and no model version; publish that run first and train from its"
+            " version, or publish this one as gguf or safetensors"
+        )
+    task.progress(0, 3, "steps", "writing the adapter")
+    folder = task.folder / "adapter"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in (adapters.CONFIG, adapters.WEIGHTS):
+        shutil.copyfile(Path(spec.trained) / name, folder / name)
+    made = adapter_file(folder, base, store)
+    if made is None:
+        return Served(folder, adapters.read(folder).dtype)
+    model = base.path
+    if base.format != "gguf":
+        model = store.converted_file(base, convert_decoder.VERSION)
+    return Served(folder, _gguf_type(model), model, made)
+
+
+def _gguf_type(model: Path) -> str:
+    """How a GGUF file keeps its weights."""
+    number = gguf.read(model).number("general.file_type")
+    return gguf.FILE_TYPES.get(-1 if number is None else number, "F16")
+
+
+def _written(task: Task, spec: _Spec, whole: Path) -> Served:
+    """What is served of a whole model: a GGUF file or the folder."""
     facts = inspection.inspect(whole)
     convertible = facts.architecture in convert_decoder.architectures()
     if spec.format == "gguf" and not convertible:
@@ -204,17 +259,17 @@ def _written(task: Task, spec: _Spec, whole: Path) -> tuple[Path, str]:
             raise ConfigurationError(
                 "only a gguf is made smaller here; publish it without quantization"
             )
-        return whole, facts.dtype.upper()
+        return Served(whole, facts.dtype.upper())
     task.progress(1, 3, "steps", "writing GGUF")
     target = _in(task.folder / "gguf") / "model.gguf"
     if not target.exists():
         compression.convert(whole, target, facts.licence, lambda _done, _total: task.check())
     if not spec.quantization:
-        return target, inspection.inspect(target.parent).dtype.upper()
+        return Served(target, inspection.inspect(target.parent).dtype.upper())
     small = _in(task.folder / spec.quantization) / "model.gguf"
     if not small.exists():
         child.quantize(target, small, spec.quantization, lambda _done, _total: task.check())
-    return small, spec.quantization
+    return Served(small, spec.quantization)
 
 
 def _in(folder: Path) -> Path:
@@ -244,7 +299,7 @@ def _stored(spec: _Spec, store: ModelStore, whole: Path, model: Path) -> dict[st
         shutil.copyfile(path, part)
         store.adopt(part, digest)
         files.append(StoredFile(name, digest, size_bytes))
-    facts = inspection.inspect(_folder(model))
+    facts = facts_of(_folder(model))
     stored = store.publish(
         Manifest(
             name=spec.name,
@@ -263,29 +318,40 @@ def _stored(spec: _Spec, store: ModelStore, whole: Path, model: Path) -> dict[st
 # The parity gate
 
 
-def _parity(task: Task, spec: _Spec, base: Path, model: Path, weights: str) -> dict[str, Any]:
+def _parity(task: Task, spec: _Spec, base: Path, served: Served) -> dict[str, Any]:
     task.progress(2, 3, "steps", "comparing what is served with what was trained")
     prompts = _prompts(spec, base)
-    facts = inspection.inspect(_folder(model))
-    path, size_bytes = str(model), facts.weights_bytes
+    engine, why = _engine(served)
+    told = {"engine": engine, "weights": served.weights, "prompts": len(prompts)}
+    if engine is None or not prompts:
+        why = why if engine is None else "there are no rows to ask with"
+        return {"passed": None, "reason": f"not measured: {why}", **told}
+    limit = inspection.inspect(base).context_tokens
+    context = min(CONTEXT_TOKENS, limit or CONTEXT_TOKENS)
+    prompts = [prompt for prompt in prompts if 0 < len(prompt.ids) <= context - TOKENS]
+    workdir = _in(task.folder / "engine")
+    try:
+        said = asyncio.run(_ask(engine, served, context, prompts, workdir))
+    except (EngineFailed, ConfigurationError) as error:
+        return {"passed": False, "reason": f"the engine cannot run it: {error.message}", **told}
+    task.check()
+    return {**told, **judge(prompts, said, _expected(spec, base, prompts, said), served.weights)}
+
+
+def _engine(served: Served) -> tuple[str | None, str]:
+    """Which engine here will serve it; None and the reason if none does."""
+    if served.base is not None:
+        return "llama_cpp", ""
+    facts = facts_of(_folder(served.model))
+    if facts.format == adapters.FORMAT:
+        return None, "only vllm serves adapters of this architecture"
+    path, size_bytes = str(served.model), facts.weights_bytes
     found = choose(
         ModelFacts(facts.format, "chat", facts.architecture, path, size_bytes)
         if facts.format != "gguf"
         else ModelFacts("gguf", path=path, size_bytes=size_bytes)
     )
-    told = {"engine": found.engine, "weights": weights, "prompts": len(prompts)}
-    if found.engine is None or not prompts:
-        why = found.reason if found.engine is None else "there are no rows to ask with"
-        return {"passed": None, "reason": f"not measured: {why}", **told}
-    context = min(CONTEXT_TOKENS, facts.context_tokens or CONTEXT_TOKENS)
-    prompts = [prompt for prompt in prompts if 0 < len(prompt.ids) <= context - TOKENS]
-    workdir = _in(task.folder / "engine")
-    try:
-        said = asyncio.run(_ask(found.engine, path, context, prompts, workdir))
-    except (EngineFailed, ConfigurationError) as error:
-        return {"passed": False, "reason": f"the engine cannot run it: {error.message}", **told}
-    task.check()
-    return {**told, **judge(prompts, said, _expected(spec, base, prompts, said), weights)}
+    return found.engine, found.reason
 
 
 def judge(
@@ -358,6 +424,8 @@ def _asked(mode: str, row: Any) -> list[ChatMessage]:
         return list(rows.preference(row).messages)
     if mode == "kto":
         return list(rows.judged(row)[0].messages)
+    if mode == "grpo":
+        return rows.asked(row)[0]
     messages = rows.conversation(row)
     last = max(place for place, each in enumerate(messages) if each.role == "assistant")
     return messages[:last]
@@ -391,11 +459,15 @@ def _rows(spec: _Spec) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def _ask(
-    name: str, path: str, context: int, prompts: list[Prompt], workdir: Path
+    name: str, served: Served, context: int, prompts: list[Prompt], workdir: Path
 ) -> list[Said]:
     """Let the engine that will serve the model read the prompts and write a little."""
     module = extensions.load(ENGINES, name)
-    spec = EngineSpec("parity", path, context_tokens=context, slots=1)
+    beside = {} if served.adapter is None else {"trained": str(served.adapter)}
+    adapter = next(iter(beside), None)
+    spec = EngineSpec(
+        "parity", str(served.base or served.model), context_tokens=context, slots=1, adapters=beside
+    )
     engine: Any = module.create(spec, workdir)
     greedy = Sampling(temperature=0.0, max_output_tokens=TOKENS, repetition_penalty=1.0)
     await engine.start()
@@ -405,12 +477,14 @@ async def _ask(
             if prompt.messages:
                 messages = tuple(Message(each.role, str(each.content)) for each in prompt.messages)
                 ids = await engine.prompt_tokens(messages)
-                request = ChatRequest(messages, sampling=greedy, logprobs=True, top_logprobs=1)
+                request = ChatRequest(
+                    messages, sampling=greedy, logprobs=True, top_logprobs=1, adapter=adapter
+                )
                 reply = await engine.chat(request)
             else:
                 ids = await engine.text_tokens(prompt.text)
                 reply = await engine.complete(
-                    CompletionRequest(prompt.text, sampling=greedy, logprobs=1)
+                    CompletionRequest(prompt.text, sampling=greedy, logprobs=1, adapter=adapter)
                 )
             logprobs: Any = reply.answers[0].logprobs or {}
             told: list[dict[str, Any]] = logprobs.get("content") or []
