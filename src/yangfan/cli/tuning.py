@@ -48,7 +48,7 @@ def create(  # noqa: PLR0913 - what a run is made of, one option each
         ),
     ],
     *,
-    mode: Annotated[str, typer.Option(help="SFT, PostPretrain, DPO, KTO … / 训练方式")] = "SFT",
+    mode: Annotated[str, typer.Option(help="SFT, PostPretrain, DPO, KTO, RM, RFT / 训练方式")] = "SFT",
     scale: Annotated[
         str | None, typer.Option(help="LoRA, FullFineTuning, PromptTuning / 训练参数范围")
     ] = None,
@@ -72,6 +72,16 @@ def create(  # noqa: PLR0913 - what a run is made of, one option each
     after_step: Annotated[
         int | None, typer.Option(metavar="STEP", help="Its checkpoint / 基准检查点")
     ] = None,
+    reward: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SCORER[=JSON]",
+            help="RFT: what an answer is worth; repeatable / 奖励规则，可重复",
+        ),
+    ] = None,
+    reward_model: Annotated[
+        str | None, typer.Option(metavar="TASK", help="RFT: a run of the mode RM / 奖励模型任务")
+    ] = None,
     watch: Watch = False,
     as_json: AsJSON = False,
 ) -> None:
@@ -89,6 +99,7 @@ def create(  # noqa: PLR0913 - what a run is made of, one option each
             hyper_parameters=dict(map(_assigned, hyper or ())),
             after=after,
             after_step=after_step,
+            rewards=_rewards(reward or [], reward_model),
         )
         if watch:
             _follow(client, task.id, as_json=as_json)
@@ -265,7 +276,8 @@ def publish(  # noqa: PLR0913 - what a publication is made of, one option each
     step: Annotated[int | None, typer.Option(help="Checkpoint / 检查点步数")] = None,
     description: Annotated[str, typer.Option(help="For people / 描述")] = "",
     weights: Annotated[
-        Literal["gguf", "safetensors"] | None, typer.Option("--format", help="Of weights / 格式")
+        Literal["gguf", "safetensors", "adapter"] | None,
+        typer.Option("--format", help="Of weights; adapter keeps LoRA beside its base / 格式"),
     ] = None,
     quantization: Annotated[
         Literal["Q8_0", "Q4_K_M"] | None, typer.Option(help="Make it smaller / 量化")
@@ -303,6 +315,23 @@ def publish(  # noqa: PLR0913 - what a publication is made of, one option each
                 typer.echo(f"{serving.suffix}  {serving.id}  {serving.status}")
         if as_json:
             show_json(version)
+
+
+def _rewards(rules: Sequence[str], model: str | None) -> dict[str, Any] | None:
+    """What answers are worth: rules such as ``exact`` or ``regex={"pattern": "yes"}``, and a reward model."""
+    told: dict[str, Any] = {}
+    for rule in rules:
+        scorer, equals, text = rule.partition("=")
+        try:
+            parameters = msgspec.json.decode(text, type=dict[str, Any]) if equals else {}
+        except msgspec.DecodeError as error:
+            raise ConfigurationError(
+                f'--reward {rule}: write the arguments as JSON, such as regex={{"pattern": "yes"}} ({error})'
+            ) from None
+        told.setdefault("rules", []).append({"scorer": scorer, "parameters": parameters})
+    if model is not None:
+        told["taskId"] = model
+    return told or None
 
 
 def summary(task: TuningTask) -> str:

@@ -232,6 +232,9 @@ async def build(
             settings, database, services, jobs, home, chat, egress
         )
         datasets = Datasets(database, home.datasets)
+        datasets.users.append(
+            lambda connection, version: tuning.user_of_part(version.id, connection)
+        )
         about_datasets, links = await _about_datasets(datasets, jobs, vault, stack)
         images, shelf = Images(services, egress), Shelf(home.pictures)
         files = Files(FileStore(database), home.files, quota_bytes=settings.files_quota_bytes)

@@ -45,6 +45,24 @@ Scheduler = Literal[
 ]
 
 
+class Reward(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What makes an answer worth something; either a rule or a model.
+
+    Attributes:
+        scorer: Name of a scorer (`yangfan.scorers`) that asks no model.
+        parameters: Its arguments.
+        model: Hugging Face folder of a model that scores, or of its base.
+        adapter: Folder of the adapter that makes the base one that scores.
+        weight: What it is multiplied by.
+    """
+
+    scorer: str = ""
+    parameters: dict[str, Any] = {}
+    model: str = ""
+    adapter: str = ""
+    weight: float = 1.0
+
+
 class HyperParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What can be set of a run. The server keeps each model's ranges and defaults; these are what a trainer takes at all.
 
@@ -84,6 +102,7 @@ class HyperParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         num_generations: grpo: answers to each question.
         max_completion_length: grpo: tokens of an answer.
         temperature: grpo: of those answers.
+        rewards: grpo: what an answer is worth, added up.
         learn_prompts: sft: learn what is asked, too, not the answers alone.
     """
 
@@ -122,6 +141,7 @@ class HyperParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     num_generations: Annotated[int, Meta(ge=2, le=64)] = 4
     max_completion_length: Annotated[int, Meta(ge=1)] = 64
     temperature: Annotated[float, Meta(gt=0)] = 1.0
+    rewards: tuple[Reward, ...] = ()
     learn_prompts: bool = False
 
 
@@ -131,6 +151,22 @@ class BaseFile(msgspec.Struct, frozen=True):
     path: str
     sha256: str
     size_bytes: int
+
+
+class RewardModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that a run of the mode reward left.
+
+    Attributes:
+        files: Of its base, in the model store.
+        method: full or lora.
+        trained: Folder that the run left.
+        weight: What its scores are multiplied by.
+    """
+
+    files: tuple[BaseFile, ...]
+    method: Method
+    trained: str
+    weight: float = 1.0
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +197,7 @@ class TrainOrder(msgspec.Struct, frozen=True, kw_only=True):
         split_percent: Percent of the rows that are held out.
         adapter: Folder of an adapter to go on from (``final`` or a checkpoint's folder of another run); "" for a new one. With the method
             full, or of another shape, it is merged into the base first.
+        reward_model: grpo: what scores answers besides `rewards`.
         base_model: Name of the base, for the report and the model's card.
         hyper_parameters: Fields of `HyperParameters`; those left out keep their defaults.
         output: Folder of the run. It stays after the job; another attempt goes on with what lies there.
@@ -183,6 +220,7 @@ class TrainOrder(msgspec.Struct, frozen=True, kw_only=True):
     validation: tuple[Source, ...] = ()
     split_percent: Annotated[float, Meta(ge=0, le=100)] = 0
     adapter: str = ""
+    reward_model: RewardModel | None = None
     base_model: str = ""
     hyper_parameters: dict[str, Any] = {}
     output: str
@@ -242,7 +280,8 @@ class MetricRow(msgspec.Struct, kw_only=True, omit_defaults=True):
         grad_norm: Length of the last step's gradient, before it was scaled down.
         eta_seconds: How long the rest should take.
         eval_loss: The loss of the held-out rows, where it was measured.
-        more: What the mode adds: dpo and reward: ``accuracy`` and ``margin``; post_pretrain: ``perplexity``.
+        more: What the mode adds: dpo and reward: ``accuracy`` and ``margin``; post_pretrain: ``perplexity``; grpo:
+            ``reward``, ``reward_spread``, ``answer_tokens`` and ``distance``.
         time_ms: When.
     """
 

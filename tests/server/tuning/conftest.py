@@ -23,7 +23,7 @@ from yangfan.server.tuning.store import TuningStore
 
 __all__ = ["shop"]
 
-TRAINERS = ("sft", "post_pretrain", "dpo", "kto")
+TRAINERS = ("sft", "post_pretrain", "dpo", "kto", "reward", "grpo")
 CONTEXT_TOKENS = 256
 
 
@@ -116,9 +116,11 @@ class Gym:
             scope, request, Principal("k", "app-1", "signature"), params or {}, "r-1", meter
         )
 
-    async def begin(self, *, hyper: dict[str, Any] | None = None, **more: Any) -> str:
+    async def begin(
+        self, *, hyper: dict[str, Any] | None = None, mode: str = "SFT", **more: Any
+    ) -> str:
         """Make a job and a run of it; the run's id. The model and the data are there by then."""
-        job = await self.act("CreateFineTuningJob", name="n", model="mine", trainMode="SFT")
+        job = await self.act("CreateFineTuningJob", name="n", model="mine", trainMode=mode)
         wanted: dict[str, Any] = {
             "jobId": job["jobId"],
             "parameterScale": "LoRA",

@@ -163,7 +163,7 @@ async def test_what_can_be_tuned_is_listed_as_the_published_package_reads_it(rea
     mine = by_name["mine"]
     assert (mine["modelType"], mine["baseModel"]) == ("text2text", "LlamaForCausalLM")
     modes = {mode["trainMode"]: mode for mode in mine["supportTrainMode"]}
-    assert {*modes} == {"SFT", "PostPretrain", "DPO", "KTO"}
+    assert {*modes} == {"SFT", "PostPretrain", "DPO", "KTO", "RM", "RFT"}
     for mode in modes.values():
         for scale in mode["supportParameterScale"]:
             assert scale["parameterScale"] in {"FullFineTuning", "LoRA", "PromptTuning"}

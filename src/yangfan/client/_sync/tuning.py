@@ -66,6 +66,7 @@ class Tuning:
         hyper_parameters: Mapping[str, Any] | None = None,
         after: str | None = None,
         after_step: int | None = None,
+        rewards: Mapping[str, Any] | None = None,
         job: str | None = None,
         idempotency_key: str = "",
     ) -> TuningTask:
@@ -84,6 +85,8 @@ class Tuning:
             hyper_parameters: Those that are to differ from the defaults, such as ``{"epoch": 5}``.
             after: A run of the same model to go on from, ``task-…``.
             after_step: The checkpoint of that; needed where it has several.
+            rewards: What an answer is worth, for RFT: ``{"rules": [{"scorer": "exact"}]}``, or ``{"taskId": "task-…"}`` of a run of the mode
+                RM, or both; the scorers exact, regex, json_validity, f1, rouge, bleu_4 and accuracy take ``parameters`` and a ``weight``.
             job: An existing job to add the run to, ``job-…``; its model and mode hold then.
             idempotency_key: A second call with the same key begins nothing new.
 
@@ -123,6 +126,7 @@ class Tuning:
             "datasetConfig": data,
             "incrementTaskId": after,
             "incrementCheckpointStep": after_step,
+            "rewardConfig": None if rewards is None else dict(rewards),
             "idempotencyKey": idempotency_key or None,
         }
         told = {key: value for key, value in body.items() if value is not None}
@@ -296,7 +300,7 @@ class Tuning:
             set: Name of the model set that gets it; it is made if there is none.
             step: Which checkpoint; the last by default.
             description: For people, at most 300 characters.
-            format: gguf (default where the embedded engine can serve it) or safetensors.
+            format: gguf (default where the embedded engine can serve it), safetensors, or adapter for what LoRA learnt without its base.
             quantization: Q8_0 or Q4_K_M, to make a gguf smaller.
 
         Raises:

@@ -57,6 +57,8 @@ class CreateJob(msgspec.Struct, kw_only=True):
     peftType: Text = "LoRA"  # noqa: N815 - the wire's spelling
     trainConfig: dict[str, Any] = {}  # noqa: N815 - the wire's spelling
     trainset: Annotated[list[TrainSet], Meta(min_length=1, max_length=100)]
+    rewardConfig: dict[str, Any] | None = None  # noqa: N815 - the wire's spelling
+    """An extension, as in v2's CreateFineTuningTask: what an answer is worth, in the mode RFT."""
     trainsetRate: Annotated[float, Meta(ge=0, le=100)] = 20.0  # noqa: N815 - the wire's spelling
     """Percent of the rows that are held out."""
 

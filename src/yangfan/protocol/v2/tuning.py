@@ -87,6 +87,27 @@ class ResourceConfig(msgspec.Struct, kw_only=True):
     idleResource: bool | None = None  # noqa: N815 - the wire's spelling
 
 
+class RewardRule(msgspec.Struct, kw_only=True):
+    """A scorer of evaluation that rewards an answer: exact, regex, json_validity, f1, rouge, bleu_4 or accuracy."""
+
+    scorer: Word
+    parameters: dict[str, Any] = {}
+    weight: Annotated[float, Meta(ge=-100, le=100)] = 1.0
+
+
+class RewardConfig(msgspec.Struct, kw_only=True):
+    """An extension, for the mode RFT: what an answer is worth, all of it added up."""
+
+    rules: Annotated[list[RewardRule], Meta(max_length=16)] = []
+    """A rule without a pattern or a text of its own holds the answer against the row's."""
+    taskId: Id | None = None  # noqa: N815 - the wire's spelling
+    """A run of the mode RM, whose model scores answers."""
+    checkpointStep: Annotated[int, Meta(ge=0)] | None = None  # noqa: N815 - the wire's spelling
+    """Which checkpoint of it; the last by default."""
+    weight: Annotated[float, Meta(ge=-100, le=100)] = 1.0
+    """What its scores are multiplied by."""
+
+
 class CreateTask(msgspec.Struct, kw_only=True):
     """A run to begin."""
 
@@ -99,6 +120,8 @@ class CreateTask(msgspec.Struct, kw_only=True):
     corpusConfig: CorpusConfig | None = None  # noqa: N815 - the wire's spelling
     modelConfig: dict[str, Any] | None = None  # noqa: N815 - the wire's spelling
     resourceConfig: ResourceConfig | None = None  # noqa: N815 - the wire's spelling
+    rewardConfig: RewardConfig | None = None  # noqa: N815 - the wire's spelling
+    """An extension: what an answer is worth, in the mode RFT."""
     idempotencyKey: Annotated[str, Meta(max_length=128)] = ""  # noqa: N815 - the wire's spelling
     """An extension: a repeated call with the same key begins no second run."""
 
@@ -231,6 +254,8 @@ class Task(TaskLine, kw_only=True):
     hyperParameterConfig: dict[str, Any]  # noqa: N815 - the wire's spelling
     corpusConfig: dict[str, Any] | UnsetType = UNSET  # noqa: N815 - the wire's spelling
     resourceConfig: dict[str, Any] | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    rewardConfig: dict[str, Any] | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    """An extension, as it was sent."""
     incrementTaskId: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
     incrementCheckpointStep: int | UnsetType = UNSET  # noqa: N815 - the wire's spelling
     baseModelId: str  # noqa: N815 - the wire's spelling

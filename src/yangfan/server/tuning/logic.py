@@ -20,7 +20,8 @@ from yangfan.errors import Conflict, Invalid, NotFound
 from yangfan.server.http.call import new_id
 from yangfan.server.jobs import Hooks
 from yangfan.server.models import Artifact
-from yangfan.server.tuning import recipes, runs
+from yangfan.server.tuning import recipes, rewards, runs
+from yangfan.server.tuning.store import USES
 from yangfan.server.tuning.types import (
     ENDED,
     Checkpoint,
@@ -296,7 +297,7 @@ class Tuning:
         job = await self.job(reference)
         views = [view async for view in self._all_tasks(job)]
         for view in views:
-            _require_ended(view)
+            await self._require_free(view)
         for view in views:
             await self._delete(view)
         await self._store.remove_job(job.number)
@@ -333,13 +334,18 @@ class Tuning:
             {**job.hyper_parameters, **new.hyper_parameters},
             base.facts.context_tokens,
         )
-        order = await self._data(job, new.dataset, new.more)
+        wanted = rewards.wanted(new.more.get("rewardConfig"), self.recipes.mode(job.mode).trainer)
+        order, used = await self._data(job, new.dataset, new.more)
         adapter, files = "", [msgspec.to_builtins(file) for file in base.files]
         if new.increment_task_id:
             adapter, files = await self._increment(job, new, files)
+            used.append((await self.task(new.increment_task_id)).task.id)
         account, key = new.account, new.idempotency_key
         task_id = _task_id(account, key)
-        hyper = recipes.for_trainer(parameters)
+        hyper = {**recipes.for_trainer(parameters), "rewards": rewards.rules(wanted)}
+        if wanted.taskId is not None:
+            order["reward_model"], reward_task = await self._reward_model(wanted)
+            used.append(reward_task)
         spec: dict[str, Any] = {
             **order,
             "mode": self.recipes.mode(job.mode).trainer,
@@ -359,7 +365,7 @@ class Tuning:
             "scale": scale,
             "hyper_parameters": parameters,
             "dataset": dict(new.dataset),
-            "more": dict(new.more),
+            "more": {**new.more, USES: used},
             "increment_task_id": new.increment_task_id or "",
             "increment_step": new.increment_step,
             "state": "running",
@@ -383,14 +389,22 @@ class Tuning:
         assert made is not None, "it was inserted or there before"
         return made
 
+    async def _reward_model(self, wanted: rewards.Wanted) -> tuple[dict[str, Any], str]:
+        """The part of a run's order that says what scores answers, and the run that left it."""
+        view = await self.task(wanted.taskId or "")
+        rewards.require_reward_model(view)
+        checkpoint = _checkpoint(view, wanted.checkpointStep, "rewardConfig.checkpointStep")
+        base = await self._registry.version(view.job.base_id)
+        return rewards.reward_model(view, base, checkpoint.folder, wanted.weight), view.task.id
+
     def output(self, task_id: str) -> Path:
         """Where a run leaves what it writes."""
         return self._folders.runs / task_id
 
     async def _data(
         self, job: TuningJob, dataset: Mapping[str, Any], more: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The part of a run's order that says what is learned from."""
+    ) -> tuple[dict[str, Any], list[str]]:
+        """The part of a run's order that says what is learned from, and the ids of the dataset versions."""
         if dataset.get("sourceType", "Platform") != "Platform":
             raise Invalid(
                 "datasetConfig.sourceType must be Platform: import the files into a dataset first, and give its version",
@@ -409,19 +423,21 @@ class Tuning:
                 f"splitRatio must be from 0 to {MAX_SPLIT_PERCENT} percent; got {split}",
                 param="splitRatio",
             )
-        train = await self._sources(job, dataset["versions"])
-        held_out = await self._sources(job, dataset.get("evalVersions") or ())
-        return {
+        train, used = await self._sources(job, dataset["versions"])
+        held_out, more_used = await self._sources(job, dataset.get("evalVersions") or ())
+        told = {
             "train": train,
             "validation": held_out,
             "split_percent": 0 if held_out else float(split or 0),
         }
+        return told, [*used, *more_used]
 
     async def _sources(
         self, job: TuningJob, versions: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
+    ) -> tuple[list[dict[str, Any]], list[str]]:
         formats = self.recipes.mode(job.mode).formats
         found: list[dict[str, Any]] = []
+        used: list[str] = []
         for version in versions:
             reference = version.get("versionId")
             if not reference:
@@ -449,7 +465,8 @@ class Tuning:
             found.append(
                 {"manifest": dict(data.manifest), "sampling_rate": rate, "name": data.name}
             )
-        return found
+            used.append(data.id)
+        return found, used
 
     async def _increment(
         self, job: TuningJob, new: NewTask, files: list[Any]
@@ -591,8 +608,16 @@ class Tuning:
             Conflict: It has not ended.
         """
         view = await self.task(reference)
-        _require_ended(view)
+        await self._require_free(view)
         await self._delete(view)
+
+    async def _require_free(self, view: View) -> None:
+        _require_ended(view)
+        user = await self._store.user_of_part(view.task.id)
+        if user is not None:
+            raise Conflict(
+                f"{view.task.id} is in use: {user} learns by it; stop that and delete it first"
+            )
 
     async def _delete(self, view: View) -> None:
         if view.work is not None and not view.work.final:
@@ -605,6 +630,10 @@ class Tuning:
     async def user_of(self, version_id: str) -> str | None:
         """The run that needs a model version now, or will if it goes on; None if none does."""
         return await self._store.user_of(version_id)
+
+    async def user_of_part(self, used: str, connection: AsyncConnection) -> str | None:
+        """The run that reads a dataset version now, or will if it goes on; None if none does."""
+        return await self._store.user_of_part(used, connection)
 
     async def artifact(self, task_id: str, step: int | None) -> Artifact:
         """What a run left, for the registry to make a version of.
@@ -629,10 +658,13 @@ class Tuning:
         checkpoint = _checkpoint(view, step, "step")
         base = await self._registry.version(view.job.base_id)
         order = {} if view.work is None else view.work.spec
+        files = [msgspec.to_builtins(file) for file in base.files]
+        trained_on = order.get("files") or files
         held_out = {name: order.get(name) for name in ("train", "validation", "split_percent")}
         return Artifact(
             spec={
-                "files": [msgspec.to_builtins(file) for file in base.files],
+                "files": trained_on,
+                "base": _stored_as(base) if trained_on == files else "",
                 "method": recipes.METHODS[view.task.scale],
                 "mode": self.recipes.mode(view.job.mode).trainer,
                 "trained": checkpoint.folder,
@@ -714,6 +746,11 @@ def _wanted(reference: str | int) -> dict[str, Any]:
     if isinstance(reference, int) or reference.isdecimal():
         return {"number": int(reference) if len(str(reference)) < 10 else 0}
     return {"id": reference}
+
+
+def _stored_as(version: Version) -> str:
+    """The name of a version in the model store."""
+    return version.set_name if version.is_preset else version.id
 
 
 def _checkpoint(view: View, step: int | None, param: str) -> Checkpoint:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from yangfan.server.db import Database
 
+USES = "uses"
+"""Among what is kept of a task: ids of the dataset versions that it reads, and of the run whose model rewards it."""
+
 _JSON = frozenset({"hyper_parameters", "dataset", "more", "result"})
 T = TypeVar("T", TuningJob, TuningTask)
 
@@ -87,6 +90,19 @@ class TuningStore:
         async with self._database.read() as connection:
             found = await connection.scalar(query)
         return None if found is None else f"the tuning task {found}"
+
+    async def user_of_part(
+        self, used: str, connection: AsyncConnection | None = None
+    ) -> str | None:
+        """The run that reads a dataset version, or another run's model, now or if it goes on; None if none does."""
+        if connection is None:
+            async with self._database.read() as own:
+                return await self.user_of_part(used, own)
+        query = sa.select(TASKS.c.id, TASKS.c.more).where(TASKS.c.state == "running")
+        for task, more in await connection.execute(query):
+            if used in msgspec.json.decode(more).get(USES, ()):
+                return f"the tuning task {task}"
+        return None
 
     async def change_task(self, connection: AsyncConnection, number: int, **values: Any) -> None:
         """Change columns of a task."""

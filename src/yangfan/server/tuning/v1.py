@@ -67,6 +67,7 @@ def routes(tuning: Tuning) -> list[Route]:
                     "versions": [{"versionId": _dataset(each)} for each in wanted.trainset],
                     "splitRatio": wanted.trainsetRate,
                 },
+                more={} if wanted.rewardConfig is None else {"rewardConfig": wanted.rewardConfig},
                 account=call.principal.app_id,
             )
         )

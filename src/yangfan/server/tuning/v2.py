@@ -97,7 +97,7 @@ def _task_routes(tuning: Tuning) -> list[Route]:
                 increment_step=wanted.incrementCheckpointStep,
                 more={
                     name: _told(value)
-                    for name in ("corpusConfig", "modelConfig", "resourceConfig")
+                    for name in ("corpusConfig", "modelConfig", "resourceConfig", "rewardConfig")
                     if (value := getattr(wanted, name)) is not None
                 },
                 account=call.principal.app_id,
@@ -244,6 +244,7 @@ def _task(view: View, scope: Mapping[str, Any]) -> wire.Task:
         hyperParameterConfig=dict(task.hyper_parameters),
         corpusConfig=more.get("corpusConfig", UNSET),
         resourceConfig=more.get("resourceConfig", UNSET),
+        rewardConfig=more.get("rewardConfig", UNSET),
         incrementTaskId=task.increment_task_id or UNSET,
         incrementCheckpointStep=UNSET if task.increment_step is None else task.increment_step,
         baseModelId=view.job.base_id,

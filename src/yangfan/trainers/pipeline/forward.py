@@ -57,7 +57,7 @@ def batch(groups: Sequence[Sequence[Example]], pad_id: int, where: str) -> Batch
 
 
 def log_probabilities(
-    network: Network, model: Any, given: Batch, ids: Any = None
+    network: Network, model: Any, given: Batch, ids: Any = None, temperature: float = 1.0
 ) -> tuple[Any, Any]:
     """The log-probability of each token that is to be said, and the row that it stands in.
 
@@ -69,6 +69,7 @@ def log_probabilities(
         model: The model, or what wraps it to share gradients.
         given: Rows.
         ids: Read these tokens instead of the batch's (the ones to be said stay the same).
+        temperature: Of the probabilities, where the tokens were drawn with one.
     """
     torch = libraries.torch()
     foretelling = given.learnt[:, 1:]
@@ -84,7 +85,8 @@ def log_probabilities(
         logits = logits[:, network.offset :][:, places]
     chosen = foretelling[:, places]
     targets = given.ids[:, 1:][:, places][chosen]
-    found = -torch.nn.functional.cross_entropy(logits[chosen].float(), targets, reduction="none")
+    scores = logits[chosen].float() / temperature
+    found = -torch.nn.functional.cross_entropy(scores, targets, reduction="none")
     return found, chosen.nonzero()[:, 0]
 
 

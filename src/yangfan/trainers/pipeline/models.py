@@ -34,6 +34,7 @@ class Network:
         model: The library's model, adapters in it.
         method: Which numbers are learnt.
         offset: Virtual tokens before a row's own.
+        keeps_base: Whether what it was before the first step is still there, below its adapter.
 
     Raises:
         ConfigurationError: The folder cannot be loaded.
@@ -59,6 +60,7 @@ class Network:
         base = going_on if going_on is not None and self.is_full else Path(spec.base)
         self.base_dtype = _written_dtype(Path(spec.base))
         model = self._read(base, kept)
+        self.keeps_base = not self.is_full and not spec.adapter
         adapter = Path(spec.adapter) if spec.adapter else None
         if adapter is not None and not (self.is_full and going_on is not None):
             going_on, model = self._with_adapter(model, adapter, going_on)

@@ -124,6 +124,20 @@ def judged(row: Row) -> list[Judged]:
     return found
 
 
+def asked(row: Row) -> tuple[list[ChatMessage], tuple[str, ...]]:
+    """A question, and the answer that would be right, where the row has one.
+
+    Raises:
+        Invalid: It asks nothing.
+    """
+    messages = _messages(row)
+    if messages[-1].role != "assistant":
+        return messages, ()
+    if len(messages) < 2:
+        raise row.refused("it holds an answer and no question")
+    return messages[:-1], (str(messages[-1].content),)
+
+
 def text(row: Row) -> str | None:
     """Plain text to go on with; None for a row that is a conversation.
 

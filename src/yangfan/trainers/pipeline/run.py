@@ -198,6 +198,13 @@ class Run:
                 for file in Path(folder).glob("*.safetensors")
             },
         }
+        for reward in ordered["hyper"]["rewards"]:
+            places = (reward.pop("model"), reward.pop("adapter"))  # where they lie is no part of it
+            reward["sizes"] = [
+                file.stat().st_size
+                for folder in filter(None, places)
+                for file in sorted(Path(folder).glob("*.safetensors"))
+            ]
         for name in ("checkpoint_count", "max_predictions", "max_eval_rows", "eval_steps"):
             ordered["hyper"].pop(name)
         return msgspec.json.encode(ordered, order="sorted")

@@ -25,7 +25,14 @@ from yangfan.errors import ConfigurationError, EngineFailed, Invalid, YangfanErr
 from yangfan.hub.disk import full_disk_said_clearly
 from yangfan.hub.store import ModelStore, StoredFile
 from yangfan.scorers import base as scorers
-from yangfan.trainers.base import MetricRow, TrainOrder, TrainResult, TrainSpec, hyper_parameters
+from yangfan.trainers.base import (
+    MetricRow,
+    Reward,
+    TrainOrder,
+    TrainResult,
+    TrainSpec,
+    hyper_parameters,
+)
 from yangfan.trainers.pipeline import answers, metrics, report
 from yangfan.trainers.pipeline.launch import Machines, Trainer
 from yangfan.worker.task import Stopped
@@ -33,7 +40,7 @@ from yangfan.worker.task import Stopped
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from yangfan.trainers.base import Source
+    from yangfan.trainers.base import BaseFile, RewardModel, Source
     from yangfan.worker.task import Task
 
 STOP_SECONDS = 15.0
@@ -69,6 +76,9 @@ def run(task: Task) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         raise Invalid(f"this is no training: {error}") from error
     hyper = hyper_parameters(order.hyper_parameters)
+    if order.reward_model is not None:
+        reward = _reward(order.reward_model, order.store, task.folder / "reward")
+        hyper = msgspec.structs.replace(hyper, rewards=(*hyper.rewards, reward))
     Path(order.output).mkdir(parents=True, exist_ok=True)
     with full_disk_said_clearly(task.folder):
         base = _base(order, task.folder / "base")
@@ -177,6 +187,18 @@ def _failure(end: dict[str, Any]) -> Exception:
     return RuntimeError(message)
 
 
+def _reward(given: RewardModel, store: str, folder: Path) -> Reward:
+    """The model that scores answers, laid out."""
+    if not Path(given.trained).is_dir():
+        raise ConfigurationError(
+            f"the reward model is gone: there is no folder {given.trained}; it was deleted with its run"
+        )
+    if given.method == "full":
+        return Reward(model=given.trained, weight=given.weight)
+    _laid_out(given.files, store, folder)
+    return Reward(model=str(folder), adapter=given.trained, weight=given.weight)
+
+
 def _base(order: TrainOrder, folder: Path) -> Path:
     """The base model as a folder of links into the store."""
     if not any(file.path == "config.json" for file in order.files):
@@ -184,8 +206,13 @@ def _base(order: TrainOrder, folder: Path) -> Path:
             f"the model {order.base_model} cannot be trained: it is no Hugging Face folder with config.json and safetensors (GGUF files "
             "hold rounded weights); import the original"
         )
-    store = ModelStore(Path(order.store))
-    files = [StoredFile(file.path, file.sha256, file.size_bytes) for file in order.files]
+    return _laid_out(order.files, order.store, folder)
+
+
+def _laid_out(given: tuple[BaseFile, ...], root: str, folder: Path) -> Path:
+    """Files of the model store as a folder of links."""
+    store = ModelStore(Path(root))
+    files = [StoredFile(file.path, file.sha256, file.size_bytes) for file in given]
     for file in files:
         store.require_whole(file)
     shutil.rmtree(folder, ignore_errors=True)
