@@ -48,7 +48,9 @@ def create(  # noqa: PLR0913 - what a run is made of, one option each
         ),
     ],
     *,
-    mode: Annotated[str, typer.Option(help="SFT, PostPretrain, DPO, KTO, RM, RFT / 训练方式")] = "SFT",
+    mode: Annotated[
+        str, typer.Option(help="SFT, PostPretrain, DPO, KTO, RM, RFT / 训练方式")
+    ] = "SFT",
     scale: Annotated[
         str | None, typer.Option(help="LoRA, FullFineTuning, PromptTuning / 训练参数范围")
     ] = None,
