@@ -65,7 +65,7 @@ $(VENV)/.serve: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
-	@$(call install,server$(comma)postgresql$(comma)llama$(comma)transformers$(comma)diffusers$(comma)openvino$(comma)data$(comma)knowledge$(comma)prompts$(comma)tuning$(comma)otel$(comma)dev)
+	@$(call install,server$(comma)postgresql$(comma)llama$(comma)transformers$(comma)diffusers$(comma)openvino$(comma)data$(comma)knowledge$(comma)pictures$(comma)prompts$(comma)tuning$(comma)otel$(comma)dev)
 	@touch $@ $(VENV)/.serve
 
 comma := ,

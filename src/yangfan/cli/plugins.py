@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.terminal import printable, show_json, show_table
+
+if TYPE_CHECKING:
+    from yangfan.client.plugins import File
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="See `plugins apps` / 插件应用名称")]
@@ -86,6 +90,9 @@ def create(
         typer.Option("--base", "-b", help="Id of a knowledge base; repeatable / 知识库 ID"),
     ] = None,
     weather: Annotated[bool, typer.Option(help="Answer about the weather / 回答天气问题")] = False,
+    pictures: Annotated[
+        bool, typer.Option(help="Answer about pictures / 回答关于图片的问题")
+    ] = False,
     plugin: Annotated[
         list[str] | None,
         typer.Option(help="Id of a further plugin; repeatable / 其他插件的 ID"),
@@ -97,6 +104,7 @@ def create(
 ) -> None:
     """Make a plugin application. / 创建插件应用。"""
     wanted = ["uuid-zhishiku"] * bool(base) + ["uuid-weatherforecast"] * weather
+    wanted += ["uuid-chatocr"] * pictures
     wanted += [each for each in plugin or () if each not in wanted]
     with connection.client() as client:
         client.plugins.create(
@@ -133,17 +141,30 @@ def ask(
     name: Name,
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="What to ask / 问题")],
     *,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file",
+            "-f",
+            help="Picture that the question is about: path or URL / 图片的路径或网址",
+        ),
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
     """Ask a plugin application, and show what its answer rests on. / 向插件应用提问，并显示依据。"""
     with connection.client() as client:
-        answer = client.plugins.ask(name, question)
+        answer = client.plugins.ask(name, question, file=None if file is None else given(file))
     if as_json:
         show_json(answer)
         return
     typer.echo(printable(answer.text))
     for cited in answer.meta.get("citations", ()):
         typer.echo(printable(f"  <- [{cited['response'] + 1}] {cited['source']}"), err=True)
+
+
+def given(file: str) -> File:
+    """An address as it is, anything else as the path of a file."""
+    return file if file.lower().startswith(("https://", "http://", "data:")) else Path(file)
 
 
 @connected

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import mimetypes
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import quote
 
 from msgspec import UNSET
+
+from yangfan.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +105,32 @@ def info_of(item: wire.PluginFacts) -> PluginInfo:
         permissions=tuple(item.permissions),
         settings={each.name: each.description for each in item.settings},
     )
+
+
+File: TypeAlias = bytes | PathLike[str] | str
+"""A file that a question is about: its bytes, its path, or as text its URL or data URI."""
+
+
+def address_of(file: File) -> str:
+    """The address of a file: that of a text as it is, others as a data URI with the file's name.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+    """
+    if isinstance(file, str):
+        return file
+    name = ""
+    if isinstance(file, bytes):
+        data = file
+    else:
+        path = Path(file)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
+        name = f";name={quote(path.name)}"
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return f"data:{kind}{name};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def application_of(item: wire.PluginApplication) -> PluginApplication:

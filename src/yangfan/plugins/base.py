@@ -15,7 +15,7 @@ import importlib.util
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -32,10 +32,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Fetched",
     "Host",
+    "Kept",
     "Manifest",
     "Outcome",
     "Passage",
     "Permission",
+    "Picture",
     "Plugin",
     "PluginFailed",
     "Run",
@@ -150,6 +152,36 @@ class Fetched:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture whose format and size were read from its first bytes, before anything opens it.
+
+    Attributes:
+        data: The file.
+        media_type: Such as image/png.
+        width: In pixels.
+        height: In pixels.
+        data_uri: The whole file as an address, for a model that sees.
+    """
+
+    data: bytes
+    media_type: str
+    width: int
+    height: int
+    data_uri: str
+
+
+class Kept(Protocol):
+    """What a plugin keeps between calls."""
+
+    async def aclose(self) -> None:
+        """The server ends."""
+        ...
+
+
+K = TypeVar("K", bound=Kept)
+
+
 class Host(Protocol):
     """What a plugin is given beside its inputs. Each method needs the permission of its line, and raises PluginFailed without it."""
 
@@ -178,6 +210,19 @@ class Host(Protocol):
         """How much the model can be told, about."""
         ...
 
+    @property
+    def sees(self) -> bool:
+        """Whether a model that sees writes the answer where `Outcome.prompt` has a picture in it."""
+        ...
+
+    def kept(self, make: Callable[[], K]) -> K:
+        """What `make` made when it was first asked for: one for all calls, closed when the server ends."""
+        ...
+
+    async def picture(self, address: str, *, param: str) -> Picture:
+        """network: a picture at an https URL, through the guard, or in a data URI; at most 10 MiB. Raises InvalidImage, which blames `param`."""
+        ...
+
     async def fetch(
         self,
         url: str,
@@ -195,8 +240,17 @@ class Host(Protocol):
         """knowledge: the passages of the application's knowledge bases that answer a question, the best first. Raises RefusedError."""
         ...
 
-    async def chat(self, messages: Sequence[Message], sampling: Sampling | None = None) -> str:
-        """chat: what the application's chat service answers. Counts against the caller's limits. Raises RefusedError."""
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling | None = None,
+        *,
+        schema: Mapping[str, Any] | None = None,
+    ) -> str:
+        """chat: what the application's chat service answers, as JSON of that schema if there is one.
+
+        Counts against the caller's limits. Raises RefusedError.
+        """
         ...
 
 

@@ -229,7 +229,7 @@ async def build(
         pictures = Pictures(egress, max_total_bytes=settings.max_body_bytes)
         chat = Chat(services, memory, pictures, lenient=settings.lenient)
         known, for_workers = await _knowledge(
-            settings, database, services, jobs, home, chat, egress
+            settings, database, services, jobs, home, chat, egress, stack
         )
         datasets = Datasets(database, home.datasets)
         datasets.users.append(
@@ -514,11 +514,13 @@ async def _knowledge(
     home: Home,
     chat: Chat,
     egress: Egress,
+    stack: AsyncExitStack,
 ) -> tuple[list[Route], list[Route]]:
     """Knowledge bases and plugins: what callers and what workers are answered."""
     knowledge = Knowledge(KnowledgeStore(database), services, jobs, home.knowledge)
     await knowledge.start()
     catalogue = discovered(settings.plugin_settings)
+    stack.push_async_callback(catalogue.aclose)
     plugins = Plugins(PluginStore(database), knowledge, chat, services, catalogue, egress)
     return [
         *knowledge_v2.routes(knowledge),

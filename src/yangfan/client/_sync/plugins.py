@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from yangfan.client.plugins import answer_of, application_of, info_of
+from yangfan.client.plugins import address_of, answer_of, application_of, info_of
 from yangfan.protocol.v1.plugins import PLUGIN
 from yangfan.protocol.v2 import plugins as wire
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from yangfan.client._sync.session import Session
-    from yangfan.client.plugins import PluginAnswer, PluginApplication, PluginInfo
+    from yangfan.client.plugins import File, PluginAnswer, PluginApplication, PluginInfo
     from yangfan.client.types import JSON
     from yangfan.protocol.endpoint import Endpoint
 
@@ -115,7 +115,7 @@ class Plugins:
         query: str,
         *,
         plugins: Sequence[str] | None = None,
-        file_url: str | None = None,
+        file: File | None = None,
         history: Sequence[tuple[str, str]] = (),
         variables: Mapping[str, str] | None = None,
         verbose: bool = True,
@@ -126,10 +126,16 @@ class Plugins:
             name: Of the application.
             query: The question, 1 to 1000 characters.
             plugins: Which of its plugins to use.
-            file_url: Address of a file that the question is about, for plugins that take one.
+            file: What the question is about, for plugins that take a file: bytes and paths are sent along; an address is fetched by the
+                server.
             history: What was said before: role (user, assistant) and text of each turn.
             variables: Values of its prompt's variables.
             verbose: Whether to tell what the plugin found.
+
+        Raises:
+            Invalid: A value is none that can be, or a plugin lacks what it needs, such as a file.
+            InvalidImage: A picture is not to be had, too small or too large; ImageUnreadable if it is none.
+            PluginFailed: A plugin failed.
         """
         body: JSON = {
             "query": query,
@@ -139,8 +145,8 @@ class Plugins:
         }
         if plugins is not None:
             body["plugins"] = [*plugins]
-        if file_url is not None:
-            body["fileurl"] = file_url
+        if file is not None:
+            body["fileurl"] = address_of(file)
         path = PLUGIN.path.replace("{endpoint}", name)
         call = self._session.inference_call(PLUGIN, 1, path=path, body=body)
         return answer_of(self._session.fetch(call, PLUGIN.reply))

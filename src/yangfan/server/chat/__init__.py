@@ -1,6 +1,12 @@
 """Chat in both dialects over one model of it."""
 
 from yangfan.server.chat.logic import Chat
-from yangfan.server.chat.pictures import V1_PICTURE_BYTES, check, decode_base64
+from yangfan.server.chat.pictures import (
+    V1_PICTURE_BYTES,
+    V2_PICTURE_BYTES,
+    Pictures,
+    check,
+    decode_base64,
+)
 
-__all__ = ["V1_PICTURE_BYTES", "Chat", "check", "decode_base64"]
+__all__ = ["V1_PICTURE_BYTES", "V2_PICTURE_BYTES", "Chat", "Pictures", "check", "decode_base64"]

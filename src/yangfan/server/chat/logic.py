@@ -60,7 +60,7 @@ class Chat:
     ) -> None:
         self._services = services
         self._memory = memory
-        self._pictures = pictures
+        self.pictures = pictures
         self.lenient = lenient
 
     def target(self, name: str, wanted: PresetType = "chat") -> Target:
@@ -98,7 +98,7 @@ class Chat:
             )
         # Others' servers are asked only for a call that may come; what it really needs is reserved once that is known.
         meter.reserve(target, 1)
-        found = iter(await self._pictures.get(named, max_bytes=max_bytes))
+        found = iter(await self.pictures.get(named, max_bytes=max_bytes))
         messages = tuple(_with_pictures(message, found) for message in request.messages)
         return msgspec.structs.replace(request, messages=messages)
 

@@ -14,7 +14,7 @@ from yangfan.server.plugins.hosting import called
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from yangfan.plugins.base import Host, Outcome, Plugin
+    from yangfan.plugins.base import Host, Kept, Outcome, Plugin
 
 _log = structlog.get_logger("yangfan.plugins")
 
@@ -54,6 +54,7 @@ class Catalogue:
         self.broken = broken
         self._settings = settings
         self._inputs: dict[str, Inputs] = {}
+        self._kept: dict[str, dict[object, Kept]] = {}
 
     @property
     def all(self) -> list[Plugin]:
@@ -79,6 +80,17 @@ class Catalogue:
         if checker is None:
             checker = self._inputs[manifest.id] = Inputs(manifest.inputs)
         checker.check(inputs, manifest.id)
+
+    def kept_by(self, plugin: Plugin) -> dict[object, Kept]:
+        """What a plugin keeps between calls."""
+        return self._kept.setdefault(plugin.manifest.id, {})
+
+    async def aclose(self) -> None:
+        """Close what plugins keep."""
+        for kept in self._kept.values():
+            while kept:
+                _, each = kept.popitem()
+                await each.aclose()
 
     async def call(self, plugin: Plugin, inputs: Mapping[str, Any], host: Host) -> Outcome:
         """Call one.

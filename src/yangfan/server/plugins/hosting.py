@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
@@ -14,7 +14,8 @@ from yangfan.errors import (
     PluginFailed,
     YangfanError,
 )
-from yangfan.plugins.base import Fetched, Outcome, Passage
+from yangfan.plugins.base import Fetched, Outcome, Passage, Picture
+from yangfan.server.chat import V2_PICTURE_BYTES
 from yangfan.server.knowledge import Question
 
 if TYPE_CHECKING:
@@ -22,13 +23,23 @@ if TYPE_CHECKING:
 
     from yangfan.egress import Egress
     from yangfan.engines.base import Message
-    from yangfan.plugins.base import Host, Manifest, Permission, Run
+    from yangfan.plugins.base import Host, K, Manifest, Permission, Run
+    from yangfan.server.chat import Pictures
     from yangfan.server.knowledge import Found, Knowledge
     from yangfan.server.plugins.types import Asking
+    from yangfan.server.services import Target
 
     Ask = Callable[[ChatRequest], Awaitable[str]]
 
 _log = structlog.get_logger("yangfan.plugins")
+
+
+class Means(NamedTuple):
+    """What hosts of all plugins work with: the guard of outbound fetches, knowledge bases, and what gets and measures pictures."""
+
+    egress: Egress
+    knowledge: Knowledge
+    pictures: Pictures
 
 
 class PluginHost:
@@ -38,9 +49,10 @@ class PluginHost:
         manifest: The plugin's; it says what is permitted.
         settings: What the operator chose for it.
         asking: On whose behalf it is called, and for what question.
-        egress: The guard of outbound fetches.
-        knowledge: Knowledge bases.
+        means: What it works with.
         ask: The application's chat service.
+        seeing: Who answers where there is a picture; None if no model that sees is served.
+        kept: What the plugin keeps between calls.
     """
 
     def __init__(
@@ -49,15 +61,17 @@ class PluginHost:
         settings: Mapping[str, Any],
         asking: Asking,
         *,
-        egress: Egress,
-        knowledge: Knowledge,
+        means: Means,
         ask: Ask,
+        seeing: Target | None,
+        kept: dict[object, Any],
     ) -> None:
         self._manifest = manifest
         self._asking = asking
-        self._egress = egress
-        self._knowledge = knowledge
+        self._egress, self._knowledge, self._pictures = means
         self._ask = ask
+        self._kept = kept
+        self.sees = seeing is not None
         self.settings = settings
         self.prompt = asking.application.prompt
         self.variables = asking.variables
@@ -99,10 +113,37 @@ class PluginHost:
         )
         return [*map(_passage, found)]
 
-    async def chat(self, messages: Sequence[Message], sampling: Sampling | None = None) -> str:
+    async def picture(self, address: str, *, param: str) -> Picture:
+        """A picture by URL or data URI, measured. Raises InvalidImage."""
+        if address[:5].lower() != "data:":
+            self._permitted("network")
+        (found,) = await self._pictures.get([(address, param)], max_bytes=V2_PICTURE_BYTES)
+        facts = found.facts
+        return Picture(found.data, facts.media_type, facts.width, facts.height, found.data_uri)
+
+    def kept(self, make: Callable[[], K]) -> K:
+        """One for all calls of the plugin."""
+        if make not in self._kept:
+            self._kept[make] = make()
+        return self._kept[make]
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling | None = None,
+        *,
+        schema: Mapping[str, Any] | None = None,
+    ) -> str:
         """What the application's chat service answers. Raises RefusedError."""
         self._permitted("chat")
-        return await self._ask(ChatRequest(tuple(messages), sampling or Sampling()))
+        wanted = (
+            None
+            if schema is None
+            else {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        )
+        return await self._ask(
+            ChatRequest(tuple(messages), sampling or Sampling(), response_format=wanted)
+        )
 
     def _permitted(self, permission: Permission) -> None:
         if permission not in self._manifest.permissions:

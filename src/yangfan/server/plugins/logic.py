@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from yangfan.engines.base import ChatRequest, Message
 from yangfan.errors import Conflict, EndpointNotFound, Forbidden, Invalid, NotFound
 from yangfan.protocol.v1.plugins import KNOWLEDGE_BASE
-from yangfan.server.plugins.hosting import PluginHost
+from yangfan.server.plugins.hosting import Means, PluginHost
 from yangfan.server.plugins.types import Application, Asking, Prepared
 from yangfan.server.plugins.wording import worded
 
@@ -185,7 +185,19 @@ class Plugins:
             return Prepared(None, outcome.answer, meta=meta)
         content = outcome.prompt or worded(asking, outcome.text)
         messages = (*asking.history, Message("user", content))
-        return Prepared(ChatRequest(messages, asking.sampling), "", outcome.sources, meta)
+        request = ChatRequest(messages, asking.sampling)
+        shown = not isinstance(content, str) and any(part.image_url for part in content)
+        target = self._seeing(asking.target) if shown else None
+        return Prepared(request, "", outcome.sources, meta, target)
+
+    def _seeing(self, target: Target) -> Target | None:
+        """The application's own model if it sees, else the first one that is served and does."""
+        if "vision" in target.service.kinds:
+            return target
+        for service in self._services.all:
+            if {"chat", "vision"} <= service.kinds:
+                return self.chat.target(service.name)
+        return None
 
     def _host(self, plugin: Plugin, asking: Asking) -> PluginHost:
         async def ask(request: ChatRequest) -> str:
@@ -196,9 +208,10 @@ class Plugins:
             plugin.manifest,
             self.catalogue.settings_of(plugin),
             asking,
-            egress=self._egress,
-            knowledge=self._knowledge,
+            means=Means(self._egress, self._knowledge, self.chat.pictures),
             ask=ask,
+            seeing=self._seeing(asking.target),
+            kept=self.catalogue.kept_by(plugin),
         )
 
     def _installed(self, name: str) -> Plugin:

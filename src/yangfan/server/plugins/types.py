@@ -69,9 +69,11 @@ class Prepared:
         result: That answer.
         sources: Texts that an answer may rest on.
         meta: What the plugin was asked and answered, as `meta_info` shows it.
+        target: Who is to be asked, where that is not the application's own model.
     """
 
     request: ChatRequest | None
     result: str = ""
     sources: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    target: Target | None = None

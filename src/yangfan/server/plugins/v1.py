@@ -72,6 +72,7 @@ def routes(plugins: Plugins) -> list[Route]:
             meter=meter,
         )
         prepared = await plugins.prepare(asking, (wire.plugins or application.plugins)[0])
+        target = prepared.target or target
         verbose = bool(wire.verbose)
         if wire.stream:
             return Stream(

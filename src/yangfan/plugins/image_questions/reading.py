@@ -1,0 +1,144 @@
+"""The process that reads pictures: one after another from stdin, with limits; whatever a picture does, only this process dies of it.
+
+Each order is a line with the number of bytes, then the bytes; each answer is a line of JSON (`words.Page`). The models are those in
+rapidocr's package (PP-OCRv6 small, Chinese and English); nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from yangfan.errors import Invalid
+from yangfan.plugins.image_questions.words import Page, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL.Image import Image
+
+MAX_SIDE = 2000
+"""Pixels of the longer side that are looked at; a larger picture is made smaller first."""
+
+MIN_SIDE = 320
+"""A smaller picture is made larger first: the detector was not taught on smaller ones."""
+
+_ONE = re.compile(r"^[-–—](?=[月日年季周号])")
+"""The Chinese one at the beginning of a date, which is read as a dash."""
+
+LEAST_SCORE = 0.5
+MAX_WORDS = 2000
+
+
+def main() -> None:
+    """Answer pictures until stdin ends."""
+    memory_bytes, threads = (int(argument) for argument in sys.argv[1:3])
+    _limit(memory_bytes)
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    recognise = _recogniser(threads)
+    answers.write(b"\n")
+    stdin = sys.stdin.buffer
+    while line := stdin.readline():
+        answers.write(msgspec.json.encode(_page(stdin.read(int(line)), recognise)) + b"\n")
+
+
+def _page(data: bytes, recognise: Callable[[Image], list[Word]]) -> Page:
+    try:
+        image = _decoded(data)
+        words = recognise(image)[:MAX_WORDS]
+    except Invalid as error:
+        return Page(error=error.message)
+    except Exception as error:  # noqa: BLE001 - decoders fail in their own ways, and the next picture waits
+        return Page(
+            error=f"the picture cannot be read ({type(error).__name__}); save it again as PNG"
+        )
+    return Page(image.width, image.height, words, _chart(image, words))
+
+
+def _chart(image: Image, words: list[Word]) -> Any:
+    import numpy as np
+
+    from yangfan.plugins.image_questions.charts import chart_in
+
+    try:
+        return chart_in(np.asarray(image).astype(np.int16), words)
+    except (ArithmeticError, IndexError, ValueError, np.linalg.LinAlgError):
+        return None  # a picture that only looked like a chart; its words remain
+
+
+def _decoded(data: bytes) -> Image:
+    """The first frame, upright, on white, not too large."""
+    from PIL import Image, ImageOps
+
+    # The server has measured it; this is for what a header does not say.
+    Image.MAX_IMAGE_PIXELS = 36_000_000
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP", "BMP", "GIF")) as opened:
+            opened.draft("RGB", (MAX_SIDE, MAX_SIDE))
+            opened.load()
+            image = ImageOps.exif_transpose(opened).convert("RGBA")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise Invalid("the picture has too many pixels; make it smaller") from None
+    except (OSError, SyntaxError, ValueError):
+        raise Invalid("the picture is broken or cut short; send the whole file") from None
+    white = Image.new("RGBA", image.size, "white")
+    image = Image.alpha_composite(white, image).convert("RGB")
+    longer, shorter = max(image.size), min(image.size)
+    factor = min(MAX_SIDE / longer, max(1.0, MIN_SIDE / shorter))
+    if factor != 1.0:
+        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    return image
+
+
+def _recogniser(threads: int) -> Callable[[Image], list[Word]]:
+    import numpy as np
+    from rapidocr import RapidOCR
+
+    engine = RapidOCR(
+        params={
+            "Global.log_level": "critical",
+            "Global.use_cls": False,
+            "Global.text_score": LEAST_SCORE,
+            "Det.limit_type": "max",
+            "Det.limit_side_len": MAX_SIDE,
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+        }
+    )
+
+    def recognise(image: Image) -> list[Word]:
+        found: Any = engine(np.asarray(image)[:, :, ::-1])
+        if found.boxes is None:
+            return []
+        words: list[Word] = []
+        for box, text, score in zip(found.boxes, found.txts, found.scores, strict=True):
+            left, top = (float(each) for each in box.min(axis=0))
+            right, bottom = (float(each) for each in box.max(axis=0))
+            if clean := _ONE.sub("一", text.strip()):
+                words.append(Word(clean, left, top, right, bottom, round(float(score), 4)))
+        return words
+
+    return recognise
+
+
+def _limit(memory_bytes: int) -> None:
+    if sys.platform == "linux":
+        import resource
+
+        from yangfan.engines.process import die_with_parent
+
+        die_with_parent()
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()
