@@ -156,7 +156,16 @@ def test_who_waits_too_long_for_a_load_is_told_how_far_it_is(tmp_path: Path):
 
 def test_replicas_share_the_calls_and_come_and_go(console: Console):
     console.create(
-        "many", resourceConfig={"replicasCount": 2, "type": "CPU-1-1"}, engineOptions={"slots": 2}
+        "many",
+        # As for resources that were bought before: what all units run together.
+        deploymentConfig={
+            "replicaComputeUnitCount": 1,
+            "deploymentComputeUnitList": [
+                {"instanceId": "unit-1", "deploymentReplicasCount": 1},
+                {"instanceId": "unit-2", "deploymentReplicasCount": 1},
+            ],
+        },
+        engineOptions={"slots": 2},
     )
     (stable,) = console.until("many", lambda s: s["deployments"][0]["readyCount"] == 2)[
         "deployments"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,7 @@ class Shop:
         *,
         state: str = "Ready",
         parent_id: str = "",
+        origin: Mapping[str, Any] | None = None,
     ) -> Version:
         """A version of a set, which is made if it is not there."""
         registry, store = self.registry, self.registry.store
@@ -80,6 +82,7 @@ class Shop:
                     "source_type": "Import",
                     "format": "gguf",
                     "parent_id": parent_id,
+                    "origin": dict(origin or {}),
                     "size_bytes": sum(file.size_bytes for file in files),
                     "facts": Facts(chat_template="{{ x }}", licence="MIT"),
                 },

@@ -298,6 +298,15 @@ async def test_a_plan_names_the_file_in_the_store_and_takes_options(shop: Shop) 
     assert (await shop.registry.plan(version.id)).name == "mine:1"
 
 
+async def test_a_chat_conf_is_the_template_unless_prompts_are_not_to_be_joined(shop: Shop) -> None:
+    conf = {"latestQuestionTemplate": "Q: {question}"}
+    joined = await shop.add("joined", origin={"chatConf": conf})
+    plan = await shop.registry.plan(joined.id)
+    assert "Q: " in plan.spec.options["chat_template"]
+    own = await shop.add("own", origin={"chatConf": conf, "autoPromptConcat": False})
+    assert "chat_template" not in (await shop.registry.plan(own.id)).spec.options
+
+
 async def test_a_plan_of_echo_needs_no_file(shop: Shop) -> None:
     version = await shop.registry.find("echo")
     plan = await shop.registry.plan(version.id, {"slots": 2, "delay_seconds": 0.5})

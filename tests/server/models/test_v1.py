@@ -107,6 +107,8 @@ def test_lists_page_filter_and_order(caller: Caller):
         "smollm2-135m-instruct"
     ]
     assert names("model/preset/list", nameFilter="smollm2", ctxLength=["32K"]) == []
+    page = ask(caller, "model/preset/list", {"ctxLength": ["8K"], "pageNo": 2, "pageSize": 1})
+    assert (len(page["result"]), page["totalCount"] > 1) == (1, True)
     vectors = ask(caller, "model/preset/list", {"modelType": [4], "pageSize": 100})["result"]
     assert {each["modelType"] for each in vectors} == {4}
     assert ask(caller, "model/preset/list")["result"]

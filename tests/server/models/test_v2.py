@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 from collections.abc import Generator
 from typing import Any
@@ -140,15 +141,26 @@ def test_a_version_is_imported_shown_described_and_deleted(caller: Caller):
 def test_what_was_said_at_the_import_is_kept(caller: Caller):
     conf = {"latestQuestionTemplate": "Q: {question}", "promptTemplate": "{input}"}
     set_id = make_set(caller, "confs")
-    made = import_into(caller, set_id, source="hf:a/b", chatConf=conf, transformerVersion="4.36.2")
+    kept = {
+        "transformerVersion": "4.36.2",
+        "vllmVersion": "0.4.0",
+        "baseModel": "HuggingFace",
+        "autoPromptConcat": False,
+        "compressConf": {"strategy": "greedySearch"},
+    }
+    made = import_into(caller, set_id, source="hf:a/b", chatConf=conf, **kept)
     told = result(caller, "DescribeModelCustomAdvancedConf", modelId=made["modelId"])
     assert {name: told["chatConf"][name] for name in conf} == conf
-    assert told["transformerVersion"] == "4.36.2"
+    assert {name: told[name] for name in kept} == kept
+    assert result(caller, "DescribeModel", modelId=made["modelId"])["model"] == "HuggingFace"
     body = {"modelSetId": set_id, "sourceType": "Import"}
     wrong = {"source": "hf:a/b", "chatConf": {"latestQuestionTemplate": "no place"}}
     status, _, message = refused(caller, "CreateCustomModel", **body, importMeta=wrong)
     assert status == 400
     assert "latestQuestionTemplate must hold {question} once" in message
+    both = {"source": "hf:a/b", "chatConf": conf, "customSpec": {"displayName": "mine"}}
+    status, _, message = refused(caller, "CreateCustomModel", **body, importMeta=both)
+    assert (status, "both chatConf and customSpec; give one" in message) == (400, True)
 
 
 def test_the_platform_tells_what_can_run_a_model(caller: Caller):
@@ -159,6 +171,7 @@ def test_the_platform_tells_what_can_run_a_model(caller: Caller):
         modelFormat="GGUF",
     )
     assert "llama_cpp" in told["engines"]
+    assert told["llamaCppVersions"] == [importlib.metadata.version("xllamacpp")]
     assert told["chatConf"]["promptTemplate"] == "{input}"
 
 

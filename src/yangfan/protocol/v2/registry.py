@@ -159,7 +159,9 @@ class ImportMeta(msgspec.Struct, kw_only=True):
     """Where to import from. `bucket` and `objectPath` name an S3-compatible store; `source` is ours and names anything else.
 
     `source` is ``hf:OWNER/NAME``, ``modelscope:OWNER/NAME``, ``https://…``, ``s3:BUCKET/PATH``, ``pypi:…``, ``upload:up-…`` or an absolute
-    path of the server. Versions of libraries are taken, kept and shown; what runs a model is chosen when it is served.
+    path of the server. `chatConf` becomes the chat template unless `autoPromptConcat` is false, which leaves the model its own; `baseModel` is
+    what DescribeModel calls its `model`. Versions of libraries, `customSpec` and `compressConf` are kept and shown, no more: what runs a model
+    is chosen when it is served, callers' code is never run, and how tokens are picked is for each call to say.
     """
 
     bucket: str | None = None
@@ -227,6 +229,9 @@ class CustomConf(msgspec.Struct, kw_only=True):
     customSpec: dict[str, Any] | UnsetType = UNSET  # noqa: N815 - the wire's spelling
     transformerVersion: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
     vllmVersion: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    baseModel: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    autoPromptConcat: bool | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    compressConf: dict[str, Any] | UnsetType = UNSET  # noqa: N815 - the wire's spelling
     chatTemplate: str  # noqa: N815 - the wire's spelling
 
 

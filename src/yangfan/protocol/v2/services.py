@@ -40,13 +40,22 @@ QPS = Annotated[
 ]
 
 
+class ComputeUnit(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A resource that was bought before, and how many replicas are to run on it."""
+
+    instanceId: str | None = None  # noqa: N815 - the wire's spelling
+    deploymentReplicasCount: Replicas | None = None  # noqa: N815 - the wire's spelling
+
+
 class ResourceConfig(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What to run on; here the machine decides all but the replicas."""
+    """What to run on; here the machine decides all but the replicas: `replicasCount`, else those of all units together."""
 
     region: str | None = None
     type: str | None = None
     qps: QPS | None = None
     replicasCount: Replicas | None = None  # noqa: N815 - the wire's spelling
+    replicaComputeUnitCount: int | None = None  # noqa: N815 - the wire's spelling
+    deploymentComputeUnitList: list[ComputeUnit] | None = None  # noqa: N815 - the wire's spelling
 
 
 class CreateService(msgspec.Struct, kw_only=True):

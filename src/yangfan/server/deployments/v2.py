@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from yangfan.errors import Invalid
 from yangfan.protocol.v2 import services as wire
-from yangfan.server.deployments.logic import New
+from yangfan.server.deployments.logic import MAX_REPLICAS, New
 from yangfan.server.deployments.runner import FLEET
 from yangfan.server.deployments.types import Filter
 from yangfan.server.deployments.urls import url_of
@@ -62,7 +62,7 @@ def _qianfan_routes(
                 name=wanted.name or "",
                 suffix=wanted.urlSuffix or "",
                 description=wanted.description or "",
-                replicas=resources.replicasCount or 1,
+                replicas=_replicas(resources),
                 warm=wanted.loadPolicy != "onDemand",
                 idle_seconds=wanted.idleSeconds,
                 priority=wanted.priority or 0,
@@ -212,6 +212,19 @@ def _own_routes(deployments: Deployments) -> list[Route]:
         Route(wire.DESCRIBE_SERVICE_LOGS, logs),
         Route(wire.DESCRIBE_SERVICE_EVENTS, events),
     ]
+
+
+def _replicas(resources: wire.ResourceConfig) -> int:
+    if resources.replicasCount is not None:
+        return resources.replicasCount
+    units = resources.deploymentComputeUnitList or ()
+    count = sum(unit.deploymentReplicasCount or 0 for unit in units) or 1
+    if count > MAX_REPLICAS:
+        raise Invalid(
+            f"the units have {count} replicas together; a service has {MAX_REPLICAS} at most",
+            param="deploymentConfig.deploymentComputeUnitList",
+        )
+    return count
 
 
 def _presets(

@@ -451,7 +451,9 @@ class Registry:
                 f"{version.name} is not what was trained: {version.facts.parity.get('reason', 'its parity gate failed')}."
                 " Deploy it with force (--force, engineOptions.force) if you want it all the same"
             )
-        template = chat_conf.template_of(version.origin.get("chatConf"))
+        template = None
+        if version.origin.get("autoPromptConcat") is not False:
+            template = chat_conf.template_of(version.origin.get("chatConf"))
         if template is not None and version.kind in {"chat", "vision"}:
             options = {"chat_template": template, **options}
         if version.format == adapters.FORMAT:

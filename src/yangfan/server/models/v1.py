@@ -175,6 +175,8 @@ async def _list(
 ) -> Reply:
     wanted = call.request
     types = wanted.modelType
+    page, page_size = wanted.pageNo or 1, wanted.pageSize or DEFAULT_PAGE_SIZE
+    lengths = wanted.ctxLength if isinstance(wanted, wire.ListPresets) else None
     lines, total = await registry.numbered_sets(
         source,
         name=wanted.nameFilter or "",
@@ -183,15 +185,13 @@ async def _list(
         else [name for name, number in _TYPES.items() if number.filters & {*types}],
         order=wanted.orderBy or "create_time",
         descending=wanted.order != "asc",
-        page=wanted.pageNo or 1,
-        page_size=wanted.pageSize or DEFAULT_PAGE_SIZE,
+        # The length of a context is read out of a version's facts, so all presets are looked at for it.
+        page=1 if lengths else page,
+        page_size=wire.MAX_PAGE_SIZE if lengths else page_size,
     )
-    if isinstance(wanted, wire.ListPresets) and wanted.ctxLength:
-        lines = [
-            line
-            for line in lines
-            if {_length(each) for each in line.versions} & {*wanted.ctxLength}
-        ]
+    if lengths:
+        every = [line for line in lines if {_length(each) for each in line.versions} & {*lengths}]
+        lines, total = every[(page - 1) * page_size : page * page_size], len(every)
     shown = [_model(line.set, line.versions) for line in lines]
     return Reply(wire.ModelList(log_id=call.request_id, result=shown, totalCount=total))
 

