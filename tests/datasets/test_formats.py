@@ -19,6 +19,8 @@ from yangfan.datasets.formats import (
     parse,
     render,
     text_of,
+    texts_of,
+    with_texts,
 )
 from yangfan.errors import BadSample, Invalid
 
@@ -252,3 +254,16 @@ def test_what_a_sample_says() -> None:
     sample = parse(F.DPO, {"system": "s", "prompt": "q", "chosen": "good", "rejected": "bad"})
     assert text_of(sample) == "s\nq\ngood\nbad"
     assert messages_of(sample) == (Message("system", "s"), Message("user", "q"))
+
+
+@pytest.mark.parametrize(("data_format", "sample"), [(row[0], row[2]) for row in ROWS])
+def test_texts_of_every_format_are_exchanged_one_by_one(
+    data_format: DataFormat, sample: Sample
+) -> None:
+    texts = texts_of(sample)
+    assert "\n".join(texts) == text_of(sample)
+    assert with_texts(sample, texts) == sample
+    other = with_texts(sample, [f"{number} {text}" for number, text in enumerate(texts)])
+    assert texts_of(other) == [f"{number} {text}" for number, text in enumerate(texts)]
+    assert (other.images, other.extra) == (sample.images, sample.extra)
+    assert parse(data_format, render(data_format, other)) == other

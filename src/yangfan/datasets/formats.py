@@ -18,7 +18,7 @@ import msgspec
 from yangfan.errors import BadSample, Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 MAX_SAMPLE_BYTES = 16 * 1024 * 1024
 """Longest sample as canonical JSON."""
@@ -251,17 +251,57 @@ _ANNOTATED: Mapping[DataFormat, Callable[[Sample], bool]] = {
 }
 
 
+def texts_of(sample: Sample) -> list[str]:
+    """The texts of a sample in the order of `text_of`, empty ones left out: what operators change one by one."""
+    found: list[str] = []
+
+    def kept(text: str) -> str:
+        found.append(text)
+        return text
+
+    _each_text(sample, kept)
+    return found
+
+
+def with_texts(sample: Sample, texts: Iterable[str]) -> Sample:
+    """The sample with other texts in place of those of `texts_of`; pictures and `extra` stay."""
+    given = iter(texts)
+    return _each_text(sample, lambda _: next(given))
+
+
+def _each_text(sample: Sample, change: Callable[[str], str]) -> Sample:
+    def each(text: str) -> str:
+        return change(text) if text else text
+
+    if sample.text:
+        return msgspec.structs.replace(sample, text=each(sample.text))
+    # Keyword arguments are worked out in the order in which they stand.
+    return Sample(
+        system=each(sample.system),
+        turns=tuple(
+            Turn(each(turn.prompt), tuple(map(each, turn.responses))) for turn in sample.turns
+        ),
+        messages=tuple(
+            msgspec.structs.replace(
+                message,
+                reasoning_content=each(message.reasoning_content),
+                content=each(message.content),
+            )
+            for message in sample.messages
+        ),
+        chosen=None if sample.chosen is None else each(sample.chosen),
+        rejected=None if sample.rejected is None else each(sample.rejected),
+        prefix=each(sample.prefix),
+        middle=each(sample.middle),
+        suffix=each(sample.suffix),
+        images=sample.images,
+        extra=sample.extra,
+    )
+
+
 def text_of(sample: Sample) -> str:
     """All that a sample says, one thing under another: what operators, statistics and searches look at."""
-    if sample.text:
-        return sample.text
-    parts = [sample.system]
-    for turn in sample.turns:
-        parts += (turn.prompt, *turn.responses)
-    parts += [message.content for message in sample.messages]
-    parts += (sample.chosen or "", sample.rejected or "")
-    parts += (sample.prefix, sample.middle, sample.suffix)
-    return "\n".join(part for part in parts if part)
+    return "\n".join(texts_of(sample))
 
 
 def messages_of(sample: Sample) -> tuple[Message, ...]:

@@ -10,6 +10,7 @@ from tests.server.conftest import Caller, Reply
 from tests.server.processing.conftest import Shelf
 
 from yangfan import Client, errors
+from yangfan.datasets.formats import DataFormat, Sample, Turn
 
 TEXTS = [
     "Mail <b>zhang@example.com</b> about the river and the bridge 😀",
@@ -178,6 +179,36 @@ def test_a_task_that_waits_is_paused_resumed_and_deleted(client: Client, shelf: 
     assert shelf.version(another.destination_id).task("clean").state == "aborted"
 
 
+def test_conversations_are_cleaned_text_by_text(
+    caller: Caller, client: Client, shelf: Shelf
+) -> None:
+    said = ((0, 4), (1, 4), (3, 3))
+    turns = [(Turn(f"{TEXTS[asked]} <br>", (TEXTS[told],)),) for asked, told in said]
+    source = shelf.put("talks", [Sample(turns=turn) for turn in turns], DataFormat.PROMPT_RESPONSE)
+    preview = client.cleaning.preview("talks:1", RECIPE)
+    assert [(row.row, row.after is None) for row in preview.samples] == [
+        (0, False),
+        (1, False),
+        (2, True),
+    ]
+    assert preview.samples[1].before == f"{TEXTS[1]} <br>\n{TEXTS[4]}"
+    assert preview.samples[1].after == f"{TEXTS[1]} \n{TEXTS[4]}"
+    goal = shelf.empty("talks-clean", DataFormat.PROMPT_RESPONSE)
+    body = {
+        "etlTaskName": "talks",
+        "sourceDatasetId": source.id,
+        "destDatasetId": goal.id,
+        "entityType": 2,
+        "operationsV2": WIRE_RECIPE,
+    }
+    task_id = etl(caller, "create", body).json["result"]
+    assert client.cleaning.wait(task_id, timeout_seconds=WAIT_SECONDS).status == "Succeeded"
+    assert shelf.samples(goal.id) == [
+        Sample(turns=(Turn("Mail [EMAIL] about the river and the bridge  ", (TEXTS[4],)),)),
+        Sample(turns=(Turn(f"{TEXTS[1]} ", (TEXTS[4],)),)),
+    ]
+
+
 @pytest.mark.parametrize(
     ("recipe", "said"),
     [
@@ -210,8 +241,6 @@ def refused(shelf: Shelf) -> None:
 
 def test_versions_that_do_not_fit_are_refused(client: Client, shelf: Shelf) -> None:
     shelf.put_texts("full", TEXTS)
-    with pytest.raises(errors.Invalid, match="format Text; prompts:1 is PromptResponse"):
-        client.cleaning.create("prompts", RECIPE)
     with pytest.raises(errors.Invalid, match="the same version"):
         client.cleaning.create("refused:1", RECIPE, into="refused:1")
     with pytest.raises(errors.Invalid, match="make a dataset of the same format"):

@@ -190,17 +190,42 @@ def test_a_cleaning_is_paused_and_goes_on_inside_of_a_shard(desk: Desk, blobs: B
 
 
 def test_what_cannot_be_cleaned_fails_with_its_reason(desk: Desk, blobs: BlobFolder) -> None:
-    with ShardWriter(blobs, DataFormat.PROMPT) as writer:
-        writer.add("a", Sample(turns=(Turn("hello"),)))
-        prompts = writer.finish()
-    for manifest, recipe, said in (
-        (prompts, RECIPE, "operators clean datasets of the format Text, this one is Prompt"),
-        (made_up(blobs, 9), {"operationsV2": {"clean": ["polish"]}}, "no operators named 'polish'"),
-    ):
-        id = cleaning(desk, blobs, manifest, recipe=recipe)
-        job = desk.until(id, lambda job: job.final, "the end")
-        assert job.error is not None
-        assert said in job.error.message
+    recipe = {"operationsV2": {"clean": ["polish"]}}
+    id = cleaning(desk, blobs, made_up(blobs, 9), recipe=recipe)
+    job = desk.until(id, lambda job: job.final, "the end")
+    assert job.error is not None
+    assert "no operators named 'polish'" in job.error.message
+
+
+def test_every_text_of_a_conversation_is_cleaned_and_the_rest_stays(
+    desk: Desk, blobs: BlobFolder
+) -> None:
+    said = "The garden behind the harbour has an old copper engine."
+    with ShardWriter(blobs, DataFormat.ROLE) as writer:
+        for row, question in enumerate(("Mail <i>a@b.com</i> 😀", "😀", said, f"{said}!")):
+            messages = (
+                Message("system", "Be kind."),
+                Message("user", question),
+                Message("assistant", f"{said} 😀", "Hm 😀", 0.5),
+            )
+            writer.add(f"c{row}", Sample(messages=messages, extra={"from": "a@b.com"}), ("good",))
+        conversations = writer.finish()
+    rows, _, reasons = outcome(desk, blobs, ended(desk, cleaning(desk, blobs, conversations)))
+    assert [row.row_id for row in rows] == ["c0", "c2"]
+    assert rows[0].sample == Sample(
+        messages=(
+            Message("system", "Be kind."),
+            Message("user", "Mail [EMAIL] "),
+            Message("assistant", f"{said} ", "Hm ", 0.5),
+        ),
+        extra={"from": "a@b.com"},
+    )
+    assert rows[0].labels == ("good",)
+    gone = {line["row_id"]: line for line in reasons if "operator" in line}
+    assert gone["c1"]["operator"] == "remove_emoji"
+    assert gone["c1"]["reason"] == "nothing is left of one of its texts"
+    assert gone["c1"]["text"] == f"Be kind.\n😀\nHm 😀\n{said} 😀"
+    assert gone["c3"]["operator"] == "deduplication_simhash"
 
 
 class Scripted(BaseHTTPRequestHandler):

@@ -73,7 +73,7 @@ class Cleaning(_Calls):
         """Begin to clean a version of a dataset; the source never changes.
 
         Args:
-            source: The version, ``NAME:VERSION`` or ``ds-…``; its format is Text.
+            source: The version, ``NAME:VERSION`` or ``ds-…``, of any format: each text of a row is cleaned.
             recipe: What to do.
             into: An unpublished version without rows; by default a new version of the same dataset.
             name: For people.
@@ -81,7 +81,7 @@ class Cleaning(_Calls):
 
         Raises:
             NotFound: There is no such version.
-            Invalid: The recipe or the format is not right.
+            Invalid: The recipe is not right, or the destination has another format.
             Conflict: The destination has rows, or the source has edits that are not released.
         """
         body: JSON = {"srcDatasetVersionId": source, "recipe": recipe_of(recipe), "taskName": name}
@@ -99,7 +99,7 @@ class Cleaning(_Calls):
 
         Raises:
             NotFound: There is no such version.
-            Invalid: The recipe or the format is not right, or an operator failed.
+            Invalid: The recipe is not right, or an operator failed.
         """
         body: JSON = {
             "srcDatasetVersionId": source,

@@ -15,7 +15,7 @@ from yangfan.operators.pipeline.isolated import Isolated, isolated
 from yangfan.operators.pipeline.trace import Trace, remembers, trace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from yangfan.operators._texts import Counts, Flags
@@ -43,7 +43,7 @@ class Tally(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A text that an operator dropped.
+    """A row that an operator dropped.
 
     Attributes:
         position: Its place in the batch.
@@ -63,8 +63,8 @@ class Cleaned:
     """A batch after all operators.
 
     Attributes:
-        texts: The texts that stay.
-        positions: Their places in the batch.
+        texts: The texts of the rows that stay, those of one row after another.
+        positions: Places of these rows in the batch.
         drops: The others, in the order of their places.
         changes: Operators that changed texts, and which of the batch; some of these may have been dropped later.
     """
@@ -112,18 +112,27 @@ class Chain:
             self.close()
             raise
 
-    def __call__(self, strings: list[str]) -> Cleaned:
-        """Run every operator over a batch, in this process."""
-        return self._decided(trace(self._operators, strings, self._language))
+    def __call__(self, strings: list[str], sizes: Sequence[int] | None = None) -> Cleaned:
+        """Run every operator over a batch, in this process.
+
+        Args:
+            strings: The texts of the rows, those of one row after another.
+            sizes: How many texts each row has; None for one each.
+        """
+        of_rows = None if sizes is None else np.array(sizes, np.int64)
+        stages = [tally.stage for tally in self.tallies]
+        steps = list(zip(stages, self._operators, strict=True))
+        return self._decided(trace(steps, strings, self._language, of_rows), of_rows)
 
     def over(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Cleaned]]:
         """Run every operator over batches, in order. What `save` gives covers the batches that came out."""
         if self._hands is None:
             for batch in batches:
-                yield batch, self(batch.texts)
+                yield batch, self(batch.texts, batch.sizes)
             return
         for batch, traced in self._hands.over(batches):
-            yield batch, self._decided(traced)
+            sizes = None if batch.sizes is None else np.array(batch.sizes, np.int64)
+            yield batch, self._decided(traced, sizes)
 
     def save(self) -> dict[str, Any]:
         """Everything durable, and a JSON value that says where the chain stands."""
@@ -155,7 +164,7 @@ class Chain:
             if isinstance(operator, Isolated) and not remembers(operator):
                 operator.close()
 
-    def _decided(self, traced: Trace) -> Cleaned:
+    def _decided(self, traced: Trace, sizes: Counts | None) -> Cleaned:
         """What of a batch counts, once those that remember have decided about it."""
         size = len(traced.dropper)
         alive: Flags = np.ones(size, np.bool_)
@@ -182,7 +191,8 @@ class Chain:
         stays = alive[traced.positions]
         texts = traced.texts
         if not stays.all():
-            texts = [text for text, kept in zip(texts, stays.tolist(), strict=True) if kept]
+            of_texts = stays if sizes is None else np.repeat(stays, sizes[traced.positions])
+            texts = [text for text, kept in zip(texts, of_texts.tolist(), strict=True) if kept]
         changes = [(self.tallies[number].name, flags) for number, flags in traced.changed.items()]
         return Cleaned(texts, traced.positions[stays], drops, changes)
 

@@ -24,6 +24,7 @@ from yangfan.errors import ConfigurationError
 from yangfan.operators import base
 from yangfan.operators._texts import Texts
 from yangfan.operators.pipeline import frames, trace
+from yangfan.operators.pipeline.hands import answered
 from yangfan.operators.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -109,15 +110,8 @@ def _started(start: frames.Start) -> tuple[frames.Answer, Callable[[frames.Ask],
 
         recipe = msgspec.convert(start.recipe, Recipe)
         folder = Path(start.operators) if start.operators else None
-        operators = [operator for _, _, operator in operators_of(recipe, None, folder)]
-
-        def run(ask: frames.Ask) -> frames.Answer:
-            assert ask.texts is not None
-            strings = frames.unpacked_strings(ask.texts)
-            found = trace.trace(operators, strings, recipe.language)
-            return frames.Answer(traced=trace.packed(found))
-
-        return frames.Answer(), run
+        steps = [(stage, operator) for _, stage, operator in operators_of(recipe, None, folder)]
+        return frames.Answer(), lambda ask: answered(ask, steps, recipe.language)
     module = _module(start)
     common = base.Common(start.language, Path(start.folder) if start.folder else None)
     operator = base.made(module, start.name, start.args, common)

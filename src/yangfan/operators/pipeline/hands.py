@@ -9,13 +9,14 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from yangfan.errors import OperatorFailed
 from yangfan.operators.pipeline import frames, trace
 from yangfan.operators.pipeline.process import Died, Process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from yangfan.operators.pipeline.recipe import Recipe
@@ -44,7 +45,7 @@ class Hands:
             recipe=msgspec.to_builtins(recipe),
             operators="" if operators is None else str(operators),
         )
-        self._asked: SimpleQueue[tuple[list[str], Future[trace.Trace]] | None] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[Batch, Future[trace.Trace]] | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, args=(start,), daemon=True) for _ in range(number)
         ]
@@ -63,7 +64,7 @@ class Hands:
         ahead: deque[tuple[Batch, Future[trace.Trace]]] = deque()
         for batch in batches:
             found: Future[trace.Trace] = Future()
-            self._asked.put((batch.texts, found))
+            self._asked.put((batch, found))
             ahead.append((batch, found))
             if len(ahead) > AHEAD * len(self._threads):
                 first, done = ahead.popleft()
@@ -86,11 +87,11 @@ class Hands:
     def _work(self, start: frames.Start) -> None:
         process: Process | None = None
         while (item := self._asked.get()) is not None:
-            strings, found = item
+            batch, found = item
             try:
                 if process is None:
                     process = self._begun(start)
-                found.set_result(_traced(process, strings))
+                found.set_result(_traced(process, batch))
             except Exception as error:  # noqa: BLE001 - raised where the result is asked for
                 found.set_exception(error)
 
@@ -109,9 +110,9 @@ class Hands:
         return process
 
 
-def _traced(process: Process, strings: list[str]) -> trace.Trace:
+def _traced(process: Process, batch: Batch) -> trace.Trace:
     try:
-        answer = process.ask(frames.Ask("trace", frames.packed_strings(strings)))
+        answer = process.ask(asked(batch))
     except (Died, ValueError) as died:
         raise OperatorFailed(
             f"a process that cleans ended: {died}; the same call goes on from the last saved place"
@@ -120,3 +121,17 @@ def _traced(process: Process, strings: list[str]) -> trace.Trace:
         raise OperatorFailed(answer.error)
     assert answer.traced is not None
     return trace.unpacked(answer.traced)
+
+
+def asked(batch: Batch) -> frames.Ask:
+    """The question what becomes of a batch."""
+    sizes = None if batch.sizes is None else frames.packed(np.array(batch.sizes, np.int64))
+    return frames.Ask("trace", frames.packed_strings(batch.texts), sizes)
+
+
+def answered(ask: frames.Ask, steps: Sequence[trace.Step], language: str) -> frames.Answer:
+    """The answer to it."""
+    assert ask.texts is not None
+    sizes = None if ask.array is None else frames.unpacked(ask.array)
+    found = trace.trace(steps, frames.unpacked_strings(ask.texts), language, sizes)
+    return frames.Answer(traced=trace.packed(found))

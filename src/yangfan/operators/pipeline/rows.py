@@ -41,7 +41,8 @@ class Batch:
     """Rows that were read together.
 
     Attributes:
-        texts: Their texts, lone surrogates and bytes that are no UTF-8 replaced by U+FFFD.
+        texts: Their texts, lone surrogates and bytes that are no UTF-8 replaced by U+FFFD; those of one row after another.
+        sizes: How many of the texts each row has; None for one each.
         rows: Their numbers in the file, from 0.
         payloads: The rows, for the writer of the same format.
         faults: What was no row.
@@ -55,6 +56,7 @@ class Batch:
     faults: list[Fault] = field(default_factory=list[Fault])
     place: Place = field(default_factory=dict[str, int])
     done_bytes: int = 0
+    sizes: list[int] | None = None
 
 
 class Reader(Protocol):
@@ -151,7 +153,8 @@ def encoded(text: str) -> bytes:
 
 def is_full(batch: Batch, characters: int) -> bool:
     """Whether a batch has as much as is worked on at once."""
-    return len(batch.texts) + len(batch.faults) >= ROWS or characters >= CHARACTERS
+    rows = max(len(batch.texts), len(batch.rows)) + len(batch.faults)
+    return rows >= ROWS or characters >= CHARACTERS
 
 
 def closed(batch: Batch, place: Place, done_bytes: int) -> Batch:

@@ -322,7 +322,7 @@ def preview(recipe: Recipe, file: Path, rows: int, *, operators: Path | None = N
             done += len(texts) + len(faults)
             unreadable += len(faults)
             samples += [Sample(fault.row, "", None, READ, fault.reason) for fault in faults]
-            samples += changed_and_dropped(batch, texts, cleaned)
+            samples += changed_and_dropped(batch.rows, texts, cleaned)
             if done >= rows:
                 break
     finally:
@@ -331,17 +331,23 @@ def preview(recipe: Recipe, file: Path, rows: int, *, operators: Path | None = N
     return Preview(result(chain.tallies, done, unreadable, time.monotonic() - started), samples)
 
 
-def changed_and_dropped(batch: Batch, texts: list[str], cleaned: Cleaned) -> list[Sample]:
-    """The rows of a batch that are not as they were, those that stay first."""
+def changed_and_dropped(numbers: list[int], texts: list[str], cleaned: Cleaned) -> list[Sample]:
+    """The rows that are not as they were, those that stay first.
+
+    Args:
+        numbers: Of the rows.
+        texts: What each said before.
+        cleaned: What became of them, with one text for each row that stays.
+    """
     positions: list[int] = cleaned.positions.tolist()
     kept = zip(positions, cleaned.texts, strict=True)
     changed = [
-        Sample(batch.rows[position], texts[position], after, "", "")
+        Sample(numbers[position], texts[position], after, "", "")
         for position, after in kept
         if after != texts[position]
     ]
     dropped = [
-        Sample(batch.rows[drop.position], texts[drop.position], None, drop.operator, drop.reason)
+        Sample(numbers[drop.position], texts[drop.position], None, drop.operator, drop.reason)
         for drop in cleaned.drops
     ]
     return changed + dropped

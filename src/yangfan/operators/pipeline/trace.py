@@ -7,11 +7,13 @@ in order, what of it counts (`chain.Chain`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from yangfan.errors import OperatorFailed
 from yangfan.operators._texts import Texts
 from yangfan.operators.pipeline import frames
 
@@ -21,23 +23,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yangfan.operators import base
-    from yangfan.operators._texts import Counts, Flags
+    from yangfan.operators._texts import Counts, Flags, Values
 
 NONE = -1
+CHANGING: tuple[base.Stage, ...] = ("clean", "desensitization")
+"""Stages whose operators change texts; the others measure rows."""
+NOTHING_LEFT = "nothing is left of one of its texts"
+
+Step = tuple[str, "base.Operator"]
+"""A stage, and an operator of it."""
+Said = Callable[[int], tuple[float | None, str]]
+"""The value that was measured of a row, and why it goes."""
 
 
 @dataclass(slots=True)
 class Trace:
-    """What became of each text.
+    """What became of each row.
 
     Attributes:
         dropper: Number of the operator that dropped it, or `NONE`.
-        positions: Places of the texts that none dropped.
-        texts: These texts.
+        positions: Places of the rows that none dropped.
+        texts: The texts of these, those of one row after another.
         changed: For each operator that changed any, which.
-        reasons: For each text that was dropped, the measured value (or None) and the reason.
+        reasons: For each row that was dropped, the measured value (or None) and the reason.
         failures: For each operator that failed, why.
-        reached: For each operator that remembers, the places of the texts that came to it, and what it prepared of them.
+        reached: For each operator that remembers, the places of the rows that came to it, and what it prepared of them.
     """
 
     dropper: NDArray[np.int16]
@@ -58,38 +68,134 @@ def remembers(operator: base.Operator) -> bool:
     return hasattr(operator, "prepare")
 
 
-def trace(operators: Sequence[base.Operator], strings: list[str], language: str) -> Trace:
-    """Run the operators over a batch."""
-    texts = Texts(strings, language)
-    size = len(texts)
+class Rows:
+    """Rows that are still there: their texts one by one for operators that change them, each row as one for those that measure.
+
+    Args:
+        parts: All texts, those of one row after another.
+        sizes: How many each row has; None for one each, which costs nothing.
+        whole: The rows as one text each, where it is known.
+    """
+
+    def __init__(self, parts: Texts, sizes: Counts | None, whole: Texts | None = None) -> None:
+        self.parts, self.sizes = parts, sizes
+        self._whole = parts if sizes is None else whole
+
+    @property
+    def whole(self) -> Texts:
+        """One text for each row: its texts under one another, empty ones left out."""
+        if self._whole is None:
+            assert self.sizes is not None
+            joined = [
+                "\n".join(filter(None, texts)) for texts in grouped(self.parts.strings, self.sizes)
+            ]
+            self._whole = self.parts.replaced(joined)
+        return self._whole
+
+    def changed(self, parts: Texts) -> Rows:
+        """These rows with other texts."""
+        return Rows(parts, self.sizes)
+
+    def kept(self, keep: Flags) -> Rows:
+        """The rows that are flagged."""
+        if self.sizes is None:
+            return Rows(self.parts.kept(keep), None)
+        whole = None if self._whole is None else self._whole.kept(keep)
+        return Rows(self.parts.kept(np.repeat(keep, self.sizes)), self.sizes[keep], whole)
+
+    def any_of(self, of_parts: Flags) -> Flags:
+        """Which rows have a text that is flagged."""
+        if self.sizes is None:
+            return of_parts
+        owners = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        return np.bincount(owners[of_parts], minlength=len(self.sizes)) > 0
+
+
+def grouped(texts: Sequence[str], sizes: Sequence[int] | Counts) -> list[Sequence[str]]:
+    """Texts row by row."""
+    ends: list[int] = np.cumsum(sizes, dtype=np.int64).tolist()
+    return [texts[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def trace(
+    steps: Sequence[Step], strings: list[str], language: str, sizes: Counts | None = None
+) -> Trace:
+    """Run the operators over a batch.
+
+    Args:
+        steps: Each operator with its stage.
+        strings: The texts of the rows, those of one row after another.
+        language: Of all of them, or auto.
+        sizes: How many texts each row has; None for one each. Where it is given, a row goes that an operator leaves without
+            one of its texts: a turn whose prompt is empty is none.
+
+    Raises:
+        OperatorFailed: An operator of third parties changes texts in a stage that measures rows of several texts.
+    """
+    rows = Rows(Texts(strings, language), sizes)
+    size = len(strings) if sizes is None else len(sizes)
     positions: Counts = np.arange(size)
     traced = Trace(np.full(size, NONE, np.int16), positions, strings)
-    for number, operator in enumerate(operators):
+    for number, (stage, operator) in enumerate(steps):
         if remembers(operator):
-            prepared = cast("base.Remembering", operator).prepare(texts)
+            prepared = cast("base.Remembering", operator).prepare(rows.whole)
             traced.reached[number] = (positions, prepared)
             continue
-        outcome = operator(texts)
+        given = rows.parts if stage in CHANGING else rows.whole
+        outcome = operator(given)
         if outcome.failure:
             traced.failures[number] = outcome.failure
-        if outcome.texts is not texts:
-            pairs = zip(texts.strings, outcome.texts.strings, strict=True)
-            differ = [position for position, (before, after) in enumerate(pairs) if before != after]
-            if differ:
-                traced.changed[number] = np.zeros(size, np.bool_)
-                traced.changed[number][positions[differ]] = True
-            texts = outcome.texts
-        if outcome.keep is not None and not outcome.keep.all():
-            dropped = np.flatnonzero(~outcome.keep)
+        keep, values = outcome.keep, outcome.values
+        if keep is not None and given is not rows.whole:
+            keep, values = ~rows.any_of(~keep), None
+        said = _said(operator, values)
+        if outcome.texts is not given:
+            if given is not rows.parts:
+                raise OperatorFailed(
+                    f"an operator of the stage {stage} changed a text; only those of {' and '.join(CHANGING)} may,"
+                    " where rows have several texts"
+                )
+            left = _changed(traced, number, rows, positions, outcome.texts)
+            rows = rows.changed(outcome.texts)
+            if not left.all():
+                keep = left if keep is None else keep & left
+                said = _said_nothing(left, said)
+        if keep is not None and not keep.all():
+            dropped = np.flatnonzero(~keep)
             traced.dropper[positions[dropped]] = number
-            values = None if outcome.values is None else outcome.values[dropped].tolist()
-            for place, position in enumerate(positions[dropped].tolist()):
-                value = None if values is None else values[place]
-                reason = "" if value is None else operator.reason(value)
-                traced.reasons[position] = (value, reason)
-            texts, positions = texts.kept(outcome.keep), positions[outcome.keep]
-    traced.texts, traced.positions = texts.strings, positions
+            for place, position in zip(dropped.tolist(), positions[dropped].tolist(), strict=True):
+                traced.reasons[position] = said(place)
+            rows, positions = rows.kept(keep), positions[keep]
+    traced.texts, traced.positions = rows.parts.strings, positions
     return traced
+
+
+def _said(operator: base.Operator, values: Values | None) -> Said:
+    def said(place: int) -> tuple[float | None, str]:
+        if values is None:
+            return None, ""
+        value = float(values[place])
+        return value, operator.reason(value)
+
+    return said
+
+
+def _said_nothing(left: Flags, said: Said) -> Said:
+    return lambda place: said(place) if left[place] else (None, NOTHING_LEFT)
+
+
+def _changed(traced: Trace, number: int, rows: Rows, positions: Counts, after: Texts) -> Flags:
+    """Note which rows an operator changed, and say which still have all of their texts."""
+    pairs = list(zip(rows.parts.strings, after.strings, strict=True))
+    differ = np.fromiter((old != new for old, new in pairs), np.bool_, len(pairs))
+    left = np.ones(len(positions), np.bool_)
+    if differ.any():
+        traced.changed[number] = np.zeros(len(traced.dropper), np.bool_)
+        traced.changed[number][positions[rows.any_of(differ)]] = True
+        if rows.sizes is not None:
+            emptied = [bool(old.strip()) and not new.strip() for old, new in pairs]
+            left = ~rows.any_of(np.array(emptied, np.bool_))
+    return left
 
 
 def packed(traced: Trace) -> frames.Traced:

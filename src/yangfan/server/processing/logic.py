@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
-from yangfan.datasets.formats import DataFormat
+from yangfan.datasets.formats import DataFormat, texts_of
 from yangfan.datasets.manifest import Manifest
 from yangfan.datasets.shards import read_rows
 from yangfan.errors import ConfigurationError, Conflict, Invalid, NotFound
@@ -42,7 +42,6 @@ ENDS: Mapping[State, Literal["succeeded", "failed", "aborted"]] = {
 }
 """In the words of datasets."""
 
-TEXT = DataFormat.TEXT
 GROWING = (
     DataFormat.PROMPT_RESPONSE,
     DataFormat.ROLE,
@@ -125,10 +124,10 @@ class Processing:
 
         Raises:
             NotFound: There is no such version.
-            Invalid: The recipe is not right, or the format is not.
+            Invalid: The recipe is not right, or the destination has another format.
             Conflict: The destination has rows, or is published.
         """
-        found = await self._texts(source)
+        found = await self._written(source)
         order = await asyncio.to_thread(checked, recipe, self._operators)
         spec = {
             "recipe": order,
@@ -180,16 +179,6 @@ class Processing:
         return await self._begin(
             "augment", found, destination, order, dict(order), (name, account, idempotency_key)
         )
-
-    async def _texts(self, source: int | str) -> DatasetVersion:
-        """A version of plain texts."""
-        found = await self._written(source)
-        if found.data_format is not TEXT:
-            raise Invalid(
-                f"operators clean datasets of the format {TEXT.value}; {found.reference} is {found.data_format.value}",
-                param="sourceDatasetId",
-            )
-        return found
 
     async def _written(self, source: int | str) -> DatasetVersion:
         """A version whose rows all stand in shards."""
@@ -338,12 +327,12 @@ class Processing:
 
         Raises:
             NotFound: There is no such version.
-            Invalid: The recipe is not right, the format is not, an operator failed, or it takes too long.
+            Invalid: The recipe is not right, an operator failed, or it takes too long.
         """
-        found = await self._texts(source)
+        found = await self._written(source)
         order = await asyncio.to_thread(checked, recipe, self._operators)
-        texts = await asyncio.to_thread(_first_texts, self._datasets.blobs, found.manifest, count)
-        asked = {"recipe": order, "texts": texts, "operators": str(self._operators or "")}
+        rows = await asyncio.to_thread(_first_texts, self._datasets.blobs, found.manifest, count)
+        asked = {"recipe": order, "rows": rows, "operators": str(self._operators or "")}
         return await _previewed(msgspec.json.encode(asked))
 
     # Steering
@@ -525,8 +514,11 @@ def checked(recipe: Mapping[str, Any], operators: Path | None) -> dict[str, Any]
     return msgspec.to_builtins(parsed)
 
 
-def _first_texts(blobs: BlobFolder, manifest: Manifest, count: int) -> list[str]:
-    return [row.sample.text for row in read_rows(blobs, manifest, 0, count)]
+def _first_texts(blobs: BlobFolder, manifest: Manifest, count: int) -> list[list[str]]:
+    rows = read_rows(blobs, manifest, 0, count)
+    if manifest.format is DataFormat.TEXT:
+        return [[row.sample.text] for row in rows]
+    return [texts_of(row.sample) for row in rows]
 
 
 def _lines(file: Path, start: int, count: int) -> Reasons:

@@ -5,6 +5,10 @@ the files of reasons go), ``operators`` (folder of operators that are one file, 
 ``manifest`` of what stays, ``report`` (counts of each operator), ``dropped`` and ``changed``: files with a line for each row that went, with
 operator, value and reason, and for each that was changed, with the operators that changed it; what it was before stands in the source.
 
+Of any format: operators that change texts get each text of a row (prompts, responses, messages, what a picture shows), those that measure
+get them under one another, as `text_of` says them. A row that is left without one of its texts goes; plain texts may become empty, which
+the filter of words is for.
+
 A row keeps its id, so two versions can be compared. What is saved every few seconds is where to go on in the source: a killed job loses the
 work since then and nothing else, and its end is that of one that was never killed. On another machine, where the memory of the operators is
 missing, it begins again.
@@ -20,7 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from yangfan.datasets.formats import DataFormat
+from yangfan.datasets.formats import DataFormat, Sample, text_of, texts_of, with_texts
 from yangfan.datasets.manifest import Manifest, Row
 from yangfan.datasets.shards import BlobFolder, ShardWriter, read_rows
 from yangfan.errors import Invalid
@@ -28,9 +32,10 @@ from yangfan.operators.pipeline import recipe as recipes
 from yangfan.operators.pipeline import run as runs
 from yangfan.operators.pipeline.chain import Chain, Cleaned
 from yangfan.operators.pipeline.rows import Batch, Bytes, Place, closed, is_full
+from yangfan.operators.pipeline.trace import grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from yangfan.worker.task import Task
 
@@ -83,7 +88,7 @@ def run(task: Task) -> dict[str, Any]:
     """Clean.
 
     Raises:
-        Invalid: The spec is not of this kind, or the source holds no plain texts.
+        Invalid: The spec is not of this kind.
         ConfigurationError: The recipe is not right, or a shard is gone.
         OperatorFailed: An operator of third parties failed.
     """
@@ -92,10 +97,6 @@ def run(task: Task) -> dict[str, Any]:
         state = msgspec.convert(task.state, _State)
     except msgspec.ValidationError as error:
         raise Invalid(f"this is no cleaning: {error}") from error
-    if spec.manifest.format is not DataFormat.TEXT:
-        raise Invalid(
-            f"operators clean datasets of the format {DataFormat.TEXT.value}, this one is {spec.manifest.data_format}"
-        )
     return _Cleaning(task, spec, state).run()
 
 
@@ -132,7 +133,7 @@ class _Cleaning:
             operators=operators,
             processes=spec.processes or runs.suiting(spec.manifest.characters),
         )
-        self._writer = ShardWriter(self._blobs, DataFormat.TEXT, start=state.shards)
+        self._writer = ShardWriter(self._blobs, spec.manifest.format, start=state.shards)
         try:
             if state.chain:
                 self._chain.restore(state.chain)
@@ -156,31 +157,34 @@ class _Cleaning:
                 saved = time.monotonic()
 
     def _batches(self, offset: int) -> Iterator[Batch]:
-        batch, characters = Batch(), 0
+        plain = self._spec.manifest.format is DataFormat.TEXT
+        batch, characters = _batch(plain), 0
         number = offset
         for number, row in enumerate(
             read_rows(self._blobs, self._spec.manifest, offset), offset + 1
         ):
-            batch.texts.append(row.sample.text)
+            texts = [row.sample.text] if plain else texts_of(row.sample)
+            batch.texts += texts
+            if batch.sizes is not None:
+                batch.sizes.append(len(texts))
             batch.rows.append(number - 1)
             batch.payloads.append(row)
-            characters += len(row.sample.text)
+            characters += sum(map(len, texts))
             if is_full(batch, characters):
                 yield closed(batch, {"row": number}, 0)
-                batch, characters = Batch(), 0
-        if batch.texts:
+                batch, characters = _batch(plain), 0
+        if batch.rows:
             yield closed(batch, {"row": number}, 0)
 
     def _do(self, batch: Batch, cleaned: Cleaned) -> None:
         rows = cast("list[Row]", batch.payloads)
         changed: list[Changed] = []
         positions: list[int] = cleaned.positions.tolist()
-        for position, text in zip(positions, cleaned.texts, strict=True):
+        sizes = [1 if batch.sizes is None else batch.sizes[position] for position in positions]
+        for position, texts in zip(positions, grouped(cleaned.texts, sizes), strict=True):
             row: Row = rows[position]
-            if text != row.sample.text:
-                # An operator of third parties may leave half of a pair of surrogates.
-                whole = text.encode("utf-8", "replace").decode("utf-8")
-                sample = msgspec.structs.replace(row.sample, text=whole)
+            sample = _said(row.sample, texts, plain=batch.sizes is None)
+            if sample is not row.sample:
                 row = Row(row.row_id, sample, row.labels, row.created_ms, row.annotated_ms)
                 by = [name for name, flags in cleaned.changes if flags[position]]
                 changed.append(Changed(batch.rows[position], row.row_id, by))
@@ -192,7 +196,7 @@ class _Cleaning:
                 drop.operator,
                 drop.value,
                 drop.reason,
-                batch.texts[drop.position],
+                text_of(rows[drop.position].sample),
             )
             for drop in cleaned.drops
         ]
@@ -244,6 +248,20 @@ class _Cleaning:
         return all(file.is_file() for file in files) and all(
             self._blobs.has(shard["sha256"]) for shard in shards
         )
+
+
+def _batch(plain: bool) -> Batch:
+    return Batch(sizes=None if plain else [])
+
+
+def _said(sample: Sample, texts: Sequence[str], *, plain: bool) -> Sample:
+    """The sample with these texts; itself where they are its own."""
+    # An operator of third parties may leave half of a pair of surrogates.
+    whole = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+    if plain:
+        (text,) = whole
+        return sample if text == sample.text else msgspec.structs.replace(sample, text=text)
+    return sample if whole == texts_of(sample) else with_texts(sample, whole)
 
 
 def _remove(path: Path) -> None:
