@@ -53,6 +53,47 @@ def test_a_row_is_measured_as_the_operators_measure_it(tmp_path: Path) -> None:
     assert statistics_of(blobs, manifest, {}, [0]) == {}
 
 
+def test_near_duplicates_are_those_that_deduplication_takes_out(tmp_path: Path) -> None:
+    from yangfan.operators._texts import Texts
+
+    said = "The garden behind the harbour has an old copper engine, and nobody knows who left it there. "
+    texts = [f"{said * 6}{number % 7}" for number in range(30)]
+    texts += [f"{text} {number}" for number, text in enumerate(TEXTS)]
+    blobs = BlobFolder(tmp_path)
+    with ShardWriter(blobs, DataFormat.TEXT, 9) as writer:
+        for number, text in enumerate(texts):
+            writer.add(f"r{number:02d}", Sample(text=text))
+        manifest = writer.finish()
+    measurer = Measurer()
+    made = {
+        shard.sha256: measure_shard(blobs, manifest, shard, measurer) for shard in manifest.shards
+    }
+    assert all(inspection.is_whole(blobs, sha256) for sha256 in made.values())
+    insight = insight_of(blobs, manifest, made, {}, 1 << 16)
+    outcome = base.create("deduplication_simhash", {}, base.Common())(Texts(texts))
+    assert outcome.keep is not None
+    assert outcome.values is not None
+    assert insight.near_duplicates == (~outcome.keep).sum()
+    assert insight.near_duplicates is not None
+    assert insight.near_duplicates > insight.duplicates
+    assert insight.nearest_duplicates == tuple(
+        (row, int(value))
+        for row, (keep, value) in enumerate(
+            zip(outcome.keep.tolist(), outcome.values.tolist(), strict=True)
+        )
+        if not keep and value
+    )
+
+
+def test_what_was_measured_before_there_were_simhashes_is_measured_again(tmp_path: Path) -> None:
+    pa, pq = inspection.arrow(), inspection.arrow("pyarrow.parquet")
+    blobs = BlobFolder(tmp_path)
+    part = blobs.part(".parquet")
+    pq.write_table(pa.table({name: [1.0] for name in inspection.COLUMNS[:-1]}), part)
+    assert not inspection.is_whole(blobs, blobs.adopt(part))
+    assert not inspection.is_whole(blobs, "0" * 64)
+
+
 def test_a_measure_that_cannot_be_made_is_missing_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,33 @@ def test_an_index_on_disk_answers_like_one_in_memory_and_goes_on_where_it_was_sa
     assert not list(tmp_path.glob("run-*"))
 
 
+@pytest.mark.parametrize("distance", [4, 6])
+def test_with_hardly_any_memory_the_same_texts_go(tmp_path: Path, distance: int) -> None:
+    """Many times more fingerprints than the limit has room for, and a kill in the middle."""
+    memory_bytes = _near.LEAST_BYTES
+    prints = np.array(near_prints(20_000, seed=distance), np.uint64)
+    small = Simhash(Near(distance, tmp_path, memory_bytes))
+    large = Simhash(Near(distance))
+    most_held = 0
+    for start in range(0, len(prints), 1_000):
+        if start == 10_000:
+            saved = small.save()
+            small.close()
+            small = Simhash(Near(distance, tmp_path, memory_bytes))
+            small.restore(saved)
+        batch = prints[start : start + 1_000]
+        found, wanted = small.decide(batch), large.decide(batch)
+        assert found[0].tolist() == wanted[0].tolist()
+        assert found[1].tolist() == wanted[1].tolist()
+        most_held = max(most_held, small.held_bytes)
+    in_all = large.held_bytes
+    small.close()
+    large.close()
+    assert most_held <= memory_bytes
+    assert in_all > 20 * memory_bytes
+    assert {file.name for file in tmp_path.iterdir()} == {"fingerprints"}
+
+
 def test_the_operator_saves_and_restores(tmp_path: Path) -> None:
     common = base.Common(folder=tmp_path)
     first = base.create("deduplication_simhash", {}, common)

@@ -325,6 +325,8 @@ def _show_insight(found: DatasetInsight) -> None:
     typer.echo(
         f"{found.rows} samples / 样本, {found.characters} characters / 字符, {found.duplicates} duplicates / 重复"
     )
+    if found.near_duplicates is not None:
+        typer.echo(f"{found.near_duplicates} near-duplicates / 近似重复 (simhash)")
     most = max(found.languages.values(), default=1)
     show_table(
         ("language / 语种", "samples", ""),

@@ -178,6 +178,9 @@ class DatasetInsight:
     Attributes:
         duplicates: Samples whose text stands in an earlier one already.
         largest_duplicates: How often a text stands there, and the number of the first sample with it.
+        near_duplicates: Samples that nearly repeat an earlier one (simhashes within 4 bits), those with the same text among them: what
+            cleaning with `deduplication_simhash` would take out; None where the server could not measure it.
+        nearest_duplicates: The first of those with another text: number of the sample, and in how many bits it differs.
         languages: Samples of each language, by ISO 639-1 code.
         measures: How words, characters, repetition, special characters, flagged words, language and perplexity are spread.
         missing: Measures that the server could not make, and what it needs.
@@ -187,6 +190,8 @@ class DatasetInsight:
     characters: int
     duplicates: int
     largest_duplicates: tuple[tuple[int, int], ...]
+    near_duplicates: int | None
+    nearest_duplicates: tuple[tuple[int, int], ...]
     languages: Mapping[str, int]
     measures: Mapping[str, Spread]
     missing: Mapping[str, str]
@@ -286,13 +291,17 @@ def insight_of(item: wire.Insight) -> DatasetInsight:
         or item.measures is UNSET
     ):
         raise errors.BadReply("the insight is finished, but not all of it is there")
-    largest = item.largestDuplicates
+    largest, nearest = item.largestDuplicates, item.nearestDuplicates
     return DatasetInsight(
         rows=item.rows,
         characters=item.characters,
         duplicates=item.duplicates,
         largest_duplicates=tuple(
             (found.count, found.firstRow) for found in ([] if largest is UNSET else largest)
+        ),
+        near_duplicates=None if item.nearDuplicates is UNSET else item.nearDuplicates,
+        nearest_duplicates=tuple(
+            (found.row, found.distance) for found in ([] if nearest is UNSET else nearest)
         ),
         languages=item.languages,
         measures={

@@ -7,7 +7,9 @@ what was measured. The measures are those of the cleaning operators; a measure w
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,7 +34,9 @@ MEASURES: Mapping[str, str] = {
 }
 """Name of each measure, and the operator that measures it."""
 
-COLUMNS = (*MEASURES, "characters", "language", "text_hash")
+COLUMNS = (*MEASURES, "characters", "language", "text_hash", "simhash")
+NEAR_DISTANCE = 4
+"""Bits in which the simhashes of near-duplicates differ at most: the default of `deduplication_simhash`."""
 ROWS_AT_ONCE = 2_000
 BINS = 20
 TOP = 20
@@ -75,6 +79,9 @@ class Insight(msgspec.Struct, frozen=True, kw_only=True):
         characters: Characters of all of them.
         duplicates: Rows whose text stands in an earlier row already.
         largest_duplicates: The texts that stand there most often: how often, and the number of the first row with it.
+        near_duplicates: Rows whose simhash is within `NEAR_DISTANCE` bits of that of an earlier row that is no such row itself: those that
+            `deduplication_simhash` would take out, rows with the same text among them. None where simhashes cannot be made.
+        nearest_duplicates: The first of them with another text: number of the row, and in how many bits it differs.
         languages: Rows of each language, by ISO 639-1 code; "" for those without letters.
         measures: How each measure is spread.
         missing: Measures that could not be made, and what to install for them.
@@ -87,6 +94,8 @@ class Insight(msgspec.Struct, frozen=True, kw_only=True):
     languages: dict[str, int]
     measures: dict[str, Spread]
     missing: dict[str, str]
+    near_duplicates: int | None = None
+    nearest_duplicates: tuple[tuple[int, int], ...] = ()
 
 
 class Measurer:
@@ -107,6 +116,9 @@ class Measurer:
                 self._measures[name] = base.create(operator, {}, base.Common())
             except ConfigurationError as error:
                 self.missing[name] = error.message
+        self._simhash = base.load("deduplication_simhash")
+        if lacking := base.missing(self._simhash):
+            self.missing["near_duplicates"] = f"deduplication_simhash needs {lacking}"
 
     def measure(self, strings: Sequence[str]) -> dict[str, list[Any]]:
         """One list for each of `COLUMNS`."""
@@ -119,6 +131,8 @@ class Measurer:
         }
         for name in self.missing:
             found[name] = [None] * len(strings)
+        near = found.pop("near_duplicates", None)
+        found["simhash"] = near or self._simhash.fingerprints(texts).tolist()
         found["characters"] = [float(len(text)) for text in strings]
         found["language"] = self._languages(texts, strings)
         found["text_hash"] = [
@@ -172,7 +186,7 @@ def measure_shard(
 
 
 def _schema(pa: Any) -> Any:
-    kinds = {"language": pa.string(), "text_hash": pa.int64()}
+    kinds = {"language": pa.string(), "text_hash": pa.int64(), "simhash": pa.uint64()}
     return pa.schema([pa.field(name, kinds.get(name, pa.float64())) for name in COLUMNS])
 
 
@@ -214,9 +228,20 @@ def statistics_of(
 
 
 def insight_of(
-    blobs: BlobFolder, manifest: Manifest, statistics: Mapping[str, str], missing: Mapping[str, str]
+    blobs: BlobFolder,
+    manifest: Manifest,
+    statistics: Mapping[str, str],
+    missing: Mapping[str, str],
+    memory_bytes: int = 256 << 20,
 ) -> Insight:
     """What a version looks like, from what was measured of all its shards.
+
+    Args:
+        blobs: Where it is.
+        manifest: The version.
+        statistics: sha256 of what was measured, by that of the shard.
+        missing: Measures that could not be made.
+        memory_bytes: What looking for near-duplicates may take.
 
     Raises:
         ConfigurationError: What was measured of a shard is not here.
@@ -239,6 +264,7 @@ def insight_of(
         if (spread := _spread(table.column(name).drop_null().to_numpy())) is not None
     }
     languages = Counter[str](table.column("language").to_pylist())
+    near, nearest = _near_duplicates(table.column("simhash"), memory_bytes)
     return Insight(
         rows=table.num_rows,
         characters=manifest.characters,
@@ -249,7 +275,41 @@ def insight_of(
         languages=dict(languages.most_common(TOP)),
         measures=measures,
         missing=dict(missing),
+        near_duplicates=near,
+        nearest_duplicates=nearest,
     )
+
+
+def _near_duplicates(
+    simhashes: Any, memory_bytes: int
+) -> tuple[int | None, tuple[tuple[int, int], ...]]:
+    """How many rows nearly repeat an earlier one, and the first of those that do not wholly."""
+    if simhashes.null_count:
+        return None, ()
+    from yangfan.operators import base
+
+    found, nearest = 0, list[tuple[int, int]]()
+    with tempfile.TemporaryDirectory(prefix="yangfan-near-") as folder:
+        common = base.Common(folder=Path(folder), memory_bytes=memory_bytes)
+        operator: Any = base.create("deduplication_simhash", {"distance": NEAR_DISTANCE}, common)
+        try:
+            for start in range(0, len(simhashes), ROWS_AT_ONCE):
+                prints = simhashes.slice(start, ROWS_AT_ONCE).to_numpy()
+                keep, values = operator.decide(prints)
+                found += int((~keep).sum())
+                if len(nearest) < TOP:
+                    near = (~keep & (values > 0)).nonzero()[0]
+                    nearest += [(start + int(row), int(values[row])) for row in near]
+        finally:
+            operator.close()
+    return found, tuple(nearest[:TOP])
+
+
+def is_whole(blobs: BlobFolder, sha256: str) -> bool:
+    """Whether what was measured of a shard is here, with everything that is measured today."""
+    if not blobs.has(sha256):
+        return False
+    return {*COLUMNS} <= {*arrow("pyarrow.parquet").read_schema(blobs.path(sha256)).names}
 
 
 def _spread(values: Any) -> Spread | None:

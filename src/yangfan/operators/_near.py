@@ -27,9 +27,11 @@ BITS = 64
 FAN_OUT = 4
 """Runs of one size that become one of the next."""
 IN_MEMORY = 1 << 16
-"""Fingerprints in the largest run that stays in memory."""
-LARGEST = 1 << 24
-"""Fingerprints in the largest run: sorting one table of it takes 256 MB."""
+"""Fingerprints in the largest run that stays in memory, however much of that there is: files are mapped, and as quick."""
+MEMORY_BYTES = 256 << 20
+"""What an index may take, by default."""
+LEAST_BYTES = 1 << 16
+"""Less than this is taken for so much: a run of a few fingerprints helps nobody."""
 AT_ONCE = 1 << 20
 """Candidates compared at once, and fingerprints read from the log at once."""
 
@@ -74,6 +76,11 @@ class _Run:
     def __len__(self) -> int:
         return self.tables.shape[1]
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file that is mapped into memory."""
+        return self._file is not None
+
     def forget(self) -> None:
         """Its file is not needed any more."""
         if self._file is not None:
@@ -86,15 +93,25 @@ class Near:
     Args:
         distance: Bits that near fingerprints differ in at most.
         folder: Where files go; None keeps everything in memory.
+        memory_bytes: What the index may take where there is a folder: half of it for runs that are not files yet, and what
+            sorting the largest run takes, which is no larger than that allows.
     """
 
-    def __init__(self, distance: int, folder: Path | None = None) -> None:
+    def __init__(
+        self, distance: int, folder: Path | None = None, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
         self.distance = distance
         edges = [round(BITS * block / (distance + 2)) for block in range(distance + 3)]
         blocks = [(low, high - low) for low, high in itertools.pairwise(edges)]
         self._tables = [
             _Table(blocks, *pair) for pair in itertools.combinations(range(len(blocks)), 2)
         ]
+        memory_bytes = max(memory_bytes, LEAST_BYTES)
+        # At most FAN_OUT runs of each size wait for the next one, which a file holds.
+        run_bytes = 8 * len(self._tables) * FAN_OUT * 2
+        self._in_memory = max(min(IN_MEMORY, memory_bytes // run_bytes), 1)
+        # Sorting one table: what is put together, and its sorted copy.
+        self._largest = max(memory_bytes // 16, self._in_memory)
         self._runs: list[_Run] = []
         self._count = 0
         self._files = 0
@@ -112,6 +129,11 @@ class Near:
 
     def __len__(self) -> int:
         return self._count
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the runs that are not in files."""
+        return sum(run.tables.nbytes for run in self._runs if not run.is_file)
 
     def distances(self, fingerprints: Hashes) -> NDArray[np.uint8]:
         """Of each, the distance to the nearest one seen, or `FAR` where none is near."""
@@ -167,7 +189,7 @@ class Near:
         self._runs, self._count = [], 0
         self._log.truncate(count * 8)
         self._log.seek(0)
-        while piece := self._log.read(AT_ONCE * 8):
+        while piece := self._log.read(self._in_memory * 8):
             self._index(np.frombuffer(piece, "<u8").astype(np.uint64))
 
     def close(self) -> None:
@@ -179,8 +201,10 @@ class Near:
 
     def _index(self, fingerprints: Hashes) -> None:
         self._count += len(fingerprints)
-        tables = np.stack([np.sort(table.moved(fingerprints)) for table in self._tables])
-        self._runs.append(_Run(tables))
+        run = self._room(len(fingerprints))
+        for number, table in enumerate(self._tables):
+            run.tables[number] = np.sort(table.moved(fingerprints))
+        self._runs.append(run)
         while (last := self._mergeable()) > 1:
             self._merge(last)
 
@@ -188,7 +212,7 @@ class Near:
         """How many of the last runs become one: as many as are not much larger than the last."""
         size, number, total = len(self._runs[-1]), 0, 0
         for run in reversed(self._runs):
-            if len(run) > size * FAN_OUT or total + len(run) > LARGEST:
+            if len(run) > size * FAN_OUT or total + len(run) > self._largest:
                 break
             number += 1
             total += len(run)
@@ -196,21 +220,22 @@ class Near:
 
     def _merge(self, number: int) -> None:
         merged = self._runs[-number:]
-        size = sum(map(len, merged))
-        shape = (len(self._tables), size)
-        file = None
-        if self._folder is None or size <= IN_MEMORY:
-            tables: NDArray[np.uint64] = np.empty(shape, np.uint64)
-        else:
-            # Never a name that a run still being merged has.
-            self._files += 1
-            file = self._folder / f"run-{self._files}"
-            tables = np.memmap(file, np.uint64, "w+", shape=shape)
+        whole = self._room(sum(map(len, merged)))
         for table in range(len(self._tables)):
-            tables[table] = np.sort(np.concatenate([run.tables[table] for run in merged]))
+            whole.tables[table] = np.sort(np.concatenate([run.tables[table] for run in merged]))
         for run in merged:
             run.forget()
-        self._runs[-number:] = [_Run(tables, file)]
+        self._runs[-number:] = [whole]
+
+    def _room(self, size: int) -> _Run:
+        """A run of so many fingerprints that are still to be filled in: in memory, or a file."""
+        shape = (len(self._tables), size)
+        if self._folder is None or size <= self._in_memory:
+            return _Run(np.empty(shape, np.uint64))
+        # Never a name that a run still being merged has.
+        self._files += 1
+        file = self._folder / f"run-{self._files}"
+        return _Run(np.memmap(file, np.uint64, "w+", shape=shape), file)
 
 
 def _close(

@@ -48,6 +48,9 @@ ALIASES: Mapping[str, str] = {
 ByLanguage = Literal["by_language"]
 """In place of a cut-off: the published one of each text's language, from the table of languages."""
 
+MEMORY_BYTES = 256 << 20
+"""What an operator that remembers may keep in memory, where nobody says otherwise."""
+
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The arguments of an operator, none by default."""
@@ -60,10 +63,12 @@ class Common:
     Attributes:
         language: ISO 639-1 code of all texts, or ``"auto"``: Chinese and English, told apart by their letters.
         folder: Where an operator may keep files while it runs; None for memory.
+        memory_bytes: What one that remembers may keep in memory; the rest goes into files, where there is a folder.
     """
 
     language: str = AUTO
     folder: Path | None = None
+    memory_bytes: int = MEMORY_BYTES
 
 
 @dataclass(frozen=True, slots=True)

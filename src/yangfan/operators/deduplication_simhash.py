@@ -50,6 +50,11 @@ class Simhash:
         keep, values = self.decide(self.prepare(texts))
         return base.Outcome(texts, keep, values)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of its index that are in memory."""
+        return self._near.held_bytes
+
     def prepare(self, texts: Texts) -> Hashes:
         """The fingerprint of each."""
         return fingerprints(texts)
@@ -120,7 +125,7 @@ def fingerprints(texts: Texts) -> Hashes:
 def create(parameters: Parameters, common: base.Common) -> base.Operator:
     """The operator."""
     folder = None if common.folder is None else common.folder / "deduplication_simhash"
-    return Simhash(Near(parameters.distance, folder))
+    return Simhash(Near(parameters.distance, folder, common.memory_bytes))
 
 
 def missing() -> str:

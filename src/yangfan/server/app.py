@@ -97,7 +97,7 @@ from yangfan.server.plugins import v1 as plugins_v1
 from yangfan.server.plugins import v2 as plugins_v2
 from yangfan.server.plugins.catalogue import discovered
 from yangfan.server.plugins.store import PluginStore
-from yangfan.server.processing import Places, Processing
+from yangfan.server.processing import Means, Places, Processing
 from yangfan.server.processing import v1 as processing_v1
 from yangfan.server.processing import v2 as processing_v2
 from yangfan.server.processing.store import TaskStore
@@ -235,7 +235,7 @@ async def build(
         datasets.users.append(
             lambda connection, version: tuning.user_of_part(version.id, connection)
         )
-        about_datasets, links = await _about_datasets(datasets, jobs, vault, stack)
+        about_datasets, links = await _about_datasets(settings, datasets, jobs, vault, stack)
         images, shelf = Images(services, egress), Shelf(home.pictures)
         files = Files(FileStore(database), home.files, quota_bytes=settings.files_quota_bytes)
         transfers = _transfers(settings, home, database, jobs, work, files)
@@ -272,7 +272,7 @@ async def build(
             *tuning_v1.routes(tuning),
             *tuning_v2.routes(tuning),
             *await _charge_routes(settings, database, usage, services, stack),
-            *_processing_routes(database, home, jobs, services, datasets),
+            *_processing_routes(settings, database, home, jobs, services, datasets),
         ]
         metrics = await _watching(settings, home, stack)
         pages = [
@@ -530,13 +530,14 @@ async def _knowledge(
 
 
 async def _about_datasets(
-    datasets: Datasets, jobs: Jobs, vault: Vault, stack: AsyncExitStack
+    settings: Settings, datasets: Datasets, jobs: Jobs, vault: Vault, stack: AsyncExitStack
 ) -> tuple[list[Route], Links]:
     """What answers calls about datasets, the addresses of samples, and what removes content that nobody uses."""
     collector = Collector(datasets, jobs)
     stack.push_async_callback(collector.stop)
     await collector.start()
-    samples, publishing = Samples(datasets), Publishing(datasets, jobs)
+    samples = Samples(datasets)
+    publishing = Publishing(datasets, jobs, settings.deduplication_memory_bytes)
     links = Links(datasets, samples, vault.link_key)
     routes = [
         *datasets_v1.routes(datasets, samples, publishing, jobs, links),
@@ -546,7 +547,12 @@ async def _about_datasets(
 
 
 def _processing_routes(
-    database: Database, home: Home, jobs: Jobs, services: Services, datasets: Datasets
+    settings: Settings,
+    database: Database,
+    home: Home,
+    jobs: Jobs,
+    services: Services,
+    datasets: Datasets,
 ) -> list[Route]:
     processing = Processing(
         database,
@@ -554,6 +560,7 @@ def _processing_routes(
         jobs,
         datasets,
         Places(home.processing, home.operators),
+        Means(settings.deduplication_memory_bytes),
         lambda name: _served(services, name),
     )
     return [*processing_v1.routes(processing), *processing_v2.routes(processing)]

@@ -195,6 +195,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="Folders of this machine that datasets may be imported from by their path; none if unset."
         ),
     ] = ()
+    deduplication_memory_bytes: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            description="What looking for near-duplicates may take of the memory, per job; the rest of its index goes into files.",
+        ),
+    ] = 256 << 20
     max_header_bytes: Annotated[int, Meta(ge=1024, description="Largest request head.")] = 64 * 1024
     read_timeout_seconds: Annotated[
         float, Meta(gt=0, description="How long a client may take to send a request.")

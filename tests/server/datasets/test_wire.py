@@ -268,6 +268,7 @@ def test_a_job_measures_a_version_once(calls: Calls) -> None:
     wait_until(finished, "the version to be measured", 60)
     found = calls.result("DescribeDatasetInsight", versionId=version)
     assert (found["rows"], found["duplicates"], found["jobId"]) == (20, 0, first["jobId"])
+    assert found["nearDuplicates"] >= len(found["nearestDuplicates"]) >= 0
     assert found["measures"]["words"]["percentiles"]["50"] == 2
     assert sum(found["measures"]["characters"]["counts"]) == 20
     assert sum(found["languages"].values()) == 20

@@ -83,6 +83,7 @@ class Chain:
         folder: Where operators that remember may keep files.
         operators: Folder of operators that are one file.
         processes: How many processes run them; 1 for this one alone. The result is the same.
+        memory_bytes: What an operator that remembers may keep in memory.
 
     Raises:
         UnknownExtension: No operator of that name.
@@ -96,13 +97,14 @@ class Chain:
         *,
         operators: Path | None = None,
         processes: int = 1,
+        memory_bytes: int = base.MEMORY_BYTES,
     ) -> None:
         self._language = recipe.language
         self._operators: list[base.Operator] = []
         self._hands: Hands | None = None
         self.tallies: list[Tally] = []
         try:
-            for name, stage, operator in operators_of(recipe, folder, operators):
+            for name, stage, operator in operators_of(recipe, folder, operators, memory_bytes):
                 self._operators.append(operator)
                 self.tallies.append(Tally(name, stage))
             if processes > 1:
@@ -218,7 +220,10 @@ class Chain:
 
 
 def operators_of(
-    recipe: Recipe, folder: Path | None, operators: Path | None
+    recipe: Recipe,
+    folder: Path | None,
+    operators: Path | None,
+    memory_bytes: int = base.MEMORY_BYTES,
 ) -> Iterator[tuple[str, str, base.Operator]]:
     """Each operator of a recipe with its name and its stage.
 
@@ -226,13 +231,15 @@ def operators_of(
         recipe: What to do.
         folder: Where operators that remember may keep files; each gets a folder of its own in there.
         operators: Folder of operators that are one file.
+        memory_bytes: What an operator that remembers may keep in memory.
 
     Raises:
         UnknownExtension: No operator of that name.
         ConfigurationError: An operator in the wrong stage, an argument out of its range, a library that is missing.
     """
     for number, (stage, step) in enumerate(recipe.steps()):
-        common = base.Common(recipe.language, None if folder is None else folder / str(number))
+        place = None if folder is None else folder / str(number)
+        common = base.Common(recipe.language, place, memory_bytes)
         found = base.foreign(step.name, operators)
         if found is None:
             _check_stage(stage, step.name, base.load(step.name).STAGE)

@@ -293,6 +293,13 @@ class Duplicates(msgspec.Struct, kw_only=True):
     firstRow: int  # noqa: N815 - the wire's spelling
 
 
+class NearDuplicate(msgspec.Struct, kw_only=True):
+    """A row that nearly repeats an earlier one: its number, and the bits in which their simhashes differ."""
+
+    row: int
+    distance: int
+
+
 class Insight(msgspec.Struct, kw_only=True):
     """What a version looks like. While it is being measured there are only `status`, `jobId`, and the `error` of the attempt before."""
 
@@ -304,6 +311,10 @@ class Insight(msgspec.Struct, kw_only=True):
     characters: int | UnsetType = UNSET
     duplicates: int | UnsetType = UNSET
     largestDuplicates: list[Duplicates] | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    nearDuplicates: int | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    """Rows that `deduplication_simhash` would take out; left out where they could not be measured."""
+    nearestDuplicates: list[NearDuplicate] | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    """The first of them whose text is not that of an earlier row to the letter."""
     languages: dict[str, int] | UnsetType = UNSET
     measures: dict[str, Spread] | UnsetType = UNSET
     missing: dict[str, str] | UnsetType = UNSET

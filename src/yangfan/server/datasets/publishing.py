@@ -39,11 +39,13 @@ class Publishing:
     Args:
         datasets: The versions.
         jobs: Who works on what takes long.
+        memory_bytes: What looking for near-duplicates may take.
     """
 
-    def __init__(self, datasets: Datasets, jobs: Jobs) -> None:
+    def __init__(self, datasets: Datasets, jobs: Jobs, memory_bytes: int = 256 << 20) -> None:
         self._datasets = datasets
         self._jobs = jobs
+        self._memory_bytes = memory_bytes
         jobs.register(PUBLISH, _PublishHooks(datasets))
         jobs.register(INSPECT, _InspectHooks(datasets))
 
@@ -110,6 +112,7 @@ class Publishing:
                     "folder": str(self._datasets.blobs.root),
                     "manifest": msgspec.to_builtins(version.manifest),
                     "statistics": known,
+                    "memory_bytes": self._memory_bytes,
                 },
                 account=account,
                 subject=version.id,

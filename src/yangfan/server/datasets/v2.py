@@ -354,6 +354,11 @@ def _insight(version: DatasetVersion, found: Insight | None) -> wire.Insight:
             wire.Duplicates(count=count, firstRow=first)
             for count, first in found.largest_duplicates
         ],
+        nearDuplicates=UNSET if found.near_duplicates is None else found.near_duplicates,
+        nearestDuplicates=[
+            wire.NearDuplicate(row=row, distance=distance)
+            for row, distance in found.nearest_duplicates
+        ],
         languages=found.languages,
         measures={
             name: wire.Spread(

@@ -67,6 +67,16 @@ class Places(NamedTuple):
     operators: Path
 
 
+class Means(NamedTuple):
+    """What a cleaning may use.
+
+    Attributes:
+        memory_bytes: For looking for duplicates.
+    """
+
+    memory_bytes: int
+
+
 class Reasons(NamedTuple):
     """Lines of a file of reasons, and where the next ones begin; None at its end."""
 
@@ -83,6 +93,7 @@ class Processing:
         jobs: Who works on them.
         datasets: Versions that are read and written.
         places: Folders.
+        means: What a cleaning may use.
         served: The model that a name means; raises ModelNotFound.
     """
 
@@ -93,10 +104,12 @@ class Processing:
         jobs: Jobs,
         datasets: Datasets,
         places: Places,
+        means: Means,
         served: Callable[[str], str],
     ) -> None:
         self._database, self._store, self._jobs = database, store, jobs
-        self._datasets, self._places, self._served = datasets, places, served
+        self._datasets, self._served = datasets, served
+        self._places, self._means = places, means
         for kind in JOBS.values():
             jobs.register(kind, _Hooks(self))
 
@@ -133,6 +146,7 @@ class Processing:
             "recipe": order,
             "out": str(self._places.reasons),
             "operators": str(self._operators or ""),
+            **self._means._asdict(),
         }
         return await self._begin(
             "clean", found, destination, order, spec, (name, account, idempotency_key)

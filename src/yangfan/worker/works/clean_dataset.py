@@ -1,7 +1,8 @@
 """Clean a version of a dataset: the operators of a recipe over its texts, into the shards of another version (specification D.9).
 
 Spec: ``blobs`` (folder of shards), ``manifest`` (of the source), ``recipe`` (`yangfan.operators.pipeline.recipe.Recipe`), ``out`` (folder where
-the files of reasons go), ``operators`` (folder of operators that are one file, "" for none), ``processes`` (0 for what suits the data), ``save_seconds`` (between two saved places). Result:
+the files of reasons go), ``operators`` (folder of operators that are one file, "" for none), ``processes`` (0 for what suits the data), ``save_seconds`` (between two saved
+places), ``memory_bytes`` (for looking for duplicates). Result:
 ``manifest`` of what stays, ``report`` (counts of each operator), ``dropped`` and ``changed``: files with a line for each row that went, with
 operator, value and reason, and for each that was changed, with the operators that changed it; what it was before stands in the source.
 
@@ -28,6 +29,7 @@ from yangfan.datasets.formats import DataFormat, Sample, text_of, texts_of, with
 from yangfan.datasets.manifest import Manifest, Row
 from yangfan.datasets.shards import BlobFolder, ShardWriter, read_rows
 from yangfan.errors import Invalid
+from yangfan.operators import base
 from yangfan.operators.pipeline import recipe as recipes
 from yangfan.operators.pipeline import run as runs
 from yangfan.operators.pipeline.chain import Chain, Cleaned
@@ -51,6 +53,7 @@ class _Spec(msgspec.Struct, frozen=True):
     operators: str = ""
     processes: int = 0
     save_seconds: float = SAVE_SECONDS
+    memory_bytes: int = base.MEMORY_BYTES
 
 
 class Gone(msgspec.Struct, frozen=True):
@@ -132,6 +135,7 @@ class _Cleaning:
             self._folder / "memory",
             operators=operators,
             processes=spec.processes or runs.suiting(spec.manifest.characters),
+            memory_bytes=spec.memory_bytes,
         )
         self._writer = ShardWriter(self._blobs, spec.manifest.format, start=state.shards)
         try:

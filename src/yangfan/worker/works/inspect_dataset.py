@@ -1,7 +1,7 @@
 """Measure the rows of a dataset version and say what it looks like (specification D.11; the insight is ours).
 
 Spec: ``folder`` (that of the blobs), ``manifest`` (of the version) and ``statistics`` (sha256 of what is measured already, by that of the
-shard). Result: ``statistics`` of all its shards, and ``insight``, the sha256 of a `yangfan.datasets.inspection.Insight` as JSON. After each
+shard), ``memory_bytes`` (for looking for near-duplicates). Result: ``statistics`` of all its shards, and ``insight``, the sha256 of a `yangfan.datasets.inspection.Insight` as JSON. After each
 shard what was measured is saved.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from yangfan.datasets.inspection import Measurer, insight_of, measure_shard
+from yangfan.datasets.inspection import Measurer, insight_of, is_whole, measure_shard
 from yangfan.datasets.manifest import Manifest
 from yangfan.datasets.shards import BlobFolder
 from yangfan.errors import Invalid
@@ -25,6 +25,7 @@ class _Spec(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     manifest: Manifest
     statistics: dict[str, str] = {}
+    memory_bytes: int = 256 << 20
 
 
 def run(task: Task) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def run(task: Task) -> dict[str, Any]:
     statistics = {
         shard.sha256: known[shard.sha256]
         for shard in manifest.shards
-        if blobs.has(known.get(shard.sha256, "0" * 64))
+        if is_whole(blobs, known.get(shard.sha256, "0" * 64))
     }
     for shard in manifest.shards:
         first = shard.first_row
@@ -61,5 +62,5 @@ def run(task: Task) -> dict[str, Any]:
                 ),
             )
             task.save({"statistics": statistics})
-    insight = insight_of(blobs, manifest, statistics, measurer.missing)
+    insight = insight_of(blobs, manifest, statistics, measurer.missing, spec.memory_bytes)
     return {"statistics": statistics, "insight": blobs.put(msgspec.json.encode(insight))}
