@@ -4,6 +4,7 @@ and by the published package."""
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.conftest import serving
-from tests.tuning_data import seed
 
 import yangfan
 
@@ -65,14 +65,18 @@ def ask_with_qianfan(server: Server, name: str) -> str:
 def test_a_fact_is_taught_published_deployed_and_asked_for(
     tmp_path: Path, smollm2_folder: Path
 ) -> None:
-    home = tmp_path / "home"
-    dataset = seed(home, ROWS)
-    with serving(home) as server:
+    rows = tmp_path / "faq.jsonl"
+    turns = ([{"prompt": asked, "response": [[answer]]}] for asked, answer in ROWS)
+    rows.write_text("".join(f"{json.dumps(each)}\n" for each in turns), "utf-8")
+    with serving(tmp_path / "home") as server:
         keys: dict[str, Any] = {
             "access_key": server.access_key,
             "secret_access_key": server.secret_access_key,
         }
         with yangfan.Client(server.base_url, bearer=server.bearer, **keys) as client:
+            dataset = client.datasets.create("faq", "PromptResponse").id
+            assert client.datasets.import_files(dataset, rows).state == "succeeded"
+            client.datasets.publish(dataset)
             client.models.create_set("smollm")
             client.models.wait(client.models.import_("smollm", str(smollm2_folder)).id)
             task = client.tuning.create(
@@ -92,6 +96,11 @@ def test_a_fact_is_taught_published_deployed_and_asked_for(
             print(version.parity["reason"])
             assert version.parity["passed"] is True
             assert version.trained_by == task.id
+            beside = client.tuning.publish(task.id, "beside", format="adapter")
+            assert beside.parity is not None
+            print(beside.parity["reason"])
+            assert beside.parity["passed"] is True
+            client.services.wait(client.services.create(beside.id, "beside").id)
             client.services.wait(client.services.create(version.id, "taught").id)
             client.services.wait(client.services.create("smollm", "untaught").id)
 
@@ -101,6 +110,7 @@ def test_a_fact_is_taught_published_deployed_and_asked_for(
                 ).text
 
             assert FACT in ask("taught", client)
+            assert FACT in ask("beside", client)
             assert FACT not in ask("untaught", client)
             pair: dict[str, Any] = {"api_key": server.api_key, "secret_key": server.secret_key}
             with yangfan.Client(server.base_url, version=1, **pair) as v1:

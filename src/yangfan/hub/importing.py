@@ -258,7 +258,9 @@ class _Import:
         facts = self._inspect(gathered.files)
         if facts.format == adapters.FORMAT:
             gathered = gathered._replace(files=self._adapter(gathered.files))
-        if self._order.format not in {None, facts.format}:
+        if self._order.format not in {None, facts.format} and not (
+            facts.format == adapters.FORMAT and self._order.format == "safetensors"
+        ):
             raise ConfigurationError(
                 f"the model is {facts.format}, and {self._order.format} was ordered"
             )

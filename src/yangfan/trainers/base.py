@@ -190,7 +190,7 @@ class TrainOrder(msgspec.Struct, frozen=True, kw_only=True):
         mode: What is learnt.
         method: Which numbers are learnt.
         store: Folder of the model store.
-        files: Of the base model, a Hugging Face folder in safetensors, all of them in the store.
+        files: Of the base model, a Hugging Face folder in safetensors or one GGUF file, all of them in the store.
         blobs: Folder of the datasets' blobs.
         train: What to learn from, in this order.
         validation: What to hold out; empty to hold out `split_percent` of `train`.

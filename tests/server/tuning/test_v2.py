@@ -193,6 +193,15 @@ async def test_nothing_can_be_tuned_where_nothing_is_here(gym: Gym) -> None:
         await gym.act("CreateFineTuningJob", name="n", model="x", trainMode="SFT")
 
 
+async def test_a_gguf_file_can_be_trained_and_stands_behind_what_is_exact(ready: Gym) -> None:
+    await ready.add_model("rounded", form="gguf")
+    made = await ready.act("CreateFineTuningJob", name="n", model="rounded", trainMode="SFT")
+    job = await ready.tuning.job(made["jobId"])
+    assert (await ready.shop.registry.version(job.base_id)).name == "rounded:1"
+    named = await ready.tuning.base("ERNIE-Speed-8K")
+    assert named.name == "mine:1"  # though the other one is younger
+
+
 async def test_a_name_of_qianfans_stands_for_the_model_that_is_here(ready: Gym) -> None:
     made = await ready.act("CreateFineTuningJob", name="n", model="ERNIE-Speed-8K", trainMode="SFT")
     job = await ready.tuning.job(made["jobId"])
@@ -200,10 +209,12 @@ async def test_a_name_of_qianfans_stands_for_the_model_that_is_here(ready: Gym) 
 
 
 async def test_what_cannot_be_tuned_is_refused_with_why(ready: Gym) -> None:
-    await ready.add_model("running", form="gguf")
+    await ready.add_model("beside", form="adapter")
+    await ready.add_model("exported", form="openvino")
     await ready.add_model("vectors", kind="embeddings")
     for model, why in (
-        ("running", "running:1 cannot be tuned: it is a gguf file, which is made for running"),
+        ("beside", "beside:1 cannot be tuned: it is an adapter; train its base"),
+        ("exported", "its format is openvino; import it in Hugging Face's form"),
         ("vectors", "vectors:1 cannot be tuned: it is for embeddings"),
         ("ernie-4.5-0.3b-pt", "it is not on this machine yet; `yangfan pull ernie-4.5-0.3b-pt`"),
     ):

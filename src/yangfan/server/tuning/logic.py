@@ -48,7 +48,7 @@ TRAIN = "train"
 """Kind of the durable jobs: a file in `yangfan.worker.works`."""
 
 ID_LENGTH = 12
-LIBRARIES = ("torch", "transformers", "peft", "accelerate")
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "gguf")
 MAX_MODELS = 100
 MAX_SPLIT_PERCENT = 100
 
@@ -162,7 +162,9 @@ class Tuning:
                 " yangfan models import hf:OWNER/NAME",
                 param="model",
             )
-        return candidates[-1] if candidates[-1].is_preset else candidates[0]
+        # What a GGUF file was rounded to is the worse beginning.
+        exact = [each for each in candidates if each.format == "safetensors"] or candidates
+        return exact[-1] if exact[-1].is_preset else exact[0]
 
     async def _unknown(self, name: str) -> NotFound:
         known = ", ".join(each for each, _ in await self.models())
@@ -177,9 +179,11 @@ class Tuning:
             return f"it is {version.state}"
         if version.kind != "chat":
             return f"it is for {version.kind}, and only models that chat or complete are tuned"
-        if version.format != "safetensors":
+        if version.format == "adapter":
+            return f"it is an adapter; train its base, {version.parent_id}, or go on from its run with incrementTaskId"
+        if version.format not in {"safetensors", "gguf"}:
             return (
-                f"it is a {version.format} file, which is made for running; import it in Hugging Face's form (safetensors):"
+                f"its format is {version.format}; import it in Hugging Face's form (safetensors):"
                 " yangfan models import hf:OWNER/NAME"
             )
         if version.is_preset and self._registry.files.get(version.set_name) is None:

@@ -44,6 +44,7 @@ from yangfan.hub.disk import full_disk_said_clearly, sha256_of
 from yangfan.hub.importing import COMPANIONS, adapter_file, describe, facts_of
 from yangfan.hub.store import Manifest, ModelStore, StoredFile
 from yangfan.trainers.base import BaseFile, Method, Source
+from yangfan.trainers.pipeline.base_folder import lay_out
 from yangfan.weights import child, gguf
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def run(task: Task) -> dict[str, Any]:
     _require_servable(spec)
     store = ModelStore(Path(spec.store))
     with full_disk_said_clearly(task.folder):
-        base = _base(spec, store, task.folder / "base")
+        base = lay_out(spec.files, spec.store, task.folder / "base", spec.base_model)
         if spec.format == adapters.FORMAT:
             served = _beside(task, spec, store)
             whole = served.model
@@ -178,16 +179,6 @@ def _require_servable(spec: _Spec) -> None:
         raise ConfigurationError(
             f"what was trained is gone: there is no folder {spec.trained}; it was deleted with its run"
         )
-
-
-def _base(spec: _Spec, store: ModelStore, folder: Path) -> Path:
-    """The base model as a folder of links into the store."""
-    files = [StoredFile(file.path, file.sha256, file.size_bytes) for file in spec.files]
-    for file in files:
-        store.require_whole(file)
-    shutil.rmtree(folder, ignore_errors=True)
-    store.lay_out(folder, files)
-    return folder
 
 
 def _whole(task: Task, spec: _Spec, base: Path) -> Path:

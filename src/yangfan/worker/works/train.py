@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import shutil
 import signal
 import threading
 from pathlib import Path
@@ -23,7 +22,6 @@ from yangfan.datasets.manifest import Manifest
 from yangfan.datasets.shards import BlobFolder, read_rows
 from yangfan.errors import ConfigurationError, EngineFailed, Invalid, YangfanError
 from yangfan.hub.disk import full_disk_said_clearly
-from yangfan.hub.store import ModelStore, StoredFile
 from yangfan.scorers import base as scorers
 from yangfan.trainers.base import (
     MetricRow,
@@ -34,13 +32,14 @@ from yangfan.trainers.base import (
     hyper_parameters,
 )
 from yangfan.trainers.pipeline import answers, metrics, report
+from yangfan.trainers.pipeline.base_folder import lay_out
 from yangfan.trainers.pipeline.launch import Machines, Trainer
 from yangfan.worker.task import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from yangfan.trainers.base import BaseFile, RewardModel, Source
+    from yangfan.trainers.base import RewardModel, Source
     from yangfan.worker.task import Task
 
 STOP_SECONDS = 15.0
@@ -81,7 +80,7 @@ def run(task: Task) -> dict[str, Any]:
         hyper = msgspec.structs.replace(hyper, rewards=(*hyper.rewards, reward))
     Path(order.output).mkdir(parents=True, exist_ok=True)
     with full_disk_said_clearly(task.folder):
-        base = _base(order, task.folder / "base")
+        base = lay_out(order.files, order.store, task.folder / "base", order.base_model)
         train, validation = _rows(order, task.folder / "rows")
     spec = TrainSpec(
         mode=order.mode,
@@ -195,29 +194,8 @@ def _reward(given: RewardModel, store: str, folder: Path) -> Reward:
         )
     if given.method == "full":
         return Reward(model=given.trained, weight=given.weight)
-    _laid_out(given.files, store, folder)
+    lay_out(given.files, store, folder, "the reward model")
     return Reward(model=str(folder), adapter=given.trained, weight=given.weight)
-
-
-def _base(order: TrainOrder, folder: Path) -> Path:
-    """The base model as a folder of links into the store."""
-    if not any(file.path == "config.json" for file in order.files):
-        raise ConfigurationError(
-            f"the model {order.base_model} cannot be trained: it is no Hugging Face folder with config.json and safetensors (GGUF files "
-            "hold rounded weights); import the original"
-        )
-    return _laid_out(order.files, order.store, folder)
-
-
-def _laid_out(given: tuple[BaseFile, ...], root: str, folder: Path) -> Path:
-    """Files of the model store as a folder of links."""
-    store = ModelStore(Path(root))
-    files = [StoredFile(file.path, file.sha256, file.size_bytes) for file in given]
-    for file in files:
-        store.require_whole(file)
-    shutil.rmtree(folder, ignore_errors=True)
-    store.lay_out(folder, files)
-    return folder
 
 
 def _rows(order: TrainOrder, folder: Path) -> tuple[Path, Path]:
