@@ -31,7 +31,7 @@ kill-storm: $(VENV)/.dev ## Kill workers and the server 500 times, and count wha
 data-storm: $(VENV)/.dev ## Kill imports and exports 20 times, and compare what is left with undisturbed ones
 	@$(BIN)/python -m tests.data_storm $(ARGS)
 
-data-memory: $(VENV)/.dev ## Import and export a file of 1 GB, and print the memory of the worker (options: ARGS='--gigabytes 10')
+data-memory: $(VENV)/.dev ## Import and export a file of 1 GB, and print the memory of the worker (options: ARGS='--gigabytes 10 --kills 2')
 	@$(BIN)/python -m tests.data_memory $(ARGS)
 
 batch-storm: $(VENV)/.dev ## Kill a batch of 10,000 lines ten times, and count its results (options: ARGS='--lines 500')

@@ -1,6 +1,8 @@
 """The memory of an import and an export of a large file: a process of its own each, and the most that it ever had.
 
-python -m tests.data_memory --gigabytes 10
+    python -m tests.data_memory --gigabytes 10 --kills 2
+
+With kills, the import is killed so often on its way and goes on in another process from what it saved last.
 """
 
 from __future__ import annotations
@@ -8,10 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import random
 import resource
+import signal
 import tempfile
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -51,13 +56,25 @@ def write_rows(file: Path, size_bytes: int) -> int:
 
 
 def imported(folder: Path, send: Connection) -> None:
-    """Import, in a process of its own."""
+    """Import, in a process of its own, from where an earlier one was killed."""
     order = ImportOrder(
         sources=(f"file:{folder / 'rows.jsonl'}",), data_format="PromptResponse", row_prefix="m"
     )
-    job = folder / "import"
+    job, kept = folder / "import", folder / "state.json"
+
+    def save(state: Mapping[str, Any]) -> None:
+        part = kept.with_suffix(".part")
+        part.write_bytes(msgspec.json.encode(state))
+        part.replace(kept)
+
+    def tell(done: float, total: float | None, *_: Any) -> None:
+        send.send((done / (total or 1), peak_bytes()))
+
+    state: dict[str, Any] = {}
+    if kept.exists():
+        state = msgspec.json.decode(kept.read_bytes())
     state = gather(
-        order, job, egress=Egress(), settings=HubSettings(), state={}, save=ignore, tell=ignore
+        order, job, egress=Egress(), settings=HubSettings(), state=state, save=save, tell=ignore
     )
     found = read(
         order,
@@ -65,8 +82,8 @@ def imported(folder: Path, send: Connection) -> None:
         blobs=BlobFolder(folder / "blobs"),
         refused=folder / "refused.jsonl",
         state=state,
-        save=ignore,
-        tell=ignore,
+        save=save,
+        tell=tell,
     )
     send.send((msgspec.json.encode(found.manifest), found.rows, found.bad_rows, peak_bytes()))
 
@@ -91,15 +108,21 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def in_process(target: Any, *args: Any) -> Any:
-    """What a function sends from a new process."""
+def in_process(target: Any, *args: Any, kill_at: float = 2.0) -> Any:
+    """What a function sends last from a new process; None if it was killed because it came so far, a share of 1."""
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=target, args=(*args, send))
     process.start()
     send.close()
     try:
-        return receive.recv()
+        while len(found := receive.recv()) == 2 and target is imported:
+            if found[0] >= kill_at:
+                assert process.pid is not None
+                os.kill(process.pid, signal.SIGKILL)
+                print(f"killed at {found[0]:.0%}, peak memory {found[1] / 1e6:.0f} MB", flush=True)
+                return None
+        return found
     finally:
         process.join()
 
@@ -108,18 +131,22 @@ def main() -> None:
     """Run it and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=1.0)
+    parser.add_argument("--kills", type=int, default=0, help="how often the import is killed")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="yangfan-data-memory-") as name:
         folder = Path(name)
         rows = write_rows(folder / "rows.jsonl", int(args.gigabytes * 1e9))
         size = (folder / "rows.jsonl").stat().st_size
-        print(f"{size / 1e9:.2f} GB, {rows} rows")
+        print(f"{size / 1e9:.2f} GB, {rows} rows", flush=True)
         begun = time.monotonic()
+        for kill in range(args.kills):
+            in_process(imported, folder, kill_at=(kill + 1) / (args.kills + 1))
         manifest, taken, bad, memory = in_process(imported, folder)
         seconds = time.monotonic() - begun
         print(
             f"import: {taken} rows taken, {bad} refused, {seconds:.0f} s, {taken / seconds:.0f} rows/s,"
-            f" {size / seconds / 1e6:.1f} MB/s, peak memory {memory / 1e6:.0f} MB"
+            f" {size / seconds / 1e6:.1f} MB/s, peak memory {memory / 1e6:.0f} MB",
+            flush=True,
         )
         begun = time.monotonic()
         written, more = in_process(exported, folder, manifest)

@@ -54,7 +54,11 @@ def _found(texts: Texts) -> Flags:
     Emoji consist of few characters, so the pattern is tried on runs of these only, and only on runs with a picture.
     """
     found = np.zeros(len(texts.codes), np.bool_)
-    if not _pictures()[texts.codes].any():
+    drawn = texts.have(np.flatnonzero(_pictures()[texts.codes]))
+    if not drawn.any():
+        return found
+    if not drawn.all():
+        found[np.repeat(drawn, texts.lengths)] = _found(texts.kept(drawn))
         return found
     parts = np.flatnonzero(_parts()[texts.codes])
     # A run goes on from one code point to the next, but not from one text to the next.

@@ -26,9 +26,10 @@ STEP = 1 / 16
 """Nats between two costs that can be told apart in a model's file."""
 FACTS = _tables.TABLES / "ngrams.json"
 
-BUCKET_BITS = 18
-"""Keys are looked for among those with the same highest bits: hardly ever more than one."""
+MOST_BUCKET_BITS = 18
+_CELL = np.dtype([("back", "u1"), ("cost", "u1"), ("more", "u1"), ("", "u1"), ("key", "<u4")])
 
+Steps = NDArray[np.int16]
 Keys = NDArray[np.uint32]
 Packed = NDArray[np.uint8]
 
@@ -45,30 +46,43 @@ class _AllFacts(msgspec.Struct, frozen=True):
 
 
 class _Known:
-    """The n-grams of one length."""
+    """The n-grams of one length, in buckets by the highest bits of their keys.
+
+    A bucket hardly ever has more than one, so the first of each stands in one table, the second in the next, and so on.
+    """
 
     def __init__(self, keys: Keys, cost: Packed, back: Packed) -> None:
-        self._keys = keys
-        # One more of each at the end: the place of what is not known.
-        self._costs = np.append(cost.astype(np.int64), 0)
-        self._backs = np.append(back.astype(np.int64), 0)
-        tops = keys >> np.uint32(32 - BUCKET_BITS)
-        self._starts = np.searchsorted(tops, np.arange((1 << BUCKET_BITS) + 1)).astype(np.int64)
-        self._fullest = int(np.diff(self._starts).max(initial=0))
+        bits = min(len(keys).bit_length() + 1, MOST_BUCKET_BITS)
+        self._shift = np.uint32(32 - bits)
+        tops = keys >> self._shift
+        depths = np.arange(len(keys)) - np.searchsorted(tops, tops)
+        # What is in no bucket has a key of another one, and is found by nobody.
+        empty = np.zeros(1 << bits, _CELL)
+        empty["key"] = ~(np.arange(1 << bits, dtype=np.uint32) << self._shift)
+        self._tables: list[NDArray[np.uint64]] = []
+        for depth in range(int(depths.max(initial=0)) + 1):
+            table, at = empty.copy(), depths == depth
+            table["key"][tops[at]] = keys[at]
+            table["cost"][tops[at]], table["back"][tops[at]] = cost[at], back[at]
+            # Whether a further table may have more.
+            table["more"][tops[depths == depth + 1]] = 1
+            self._tables.append(table.view(np.uint64))
 
-    def costs(self, found: Keys) -> tuple[Flags, Counts, Counts]:
+    def costs(self, hashes: NDArray[np.uint64]) -> tuple[Flags, Steps, Steps]:
         """Which of them are known, their costs, and the costs of backing off from them, in steps."""
-        tops = found >> np.uint32(32 - BUCKET_BITS)
-        place = self._starts[tops]
-        end = self._starts[tops + np.uint32(1)]
-        places = np.full(len(found), len(self._keys), np.int64)
-        left = np.flatnonzero(place < end)
-        for further in range(self._fullest):
-            at = place[left] + further
-            hit = self._keys[at] == found[left]
-            places[left[hit]] = at[hit]
-            left = left[~hit & (at + 1 < end[left])]
-        return places < len(self._keys), self._costs[places], self._backs[places]
+        asked = hashes.view(np.uint32)[1::2]
+        tops = (asked >> self._shift).astype(np.intp)
+        cells = self._tables[0].take(tops).view(_CELL)
+        known = cells["key"] == asked
+        cost, back = cells["cost"].astype(np.int16), cells["back"] * known
+        left = np.flatnonzero(cells["more"] > known)
+        for table in self._tables[1:]:
+            cells = table[tops[left]].view(_CELL)
+            hit = cells["key"] == asked[left]
+            at = left[hit]
+            known[at], cost[at], back[at] = True, cells["cost"][hit], cells["back"][hit]
+            left = left[~hit & (cells["more"] > 0)]
+        return known, cost, back.astype(np.int16)
 
 
 class Model:
@@ -86,21 +100,27 @@ class Model:
     def nats(self, texts: Texts) -> Values:
         """The mean cost of a character of each text, 0 for a text without any."""
         texts = plain(texts)
-        codes = texts.codes
-        before = np.arange(len(codes)) - np.repeat(texts.offsets[:-1], texts.lengths)
+        size = len(texts.codes)
         # Whole numbers of steps, whose sum does not depend on what else is in the batch.
-        costs = np.full(len(codes), self._floor, np.int64)
-        back = np.zeros(len(codes) + 1, np.int64)
+        costs: Steps = np.full(size, self._floor, np.int16)
+        back: Steps = np.zeros(size, np.int16)
+        beyond: Counts = np.zeros(0, np.int64)
         for length, grams in enumerate(self._orders, 1):
-            # The n-grams that end in the text that they begin in, by their last characters.
-            fits = before[length - 1 :] >= length - 1
-            last = np.flatnonzero(fits) + length - 1
-            known, cost, back_off = grams.costs(short(texts.windows(length)[fits]))
+            if length > size:
+                break
+            # By the first characters of the n-grams; their last ones are those whose cost is told.
+            known, told, back_off = grams.costs(texts.windows(length))
+            of_last = costs[length - 1 :]
+            # N-grams that begin in one text and end in another tell nothing.
+            crossing = texts.offsets[1:][texts.lengths >= length - 1] - (length - 1)
+            beyond = np.append(beyond, crossing) if length > 1 else beyond
+            beyond = beyond[beyond < len(told)]
+            untold = of_last[beyond]
             # A context that the model does not know costs nothing to back off from.
-            costs[last] = np.where(known, cost, costs[last] + back[last])
-            back = np.zeros(len(codes) + 1, np.int64)
-            # The n-gram that ends here is the context of the next character.
-            back[last + 1] = back_off
+            of_last[:] = np.where(known, told, of_last + back[: len(told)])
+            of_last[beyond] = untold
+            # The n-gram that ends before a character is its context.
+            back = back_off
         return ratio(texts.sums(costs), texts.lengths) * STEP
 
 

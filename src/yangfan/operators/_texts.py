@@ -8,6 +8,7 @@ f(c[k]) * P**k over k < i, the run i..j has (S[j] - S[i]) * P**-i modulo 2**64 (
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,15 +65,25 @@ class Texts:
     """
 
     def __init__(self, strings: Sequence[str], language: str = AUTO) -> None:
-        self.strings = strings if isinstance(strings, list) else list(strings)
+        found = strings if isinstance(strings, list) else list(strings)
+        self._strings: list[str] | None = found
         self.language = language
-        self.offsets: Counts = np.zeros(len(self.strings) + 1, np.int64)
-        np.cumsum([len(text) for text in self.strings], out=self.offsets[1:])
+        self.offsets: Counts = np.zeros(len(found) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, found), np.int64, len(found)), out=self.offsets[1:])
         self._codes: Codes | None = None
         self._words: Words | None = None
 
     def __len__(self) -> int:
-        return len(self.strings)
+        return len(self.offsets) - 1
+
+    @property
+    def strings(self) -> list[str]:
+        """The texts."""
+        if self._strings is None:
+            joined = self.codes.tobytes().decode("utf-32-le", "surrogatepass")
+            ends = self.offsets.tolist()
+            self._strings = [joined[start:end] for start, end in itertools.pairwise(ends)]
+        return self._strings
 
     @property
     def lengths(self) -> Counts:
@@ -87,11 +98,18 @@ class Texts:
             self._codes = np.frombuffer(joined, np.uint32)
         return self._codes
 
-    def sums(self, of_characters: Flags | Counts) -> Counts:
+    def sums(self, of_characters: Flags | Counts | NDArray[np.int16]) -> Counts:
         """The sum over each text of something given for each code point."""
+        if of_characters.dtype == np.bool_:
+            # Hardly ever are many flagged.
+            return np.diff(np.searchsorted(np.flatnonzero(of_characters), self.offsets))
         total = np.zeros(len(self.codes) + 1, np.int64)
         np.cumsum(of_characters, out=total[1:])
         return total[self.offsets[1:]] - total[self.offsets[:-1]]
+
+    def have(self, places: Counts) -> Flags:
+        """Which texts have any of these places, which ascend."""
+        return np.diff(np.searchsorted(places, self.offsets)) > 0
 
     def replaced(self, strings: list[str]) -> Texts:
         """As many other texts in the same language setting."""
@@ -101,29 +119,32 @@ class Texts:
         """These texts without the code points that are flagged."""
         if not characters.any():
             return self
-        return self._of_codes(self.codes[~characters], self.lengths - self.sums(characters))
+        lengths = self.lengths - self.sums(characters)
+        return self._of_codes(self.codes[~characters], lengths)
 
     def mapped(self, codes: Codes) -> Texts:
         """These texts with every code point exchanged for another."""
         return self._of_codes(codes, self.lengths)
 
     def _of_codes(self, codes: Codes, lengths: Counts) -> Texts:
-        joined = codes.tobytes().decode("utf-32-le", "surrogatepass")
-        ends = np.cumsum(lengths).tolist()
-        starts = [0, *ends[:-1]]
-        texts = Texts([joined[start:end] for start, end in zip(starts, ends, strict=True)])
-        texts.language = self.language
-        texts._codes = codes
+        texts = Texts([], self.language)
+        texts._codes, texts._strings = codes, None
+        texts.offsets = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=texts.offsets[1:])
         return texts
 
     def kept(self, keep: Flags) -> Texts:
         """The texts that are flagged, with all that is known of them."""
         if keep.all():
             return self
-        texts = Texts([text for text, kept in zip(self.strings, keep, strict=True) if kept])
-        texts.language = self.language
+        texts = Texts([], self.language)
+        texts.offsets = np.append(0, np.cumsum(self.lengths[keep]))
         if self._codes is not None:
             texts._codes = self._codes[np.repeat(keep, self.lengths)]
+        if self._strings is None:
+            texts._strings = None
+        else:
+            texts._strings = list(itertools.compress(self._strings, keep.tolist()))
         if self._words is not None:
             words = self._words
             moved = np.repeat((self.offsets[:-1][keep] - texts.offsets[:-1]), words.counts[keep])
@@ -268,11 +289,12 @@ def _cuts(text: str) -> Counts:
 def _mixed(values: Hashes) -> Hashes:
     """Every bit of a value spread over all 64 (the finaliser of splitmix64, Steele, Lea and Flood, 2014)."""
     values = values + np.uint64(_BASE)
-    values ^= values >> np.uint64(30)
+    shifted = values >> np.uint64(30)
+    values ^= shifted
     values *= np.uint64(0xBF58476D1CE4E5B9)
-    values ^= values >> np.uint64(27)
+    values ^= np.right_shift(values, np.uint64(27), out=shifted)
     values *= np.uint64(0x94D049BB133111EB)
-    values ^= values >> np.uint64(31)
+    values ^= np.right_shift(values, np.uint64(31), out=shifted)
     return values
 
 

@@ -10,6 +10,8 @@ import functools
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from yangfan.operators import _tables, base
 from yangfan.operators._rewriting import rewritten
 
@@ -43,8 +45,7 @@ class RemoveNonMeaningCharacters(base.Cleaner):
     def change(self, texts: Texts) -> Texts:
         """The texts without them."""
         texts = texts.without(_always()[texts.codes])
-        candidates = texts.sums(_decorations()[texts.codes]) >= 3
-        return rewritten(texts, candidates, lambda text: _run().sub("", text))
+        return rewritten(texts, _have_runs(texts), lambda text: _run().sub("", text))
 
 
 def create(parameters: Parameters, common: base.Common) -> base.Operator:
@@ -60,9 +61,24 @@ def _always() -> Flags:
 
 @functools.cache
 def _decorations() -> Flags:
-    table = _tables.of_ranges(DECORATIONS).copy()
+    return np.asarray(_tables.of_ranges(DECORATIONS))
+
+
+@functools.cache
+def _rules() -> Flags:
+    table = np.zeros(_tables.CODES, np.bool_)
     table[[ord(rule) for rule in RULES]] = True
     return table
+
+
+def _have_runs(texts: Texts) -> Flags:
+    """Whether there is a run that goes; one from one text to the next is found as well, and looked at in vain."""
+    codes = texts.codes
+    signs = np.flatnonzero(_decorations()[codes])
+    rules = np.flatnonzero(_rules()[codes])
+    rows = signs[:-2][signs[2:] - signs[:-2] == 2]
+    lines = rules[:-9][(rules[9:] - rules[:-9] == 9) & (codes[rules[9:]] == codes[rules[:-9]])]
+    return texts.have(rows) | texts.have(lines)
 
 
 @functools.cache

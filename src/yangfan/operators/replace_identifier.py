@@ -7,6 +7,7 @@ cards (ISO/IEC 7812-1, Luhn), mobile numbers, passports and travel permits, numb
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -14,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from msgspec import Meta
 
-from yangfan.operators import base
+from yangfan.operators import _tables, base
 from yangfan.operators._rewriting import rewritten
 
 if TYPE_CHECKING:
-    from yangfan.operators._texts import Counts, Flags, Texts
+    from yangfan.operators._texts import Flags, Texts
 
 STAGE: base.Stage = "desensitization"
 SUMMARY = {
@@ -82,7 +83,6 @@ _PASSPORT = re.compile(
     rf"{_BEFORE}(?:E[0-9A-HJ-NP-Z][0-9]{{7}}|G[0-9]{{8}}|[DSP]E?[0-9]{{7}}|[HMC][0-9]{{8}}){_AFTER}"
 )
 _PROVINCE_SIGNS = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼使"
-_PROVINCE_CODES = np.array([ord(sign) for sign in _PROVINCE_SIGNS], np.uint32)
 _PLATE = re.compile(
     rf"[{_PROVINCE_SIGNS}][A-HJ-NP-Z][ ·•.]?"
     rf"(?:[0-9A-HJ-NP-Z]{{4}}[0-9A-HJ-NP-Z挂学警港澳]|[0-9A-HJ-NP-Z]{{6}}){_AFTER}"
@@ -171,31 +171,24 @@ def _replaced(text: str, kinds: list[Kind]) -> str:
 
 
 def _have_numbers(texts: Texts) -> Flags:
-    """Whether there are seven characters in a row that are digits, one of them perhaps a space or hyphen: all numbers have."""
-    codes = texts.codes
-    digits = (codes >= ord("0")) & (codes <= ord("9"))
-    gaps = (codes == ord(" ")) | (codes == ord("-"))
-    if len(codes) < 7:
-        return np.zeros(len(texts), np.bool_)
-    of_digits, of_gaps = _in_seven(digits), _in_seven(gaps)
-    found = np.zeros(len(codes), np.bool_)
-    found[: len(of_digits)] = (of_digits >= 6) & (of_digits + of_gaps == 7)
-    return texts.sums(found) > 0
-
-
-def _in_seven(flags: Flags) -> Counts:
-    """How many of each seven neighbours are flagged."""
-    total = np.append(0, np.cumsum(flags))
-    return total[7:] - total[:-7]
+    """Whether there are six digits in seven characters: all numbers have seven, with a space or hyphen at most among them."""
+    digits = np.flatnonzero((texts.codes >= ord("0")) & (texts.codes <= ord("9")))
+    return texts.have(digits[:-5][digits[5:] - digits[:-5] <= 6])
 
 
 def _have_plates(texts: Texts) -> Flags:
     """Whether there is a province's character with a capital letter behind it."""
     codes = texts.codes
-    found = np.zeros(len(codes), np.bool_)
-    provinces = np.isin(codes[:-1], _PROVINCE_CODES)
-    found[:-1] = provinces & (codes[1:] >= ord("A")) & (codes[1:] <= ord("Z"))
-    return texts.sums(found) > 0
+    provinces = np.flatnonzero(_provinces()[codes[:-1]])
+    after = codes[provinces + 1]
+    return texts.have(provinces[(after >= ord("A")) & (after <= ord("Z"))])
+
+
+@functools.cache
+def _provinces() -> Flags:
+    table = np.zeros(_tables.CODES, np.bool_)
+    table[[ord(sign) for sign in _PROVINCE_SIGNS]] = True
+    return table
 
 
 def create(parameters: Parameters, common: base.Common) -> base.Operator:

@@ -9,6 +9,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 from msgspec import Meta
 
 from yangfan.operators import base
@@ -54,9 +55,14 @@ class ReplaceIp(base.Cleaner):
 
     def change(self, texts: Texts) -> Texts:
         """The texts without addresses."""
-        dots = texts.sums(texts.codes == ord("."))
-        colons = texts.sums(texts.codes == ord(":"))
-        return rewritten(texts, (dots >= 3) | (colons >= 2), self._without)
+        codes = texts.codes
+        dots = np.flatnonzero(codes == ord("."))
+        colons = np.flatnonzero(codes == ord(":"))
+        # Three digits at most stand between two dots of an address, four between two colons.
+        near = (dots[2:] - dots[1:-1] <= 4) & (dots[1:-1] - dots[:-2] <= 4)
+        dotted = dots[:-2][near & (dots[1:-1] - dots[:-2] > 1) & (dots[2:] - dots[1:-1] > 1)]
+        paired = colons[:-1][np.diff(colons) <= 5]
+        return rewritten(texts, texts.have(dotted) | texts.have(paired), self._without)
 
     def _without(self, text: str) -> str:
         if text.count(":") >= 2:

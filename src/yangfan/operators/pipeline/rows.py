@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 ROWS = 2048
 """Most rows in a batch."""
-CHARACTERS = 1 << 20
-"""A batch is full when its texts have this many characters; operators use some fifty bytes for each."""
+CHARACTERS = 1 << 17
+"""A batch is full when its texts have this many characters: what operators compute of it, eight bytes for each, stays in a
+processor's cache."""
 
 Place = dict[str, int]
 """Where to go on reading: JSON."""
