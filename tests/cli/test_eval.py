@@ -50,3 +50,27 @@ def test_evaluation_is_run_compared_and_exported(yangfan: Command, tmp_path: Pat
     assert (wrong.status, "--out must end in" in wrong.err) == (1, True)
     file.write_text("models: [echo]")
     assert "lacks dataset" in yangfan.inside("eval", "run", str(file)).err
+
+
+def test_people_score_from_the_command_line(yangfan: Command, tmp_path: Path):
+    (tmp_path / "samples.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    file = tmp_path / "people.yaml"
+    file.write_text("dataset: samples.jsonl\nmodels: [echo]\ndimensions: [满意度]\n")
+    made = yangfan.inside("eval", "run", str(file))
+    assert made.status == 0, made.err
+    id = made.err.splitlines()[0]
+    assert yangfan.inside("eval", "score", id, "r-0", "4", "--comment", "好").out == "doing: 1/2\n"
+    scores = tmp_path / "scores.jsonl"
+    scores.write_text('{"answer": "r-1", "score": 2, "scorer": "second"}\n')
+    done = yangfan.inside("eval", "score", id, "-f", str(scores), "--finish")
+    assert (done.status, done.out) == (0, "done: 2/2\n"), done.err
+    assert "manual:满意度\t3.0000" in yangfan.inside("eval", "show", id).out
+    scores.write_text('{"answer": 1}')
+    wrong = yangfan.inside("eval", "score", id, "-f", str(scores))
+    assert (wrong.status, "line 1 of" in wrong.err) == (1, True)
+    late = yangfan.inside("eval", "score", id, "r-0", "4")
+    assert (late.status, "people score one that is in" in late.err) == (1, True)
+    for arguments in ((id,), (id, "r-0")):
+        assert "give a" in yangfan.inside("eval", "score", *arguments).err
+    file.write_text("dataset: samples.jsonl\nmodels: [echo]\n")
+    assert "lacks scorers" in yangfan.inside("eval", "run", str(file)).err

@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import msgspec
 import typer
 
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.following import follow
 from yangfan.cli.terminal import printable, show_json, show_table
-from yangfan.client.evaluations import EvaluationReport, ScoredAnswer, paired
+from yangfan.client.evaluations import EvaluationReport, HumanScore, ScoredAnswer, paired
 from yangfan.errors import ConfigurationError
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")]
@@ -46,8 +47,10 @@ def run(
             str(given.get("name") or file.stem),
             dataset=dataset,
             models=given["models"],
-            scorers=given["scorers"],
+            scorers=given.get("scorers") or (),
             pairwise=given.get("pairwise"),
+            dimensions=given.get("dimensions") or (),
+            result_dataset=str(given.get("result_dataset") or ""),
         )
         typer.echo(id, err=True)
         follow(client, client.evaluations.get(id).job_id)
@@ -60,7 +63,7 @@ def run(
     missed = _missed(report, given.get("require") or {})
     for line in missed:
         typer.echo(line, err=True)
-    if missed or found.state != "Successed":
+    if missed or found.state not in {"Successed", "RunningWithManualBegin"}:
         if found.message:
             typer.echo(printable(found.message), err=True)
         raise typer.Exit(1)
@@ -126,6 +129,56 @@ def compare(
 
 
 @connected
+def score(  # noqa: PLR0913 - one parameter per option
+    connection: Connection,
+    eval_id: EvalId,
+    answer: Annotated[
+        str | None, typer.Argument(metavar="[ANSWER]", help="r-…, see `export` / 回答 ID")
+    ] = None,
+    value: Annotated[
+        float | None, typer.Argument(metavar="[SCORE]", help="How good it is / 分数")
+    ] = None,
+    *,
+    dimension: Annotated[
+        str, typer.Option("--dimension", "-d", help="What is scored / 评分维度")
+    ] = "满意度",
+    scorer: Annotated[
+        str, typer.Option("--scorer", help="Who says so, where there are several / 评分人")
+    ] = "",
+    comment: Annotated[str, typer.Option("--comment", help="Why / 理由")] = "",
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            "-f",
+            help="JSON lines {answer, score, dimension, scorer, comment} / 评分文件",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    finish: Annotated[bool, typer.Option("--finish", help="People are through / 结束评分")] = False,
+    impression: Annotated[
+        str, typer.Option("--impression", help="What they say of it all / 总体印象")
+    ] = "",
+) -> None:
+    """Enter people's scores of answers, one or a file of them. / 提交人工评分。"""
+    scores = [] if file is None else _scores(file)
+    if answer is not None:
+        if value is None:
+            raise ConfigurationError(f"give a score behind {answer}")
+        scores.append(HumanScore(answer, value, dimension, scorer, comment))
+    if not scores and not finish:
+        raise ConfigurationError("give an answer and its score, a file with -f, or --finish")
+    with connection.client() as client:
+        for start in range(0, len(scores), 1000):
+            client.evaluations.score(eval_id, scores[start : start + 1000])
+        if finish:
+            client.evaluations.finish(eval_id, impression=impression)
+        report = client.evaluations.report(eval_id)
+    typer.echo(f"{report.manual}: {report.scored}/{report.to_score}")
+
+
+@connected
 def export(
     connection: Connection,
     eval_id: EvalId,
@@ -152,6 +205,7 @@ SUBCOMMANDS = {
     "list": list_evaluations,
     "show": show,
     "compare": compare,
+    "score": score,
     "export": export,
 }
 
@@ -166,10 +220,25 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigurationError(f"{file} must be a mapping with dataset, models and scorers")
     given = cast("dict[str, Any]", found)
-    for name in ("dataset", "models", "scorers"):
+    for name in ("dataset", "models"):
         if not given.get(name):
             raise ConfigurationError(f"{file} lacks {name}; it has dataset, models and scorers")
+    if not given.get("scorers") and not given.get("dimensions"):
+        raise ConfigurationError(f"{file} lacks scorers, or dimensions that people score")
     return given
+
+
+def _scores(file: Path) -> list[HumanScore]:
+    found: list[HumanScore] = []
+    for number, line in enumerate(file.read_bytes().splitlines(), 1):
+        if line.strip():
+            try:
+                found.append(msgspec.json.decode(line, type=HumanScore))
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise ConfigurationError(
+                    f"line {number} of {file} is no score {{answer, score}}: {error}"
+                ) from None
+    return found
 
 
 def _missed(report: EvaluationReport, wanted: dict[str, Any]) -> list[str]:

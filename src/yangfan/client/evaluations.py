@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ class Evaluation:
         state: As Qianfan spells it: Queued, Running, RunningWithMetricsCalculating, RunningWithManualBegin, Successed, Stopping, Failed, Stopped.
         message: Why it failed.
         job_id: What works on it.
+        result_dataset: The dataset version that was made of the answers; "" for none.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Evaluation:
     created: str
     message: str
     job_id: str
+    result_dataset: str = ""
 
     @property
     def final(self) -> bool:
@@ -75,6 +77,9 @@ class EvaluationReport:
 
     Attributes:
         strengths: Bradley-Terry strengths where models were compared, as logarithms with mean 0.
+        manual: How far people are where they are asked: wait, doing or done; "" where nobody is asked.
+        scored: Answers that have all their scores from people, of `to_score`.
+        impression: What people say of it all.
     """
 
     id: str
@@ -83,6 +88,29 @@ class EvaluationReport:
     models: tuple[EvaluatedModel, ...]
     strengths: Mapping[str, float] = field(default_factory=dict[str, float])
     pairs: tuple[Mapping[str, Any], ...] = ()
+    manual: Literal["", "wait", "doing", "done"] = ""
+    scored: int = 0
+    to_score: int = 0
+    impression: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HumanScore:
+    """What a person says about an answer.
+
+    Attributes:
+        answer: Its id, as `results` has it.
+        score: How good it is, in the range of the dimension.
+        dimension: What is scored.
+        scorer: Who says so, where there are several; the same one's next score takes its place.
+        comment: Why.
+    """
+
+    answer: str
+    score: float
+    dimension: str = "满意度"
+    scorer: str = ""
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +131,15 @@ class ScoredAnswer:
 def evaluation_of(item: wire.EvalTask) -> Evaluation:
     """What the wire says."""
     message = item.message if isinstance(item.message, str) else ""
-    return Evaluation(item.taskId, item.taskName, item.state, item.createTime, message, item.jobId)
+    dataset = item.resultDatasetId if isinstance(item.resultDatasetId, str) else ""
+    return Evaluation(
+        item.taskId, item.taskName, item.state, item.createTime, message, item.jobId, dataset
+    )
 
 
 def report_of(item: wire.EvalReport) -> EvaluationReport:
     """What the wire says."""
-    comparison = item.comparison or {}
+    comparison, manual = item.comparison or {}, item.manual
     return EvaluationReport(
         item.taskId,
         item.state,
@@ -116,6 +147,10 @@ def report_of(item: wire.EvalReport) -> EvaluationReport:
         tuple(map(_model, item.candidates)),
         comparison.get("strengths", {}),
         tuple(comparison.get("pairs", [])),
+        "" if manual is None else manual.state,
+        0 if manual is None else manual.scored,
+        0 if manual is None else manual.total,
+        item.subjectiveImpression,
     )
 
 

@@ -731,7 +731,11 @@ def _with_extra(rows: list[dict[str, Any]], sample: Sample) -> list[dict[str, An
 
 
 def _conversation_row(sample: Sample) -> Any:
-    return _with_extra(_turn_rows(sample), sample)
+    rows = _with_extra(_turn_rows(sample), sample)
+    if len(rows) == 1 and "completion" in sample.extra:
+        # An evaluation's answer: the published package reads these rows as objects.
+        return {"response": [], **rows[0]}
+    return rows
 
 
 def _role_row(sample: Sample) -> Any:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PACKAGE = "yangfan.scorers"
+MOST_REASON_CHARACTERS = 256
+"""What a judge may say for its reason: the longest text that a schema of /v2/chat/completions may ask for."""
 
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -106,7 +106,7 @@ class Judge:
         self._schema: dict[str, Any] = {
             "type": "object",
             "properties": {
-                "reason": {"type": "string", "maxLength": 1000},
+                "reason": {"type": "string", "maxLength": base.MOST_REASON_CHARACTERS},
                 "score": {
                     "type": "integer",
                     "enum": [*range(parameters.min_score, parameters.max_score + 1)],

@@ -64,7 +64,7 @@ _CHINESE = """下面两个回答哪个更好？请看内容是否正确、完整
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "reason": {"type": "string", "maxLength": 1000},
+        "reason": {"type": "string", "maxLength": base.MOST_REASON_CHARACTERS},
         "better": {"type": "string", "enum": ["A", "B", "tie"]},
     },
     "required": ["reason", "better"],

@@ -89,6 +89,7 @@ from yangfan.server.metrics.work import WorkCollector
 from yangfan.server.models import Models, Registry
 from yangfan.server.models import v1 as models_v1
 from yangfan.server.models import v2 as models_v2
+from yangfan.server.models.presets import name_of
 from yangfan.server.models.store import RegistryStore
 from yangfan.server.models.uploads import Uploads
 from yangfan.server.models.work import Work
@@ -645,8 +646,15 @@ def _called(services: Services, deployments: Deployments) -> Callable[[str], str
     """From a name, or the id of a model version, to a name that a chat call may give. What it makes raises ModelNotFound."""
 
     def called(reference: str) -> str:
-        name = deployments.serving(reference) or reference
-        services.resolve(name)
+        name = deployments.serving(reference) or name_of(reference) or reference
+        try:
+            services.resolve(name)
+        except ModelNotFound:
+            if reference.startswith("amv-"):
+                raise ModelNotFound(
+                    f"model version {reference} is not served; publish a service with it first (`yangfan services create`)"
+                ) from None
+            raise
         return name
 
     return called

@@ -8,6 +8,7 @@ import re
 import urllib.request
 import zipfile
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.server.conftest import Caller
 
 import yangfan
 from yangfan import errors
+from yangfan.client.evaluations import HumanScore
 
 WAIT_SECONDS = 60.0
 SAMPLES = [
@@ -120,11 +122,16 @@ def test_judge_without_a_verdict_leaves_answers_ungradeable_and_models_are_compa
     assert report.pairs[0].get("value") is None
 
 
-def test_model_that_refuses_is_told_apart(client: yangfan.Client, dataset: str):
+def test_model_that_refuses_is_told_apart(client: yangfan.Client, console: Console, dataset: str):
+    hottest: dict[str, Any] = {"modelId": "echo", "name": "hot", "temperature": 9.0}
+    only = client.evaluations.create("none", dataset=dataset, models=[hottest], scorers=["exact"])
+    failed = client.evaluations.wait(only, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
+    assert failed.state == "Failed"
+    assert console.v1("detail", id=only)["result"]["state"] == "Failed"
     id = client.evaluations.create(
         "half",
         dataset=dataset,
-        models=["echo", {"modelId": "echo", "name": "hot", "temperature": 9.0}],
+        models=["echo", hottest],
         scorers=["exact"],
     )
     found = client.evaluations.wait(id, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
@@ -133,6 +140,7 @@ def test_model_that_refuses_is_told_apart(client: yangfan.Client, dataset: str):
     assert (hot.answered, hot.failed) == (0, 3)
     (reason,) = hot.figures["exact"].ungradeable
     assert reason.startswith("no answer: ")
+    assert console.v1("detail", id=id)["result"]["state"] == "PartlyDone"
 
 
 @pytest.mark.parametrize(
@@ -192,8 +200,12 @@ def test_v1_evaluates_reports_exports_and_deletes(console: Console, dataset: str
     exported = console.v1(
         "result/export", id=id, exportType="local", exportOpt="total", exportContent=["prompt"]
     )["result"]
-    info = console.v1("result/export/info", exportID=exported["exportIDStr"])["result"]
-    assert info["state"] == "Done"
+
+    def shown_export() -> Any:
+        return console.v1("result/export/info", exportID=exported["exportIDStr"])["result"]
+
+    wait_until(lambda: shown_export()["state"] == "Done", "the export", WAIT_SECONDS)
+    info = shown_export()
     with urllib.request.urlopen(info["downloadUrl"]) as reply:
         archive = zipfile.ZipFile(io.BytesIO(reply.read()))
     first = json.loads(archive.read("data.jsonl").splitlines()[0])[0]
@@ -236,7 +248,130 @@ def test_evaluation_by_people_waits_for_them_and_can_be_stopped(console: Console
     assert shown()["evalType"] == "manual"
     listed = console.v2("DescribeEvalTasks", evalType="manual", keyFilter="人").json["result"]
     assert [each["taskId"] for each in listed["evalList"]] == [id]
+    assert console.v2("ScoreEvalTaskResults", taskId=id, scores=[]).status == 400
     assert console.v2("StopEvalTask", taskId=id).json["result"] is True
     assert shown()["state"] == "Stopped"
+    assert console.v1("detail", id=id)["result"]["state"] == "Stopped"
     assert console.v2("DeleteEvalTask", taskId=id).json["result"] is True
     assert console.v2("DescribeEvalTask", taskId=id).status == 404
+
+
+def test_people_score_answers_and_their_figures_have_intervals(
+    client: yangfan.Client, console: Console, dataset: str
+):
+    quality = {"dimension": "quality", "minScore": 1, "maxScore": 10}
+    id = client.evaluations.create(
+        "people", dataset=dataset, models=["echo"], dimensions=["满意度", quality]
+    )
+    found = client.evaluations.wait(id, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
+    assert found.state == "RunningWithManualBegin"
+    report = client.evaluations.report(id)
+    assert (report.manual, report.scored, report.to_score) == ("wait", 0, 3)
+    empty = report.models[0].figures["manual:满意度"]
+    assert (empty.value, empty.low, empty.ungradeable) == (None, None, {"nobody has scored it": 3})
+    answers = [each.id for each in client.evaluations.results(id)]
+    state = client.evaluations.score(
+        id,
+        [
+            HumanScore(answers[0], 5, comment="right"),
+            HumanScore(answers[0], 4, scorer="second"),
+            HumanScore(answers[1], 1),
+        ],
+    )
+    assert state == "doing"
+    assert client.evaluations.score(id, [HumanScore(answers[1], 2)]) == "doing"
+    report = client.evaluations.report(id)
+    figure = report.models[0].figures["manual:满意度"]
+    assert (figure.value, figure.graded, report.scored) == (pytest.approx(3.25), 2, 0)
+    assert figure.low is not None
+    assert figure.high is not None
+    assert figure.low < 3.25 < figure.high
+    first = client.evaluations.results(id)[0]
+    assert (first.scores["manual:满意度"], first.reasons["manual:满意度"]) == (4.5, "right")
+    for wrong, said in (
+        (HumanScore("r-99", 1), "has no answer 'r-99'"),
+        (HumanScore(answers[0], 6), "must be from 0 to 5, got 6"),
+        (HumanScore(answers[0], 0.5, "quality"), "must be from 1 to 10, got 0.5"),
+        (HumanScore(answers[0], 1, "taste"), "dimension must be one of 满意度, quality"),
+    ):
+        with pytest.raises(errors.Invalid, match=said):
+            client.evaluations.score(id, [wrong])
+    told = console.v1(
+        "result/score",
+        id=id,
+        scores=[{"resultId": each, "dimension": "quality", "score": 9} for each in answers],
+    )["result"]
+    assert told == {"state": "doing", "scored": 2, "total": 3}
+    listed = console.v1("result/list", id=id)["result"]["list"]
+    assert listed[0]["manualScores"] == {"满意度": 4.5, "quality": 9.0}
+    assert console.v1("result/finish", id=id, subjectiveImpression="fair")["result"] is True
+    assert console.v1("detail", id=id)["result"]["state"] == "Done"
+    assert client.evaluations.get(id).state == "Successed"
+    metric = console.v1("report", id=id)["result"][0]["effectMetric"]
+    assert (metric["manualAvgScore"], metric["goodCaseProportion"]) == (3.25, 0.5)
+    assert metric["subjectiveImpression"] == "fair"
+    assert metric["manualScoreDistribution"] == [
+        {"dimension": "满意度", "scoreDistribution": {"2": 1, "4.5": 1}},
+        {"dimension": "quality", "scoreDistribution": {"9": 3}},
+    ]
+    assert metric["intervals"]["manual:quality"]["ungradeable"] == {}
+    report = client.evaluations.report(id)
+    assert (report.manual, report.impression) == ("done", "fair")
+    with pytest.raises(errors.Conflict, match="people score one that is in"):
+        client.evaluations.score(id, [HumanScore(answers[2], 1)])
+    with pytest.raises(errors.Conflict, match="the evaluation is done"):
+        client.evaluations.finish(id)
+    client.evaluations.delete(id)
+
+
+@pytest.mark.parametrize(
+    "dimensions",
+    [[""], ["a", "a"], [{"dimension": "a", "minScore": 5}], [{"dimension": "a", "maxScore": "x"}]],
+)
+def test_dimensions_that_cannot_be_scored_are_refused(
+    client: yangfan.Client, dataset: str, dimensions: list[Any]
+):
+    with pytest.raises(errors.Invalid, match="dimension"):
+        client.evaluations.create("no", dataset=dataset, models=["echo"], dimensions=dimensions)
+
+
+def test_answers_become_a_dataset_version_that_can_be_exported(
+    client: yangfan.Client, console: Console, tmp_path: Path
+):
+    pytest.importorskip("pyarrow", reason="the extra `data` is not installed")
+    client.datasets.create("asked", "PromptResponse")
+    client.datasets.add("asked", [{"prompt": "上海", "response": "上海"}, {"prompt": "b"}])
+    open_version: dict[str, Any] = {"dataset": "asked:1", "models": ["echo"], "scorers": ["exact"]}
+    with pytest.raises(errors.Conflict, match="asked:1 is not published"):
+        client.evaluations.create("early", **open_version)
+    client.datasets.publish("asked")
+    id = client.evaluations.create("kept", result_dataset="kept answers", **open_version)
+    found = client.evaluations.wait(id, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
+    assert client.datasets.get("kept answers:1").id == found.result_dataset
+    out = tmp_path / "rows.jsonl"
+    client.datasets.download(client.datasets.export(found.result_dataset, archive=False), out)
+    first, second = map(json.loads, out.read_text("utf-8").splitlines())
+    assert (first["prompt"], first["response"], first["completion"]) == ("上海", [["上海"]], "上海")
+    assert first["scores"] == {"exact": 1.0}
+    assert "no expected answer" in second["scores"]["exact"]
+    again = client.evaluations.create("kept", result_dataset="kept answers", **open_version)
+    other = client.evaluations.wait(again, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
+    assert client.datasets.get(other.result_dataset).name == f"kept answers {again}"
+    with pytest.raises(errors.Invalid, match="name of a dataset"):
+        client.evaluations.create("bad", result_dataset="a:b", **open_version)
+    client.datasets.create("gathered", "PromptResponse")
+    into = client.datasets.get("gathered")
+    conf: dict[str, Any] = {"evalMode": "rule", "resultDatasetIdStr": into.id}
+    order: dict[str, Any] = {
+        "name": "into",
+        "versionEvalInfo": [{"modelVersionId": "echo"}],
+        "datasetId": client.datasets.get("asked:1").id,
+    }
+    made = console.v1("create", **order, evalStandardConf=conf)["result"]["evalIdStr"]
+    client.evaluations.wait(made, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
+    shown = console.v1("detail", id=made)["result"]["evalStandardConf"]
+    assert shown["resultDatasetIdStr"] == into.id
+    assert client.datasets.get(into.id).samples == 2
+    conf["resultDatasetIdStr"] = order["datasetId"]
+    refused = console.v1("create", **order, evalStandardConf=conf)
+    assert "results go into an open dataset version" in refused["error_msg"]

@@ -8,6 +8,7 @@ from yangfan import errors
 from yangfan.client.evaluations import (
     Evaluation,
     EvaluationReport,
+    HumanScore,
     ScoredAnswer,
     answer_of,
     evaluation_of,
@@ -36,8 +37,10 @@ class AsyncEvaluations:
         *,
         dataset: str,
         models: Sequence[str | Mapping[str, Any]],
-        scorers: Sequence[str | Mapping[str, Any]],
+        scorers: Sequence[str | Mapping[str, Any]] = (),
         pairwise: Mapping[str, Any] | None = None,
+        dimensions: Sequence[str | Mapping[str, Any]] = (),
+        result_dataset: str = "",
         description: str = "",
     ) -> str:
         """Have models evaluated; the evaluation's id.
@@ -48,6 +51,9 @@ class AsyncEvaluations:
             models: Names or ids of model versions; or mappings with `modelId`, `promptTemplate` (with ``{input}``), `temperature`, ….
             scorers: Names of scorers, or mappings with `name`, `label` and `parameters`.
             pairwise: Arguments of a judge that compares each two models' answers, such as ``{"model": "…"}``.
+            dimensions: What people are to score: names, or mappings with `dimension`, `minScore` (0) and `maxScore` (5). The evaluation then waits
+                for them in the state RunningWithManualBegin.
+            result_dataset: Name of a dataset that is made of the answers; none by default.
             description: For people.
 
         Raises:
@@ -57,6 +63,13 @@ class AsyncEvaluations:
         config: JSON = {"scorers": [_chosen(each) for each in scorers]}
         if pairwise is not None:
             config["pairwise"] = dict(pairwise)
+        if dimensions:
+            wanted = [
+                {"dimension": each} if isinstance(each, str) else dict(each) for each in dimensions
+            ]
+            config |= {"evalMode": "manual", "manualEvalConfig": {"dimensions": wanted}}
+        if result_dataset:
+            config["resultDatasetName"] = result_dataset
         listed = [{"modelId": each} if isinstance(each, str) else dict(each) for each in models]
         body: JSON = {
             "taskName": name,
@@ -109,6 +122,39 @@ class AsyncEvaluations:
             found += map(answer_of, page.items)
             if not page.items or len(found) >= page.total:
                 return tuple(found)
+
+    async def score(self, id: str, scores: Sequence[HumanScore]) -> str:
+        """Enter what people say about answers; how far they are: doing or done.
+
+        Raises:
+            NotFound: There is none of that id.
+            Conflict: It does not wait for people.
+            Invalid: A score belongs to no answer or dimension, or is out of range.
+        """
+        rows = [
+            {
+                "resultId": each.answer,
+                "dimension": each.dimension,
+                "score": each.score,
+                "scorer": each.scorer,
+                "comment": each.comment,
+            }
+            for each in scores
+        ]
+        return (await self._ask(wire.SCORE, {"taskId": id, "scores": rows})).result.state
+
+    async def finish(self, id: str, *, impression: str = "") -> None:
+        """Say that people are through; what they have not scored stays without a grade.
+
+        Args:
+            id: Which one.
+            impression: What they say of it all, in words.
+
+        Raises:
+            NotFound: There is none of that id.
+            Conflict: It does not wait for people.
+        """
+        await self._ask(wire.FINISH, {"taskId": id, "subjectiveImpression": impression})
 
     async def stop(self, id: str) -> None:
         """End it.

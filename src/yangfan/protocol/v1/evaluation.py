@@ -61,6 +61,42 @@ class EvalResultPage(msgspec.Struct, kw_only=True):
     items: list[dict[str, Any]] = msgspec.field(name="list")
 
 
+class PeoplesScore(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a person says about an answer, in one dimension."""
+
+    resultId: Annotated[str, Meta(min_length=1, max_length=64)]  # noqa: N815 - the wire's spelling
+    """Of the answer, as result/list shows it."""
+    dimension: Annotated[str, Meta(max_length=64)] = "满意度"
+    score: float
+    scorer: Annotated[str, Meta(max_length=64)] = ""
+    """Who says so, where there are several; the same one's next score takes its place."""
+    comment: Annotated[str, Meta(max_length=2000)] = ""
+
+
+class ScoreEval(msgspec.Struct, kw_only=True):
+    """What people say about answers."""
+
+    id: Id
+    scores: Annotated[list[PeoplesScore], Meta(min_length=1, max_length=1000)]
+
+
+class FinishEval(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """That people are through."""
+
+    id: Id
+    subjectiveImpression: Annotated[str, Meta(max_length=2000)] = ""  # noqa: N815 - the wire's spelling
+    """What they say of it all."""
+
+
+class PeoplesProgress(msgspec.Struct, kw_only=True):
+    """How far people are: nobody has begun, they are at it, every answer has all its scores."""
+
+    state: Literal["wait", "doing", "done"]
+    scored: int
+    """Answers that have all their scores."""
+    total: int
+
+
 class ExportEval(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What to export."""
 
@@ -181,6 +217,22 @@ RESULTS = _eval(
     ConsoleReply[EvalResultPage],
     "List answers with their scores.",
     "查看评估结果列表。",
+)
+SCORE = _eval(
+    "result_score",
+    "result/score",
+    ScoreEval,
+    ConsoleReply[PeoplesProgress],
+    "Enter people's scores of answers. An extension of ours.",
+    "提交人工评分（扬帆扩展）。",
+)
+FINISH = _eval(
+    "result_finish",
+    "result/finish",
+    FinishEval,
+    ConsoleReply[bool],
+    "Say that people are through. An extension of ours.",
+    "结束人工评分（扬帆扩展）。",
 )
 DELETE = _eval(
     "delete",

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from yangfan.protocol.endpoint import Actions, Endpoint
+from yangfan.protocol.v1.evaluation import PeoplesProgress, PeoplesScore
 from yangfan.protocol.v2.keys import ActionReply
 from yangfan.protocol.v2.memory import PageInfo
 
@@ -33,7 +34,7 @@ class CreateEvalTask(msgspec.Struct, kw_only=True, omit_defaults=True):
     evalObjectConfig: dict[str, Any]  # noqa: N815 - the wire's spelling
     """`evalModelConfig`: versionId (a dataset version; or a file of /v2/files, an extension) and evalModelConfigList."""
     evalConfig: dict[str, Any]  # noqa: N815 - the wire's spelling
-    """`evalMode` and what its modes need; `scorers` and `pairwise` are extensions."""
+    """`evalMode` and what its modes need; `scorers`, `pairwise` and `resultDatasetName` (a dataset that is made of the answers) are extensions."""
 
 
 class NamedEvalTask(msgspec.Struct):
@@ -60,6 +61,21 @@ class DescribeEvalTaskResults(msgspec.Struct, kw_only=True, omit_defaults=True):
     maxKeys: Annotated[int, Meta(ge=1, le=1000)] = 1000  # noqa: N815 - the wire's spelling
 
 
+class ScoreEvalTask(msgspec.Struct, kw_only=True):
+    """What people say about answers."""
+
+    taskId: TaskId  # noqa: N815 - the wire's spelling
+    scores: Annotated[list[PeoplesScore], Meta(min_length=1, max_length=1000)]
+
+
+class FinishEvalTask(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """That people are through."""
+
+    taskId: TaskId  # noqa: N815 - the wire's spelling
+    subjectiveImpression: Annotated[str, Meta(max_length=2000)] = ""  # noqa: N815 - the wire's spelling
+    """What they say of it all."""
+
+
 class EvalTask(msgspec.Struct, kw_only=True):
     """An evaluation."""
 
@@ -74,6 +90,8 @@ class EvalTask(msgspec.Struct, kw_only=True):
     message: str | UnsetType = UNSET
     """Why it failed."""
     jobId: str  # noqa: N815 - the wire's spelling
+    resultDatasetId: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
+    """The dataset version that was made of the answers."""
 
 
 class EvalTasks(msgspec.Struct):
@@ -91,6 +109,9 @@ class EvalReport(msgspec.Struct, kw_only=True):
     samples: int
     candidates: list[dict[str, Any]]
     comparison: dict[str, Any] | None = None
+    manual: PeoplesProgress | None = None
+    """How far people are, where they are asked; their scores are among the figures, as `manual:DIMENSION`."""
+    subjectiveImpression: str = ""  # noqa: N815 - the wire's spelling
 
 
 class EvalResults(msgspec.Struct, kw_only=True):
@@ -157,4 +178,20 @@ RESULTS: Endpoint[DescribeEvalTaskResults, ActionReply[EvalResults]] = _endpoint
     ActionReply[EvalResults],
     "Show answers with their scores. An extension of ours.",
     "查看逐条回答与得分（扬帆扩展）。",
+)
+SCORE: Endpoint[ScoreEvalTask, ActionReply[PeoplesProgress]] = _endpoint(
+    "score_eval_task_results",
+    "ScoreEvalTaskResults",
+    ScoreEvalTask,
+    ActionReply[PeoplesProgress],
+    "Enter people's scores of answers. An extension of ours.",
+    "提交人工评分（扬帆扩展）。",
+)
+FINISH: Endpoint[FinishEvalTask, ActionReply[bool]] = _endpoint(
+    "finish_eval_task",
+    "FinishEvalTask",
+    FinishEvalTask,
+    ActionReply[bool],
+    "Say that people are through. An extension of ours.",
+    "结束人工评分（扬帆扩展）。",
 )

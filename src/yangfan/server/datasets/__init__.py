@@ -2,7 +2,7 @@
 
 from yangfan.server.datasets.collecting import Collector
 from yangfan.server.datasets.links import Links
-from yangfan.server.datasets.logic import Datasets
+from yangfan.server.datasets.logic import Datasets, check_name
 from yangfan.server.datasets.publishing import Publishing
 from yangfan.server.datasets.samples import Samples
 from yangfan.server.datasets.types import DatasetVersion, Group, Kind, Task
@@ -17,4 +17,5 @@ __all__ = [
     "Publishing",
     "Samples",
     "Task",
+    "check_name",
 ]

@@ -160,7 +160,7 @@ class Datasets:
             Invalid: The name is not allowed.
             Conflict: There is one of that name.
         """
-        _check_name(name)
+        check_name(name)
         _check_description(description)
         async with self._writing(connection) as writing:
             group = await store.add_group(
@@ -229,7 +229,7 @@ class Datasets:
             Invalid: The name is not allowed.
             Conflict: There is one of that name.
         """
-        _check_name(name)
+        check_name(name)
         async with self.database.write() as connection:
             group = await self.group(reference, connection)
             await store.change_group(
@@ -522,7 +522,8 @@ async def _find_group(connection: AsyncConnection, reference: str) -> Group | No
     return await store.find_group(connection, name=reference)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise Invalid for what no dataset may be called."""
     if (
         not name.strip()
         or name != name.strip()

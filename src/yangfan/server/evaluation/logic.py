@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from yangfan.datasets.formats import DataFormat
+from yangfan.datasets.manifest import Manifest
 from yangfan.errors import Conflict, Invalid, NotFound, UnknownExtension
 from yangfan.scorers import base
-from yangfan.server.evaluation import store
-from yangfan.server.evaluation.types import FINAL, Chosen, Evaluation, Order, Outcome
+from yangfan.server.datasets import check_name
+from yangfan.server.evaluation import people, store
+from yangfan.server.evaluation.types import FINAL, Chosen, Evaluation, HumanScore, Order, Outcome
 from yangfan.server.http.call import new_id
 from yangfan.server.jobs import Hooks
 
@@ -74,7 +77,7 @@ class Evaluations:
         self._at_once = at_once
         self._named = named
         self.exports = folder / "exports"
-        jobs.register(KIND, _EvaluationHooks())
+        jobs.register(KIND, _EvaluationHooks(datasets))
 
     async def create(self, app_id: str, order: Order) -> Evaluation:
         """Have models evaluated.
@@ -86,6 +89,8 @@ class Evaluations:
             ModelNotFound: There is no such model.
         """
         order = self._checked(order)
+        if order.result_dataset:
+            await self._check_open(order.result_dataset)
         id = new_id("ame-", 16)
         folder = self._folder / id
         spec: dict[str, Any] = {
@@ -95,6 +100,9 @@ class Evaluations:
             "pairwise": order.pairwise,
             "at_once": self._at_once,
         }
+        if order.results is not None:
+            spec["results"] = id
+            spec["blobs"] = str(self._datasets.blobs.root)
         await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
         try:
             if order.dataset.startswith("file-"):
@@ -190,9 +198,81 @@ class Evaluations:
     async def results(
         self, evaluation: Evaluation, offset: int = 0, count: int | None = None
     ) -> tuple[list[dict[str, Any]], int]:
-        """Answers with their scores, in order, and how many there are in all."""
+        """Answers with their scores, people's among them, in order, and how many there are in all."""
         path = self._folder / evaluation.id / "results.jsonl"
-        return await asyncio.to_thread(_read, path, offset, count)
+        found, total = await asyncio.to_thread(_read, path, offset, count)
+        if people.dimensions(evaluation):
+            async with self._database.read() as connection:
+                found = people.scored(
+                    evaluation, found, await store.given(connection, evaluation.number)
+                )
+        return found, total
+
+    async def report(
+        self, evaluation: Evaluation
+    ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+        """Every candidate's figures, people's among them; and how far people are, None where nobody is asked."""
+        candidates = evaluation.outcome.candidates
+        if not people.dimensions(evaluation):
+            return candidates, None
+        results, _ = await self.results(evaluation)
+
+        def merged() -> list[dict[str, Any]]:
+            return [
+                {
+                    **each,
+                    "figures": {
+                        **each["figures"],
+                        **people.figures_of(evaluation, each["id"], results),
+                    },
+                }
+                for each in candidates
+            ]
+
+        return await asyncio.to_thread(merged), people.progress(evaluation, results)
+
+    async def score(self, reference: int | str, app_id: str, scores: Sequence[HumanScore]) -> None:
+        """Keep what people say about answers.
+
+        Raises:
+            NotFound: The application has no such evaluation.
+            Conflict: It does not wait for people.
+            Invalid: A score belongs to nothing, or is out of range.
+        """
+        found, _ = await self.get(reference, app_id)
+        path = self._folder / found.id / "results.jsonl"
+        results, _ = await asyncio.to_thread(_read, path, 0, None)
+        people.check(found, scores, {each["id"] for each in results})
+        async with self._database.write() as connection:
+            _require_people(await store.find(connection, number=found.number))
+            await store.give(connection, found.number, scores, time.time_ns() // 1_000_000)
+
+    async def finish(self, reference: int | str, app_id: str, impression: str = "") -> None:
+        """People are through with it; what they have not scored stays without a grade.
+
+        Args:
+            reference: Which one.
+            app_id: Whose.
+            impression: What they say of it all, in words.
+
+        Raises:
+            NotFound: The application has no such evaluation.
+            Conflict: It does not wait for people.
+        """
+        found, _ = await self.get(reference, app_id)
+        async with self._database.write() as connection:
+            now = _require_people(await store.find(connection, number=found.number))
+            outcome = msgspec.structs.replace(now.outcome, impression=impression)
+            answered = all(each["answered"] > 0 for each in outcome.candidates)
+            state: State = "done" if answered else "partly"
+            await store.save(connection, replace(now, state=state, outcome=outcome))
+
+    async def _check_open(self, reference: str) -> None:
+        version = await self._datasets.version(reference)
+        if version.published or version.data_format is not DataFormat.PROMPT_RESPONSE:
+            raise Conflict(
+                f"results go into an open dataset version of {DataFormat.PROMPT_RESPONSE.value}; {version.reference} is none"
+            )
 
     async def _job(self, evaluation: Evaluation) -> Job | None:
         if evaluation.state in FINAL:
@@ -210,6 +290,9 @@ class Evaluations:
             )
         if len(order.dimensions) > MOST_DIMENSIONS:
             raise Invalid(f"people score at most {MOST_DIMENSIONS} dimensions", param="dimensions")
+        people.check_dimensions(order.dimensions)
+        if order.results:
+            check_name(order.results)
         for candidate in order.candidates:
             if candidate.template and "{input}" not in candidate.template:
                 raise Invalid("promptTemplate must contain {input}", param="promptTemplate")
@@ -273,6 +356,9 @@ class _Nobody:
 class _EvaluationHooks(Hooks):
     """What becomes of an evaluation when its job changes, in the same transaction."""
 
+    def __init__(self, datasets: Datasets) -> None:
+        self._datasets = datasets
+
     async def saved(self, connection: AsyncConnection, job: Job, state: dict[str, Any]) -> None:
         """It goes on."""
         del state
@@ -288,7 +374,45 @@ class _EvaluationHooks(Hooks):
         if found is None:
             return
         outcome = msgspec.convert(result, Outcome)
+        if outcome.manifest is not None:
+            outcome = msgspec.structs.replace(
+                outcome, manifest=None, result_dataset=await self._keep(connection, found, outcome)
+            )
         await store.save(connection, replace(found, state=_end(found, outcome), outcome=outcome))
+
+    async def _keep(
+        self, connection: AsyncConnection, evaluation: Evaluation, outcome: Outcome
+    ) -> str:
+        """Make a dataset version of the answers; its id."""
+        manifest = msgspec.convert(outcome.manifest, Manifest)
+        lineage = {"kind": "evaluate", "evaluation": evaluation.id}
+        order = evaluation.order
+        if order.result_dataset:
+            try:
+                version = await self._datasets.publish_rows(
+                    connection, order.result_dataset, manifest, lineage
+                )
+            except (NotFound, Conflict, Invalid):
+                pass  # deleted, published or changed meanwhile: the answers go into one of their own
+            else:
+                return version.id
+        own = f"{(order.results or order.name)[:60].replace(':', ' ').strip()} {evaluation.id}"
+        name = order.results or own
+        try:
+            await self._datasets.group(name, connection)
+        except NotFound:
+            pass
+        else:
+            name = own  # somebody has taken the name
+        version = await self._datasets.create(
+            name,
+            DataFormat.PROMPT_RESPONSE,
+            evaluation.app_id,
+            description=f"answers of evaluation {evaluation.id}",
+            connection=connection,
+        )
+        await self._datasets.publish_rows(connection, version.id, manifest, lineage)
+        return version.id
 
     async def failed(self, connection: AsyncConnection, job: Job, error: JobError) -> None:
         """No attempt is left."""
@@ -305,6 +429,15 @@ class _EvaluationHooks(Hooks):
         if found is not None:
             outcome = msgspec.structs.replace(found.outcome, message=message)
             await store.save(connection, replace(found, state=state, outcome=outcome))
+
+
+def _require_people(evaluation: Evaluation | None) -> Evaluation:
+    if evaluation is None or evaluation.state != "manual":
+        state = "gone" if evaluation is None else evaluation.state
+        raise Conflict(
+            f"the evaluation is {state}; people score one that is in RunningWithManualBegin (v1: DoingWithManualBegin)"
+        )
+    return evaluation
 
 
 def _end(evaluation: Evaluation, outcome: Outcome) -> State:

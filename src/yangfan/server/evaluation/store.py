@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import sqlalchemy as sa
 
-from yangfan.server.evaluation.tables import EVALUATIONS
-from yangfan.server.evaluation.types import Evaluation, Order, Outcome
+from yangfan.server.evaluation.tables import EVALUATION_SCORES, EVALUATIONS
+from yangfan.server.evaluation.types import Evaluation, HumanScore, Order, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 _C = EVALUATIONS.c
+_S = EVALUATION_SCORES.c
 
 
 async def add(connection: AsyncConnection, evaluation: Evaluation) -> Evaluation:
@@ -66,8 +69,52 @@ async def page(
 
 
 async def remove(connection: AsyncConnection, number: int) -> None:
-    """Delete one."""
+    """Delete one, and what people said."""
+    await connection.execute(sa.delete(EVALUATION_SCORES).where(_S.evaluation_number == number))
     await connection.execute(sa.delete(EVALUATIONS).where(_C.number == number))
+
+
+async def give(
+    connection: AsyncConnection, number: int, scores: Sequence[HumanScore], now_ms: int
+) -> None:
+    """Keep what people say, in place of what the same ones said before."""
+    for score in scores:
+        await connection.execute(
+            sa.delete(EVALUATION_SCORES).where(
+                _S.evaluation_number == number,
+                _S.result_id == score.result_id,
+                _S.dimension == score.dimension,
+                _S.scorer == score.scorer,
+            )
+        )
+    rows = [
+        {
+            "evaluation_number": number,
+            "result_id": score.result_id,
+            "dimension": score.dimension,
+            "scorer": score.scorer,
+            "thousandths": round(1000 * score.value),
+            "comment": score.comment,
+            "given_ms": now_ms,
+        }
+        for score in scores
+    ]
+    await connection.execute(sa.insert(EVALUATION_SCORES), rows)
+
+
+async def given(connection: AsyncConnection, number: int) -> list[HumanScore]:
+    """What people said about the answers of an evaluation, in order."""
+    query = sa.select(EVALUATION_SCORES).where(_S.evaluation_number == number).order_by(_S.number)
+    return [
+        HumanScore(
+            result_id=row.result_id,
+            dimension=row.dimension,
+            value=row.thousandths / 1000,
+            scorer=row.scorer,
+            comment=row.comment,
+        )
+        for row in await connection.execute(query)
+    ]
 
 
 def _json(value: Any) -> str:

@@ -45,6 +45,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         dataset: Id of a dataset version, or of a file.
         mode: Of rule, model and manual, joined by commas.
         dimensions: What people score.
+        results: Name of the dataset that is made of the answers, "" for one after the evaluation; None for none.
+        result_dataset: An open dataset version that they go into instead.
         shown: The call as it came, to be shown again.
     """
 
@@ -56,16 +58,45 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pairwise: dict[str, Any] | None = None
     mode: str = ""
     dimensions: tuple[dict[str, Any], ...] = ()
+    results: str | None = None
+    result_dataset: str = ""
     shown: dict[str, Any] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What came out: what the work returns, or why it failed."""
+    """What came out: what the work returns, or why it failed.
+
+    Attributes:
+        manifest: Rows of the dataset of results, until they are in one.
+        result_dataset: Id of the version that has them.
+        impression: What people say of it all, in words.
+    """
 
     samples: int = 0
     candidates: list[dict[str, Any]] = []
     comparison: dict[str, Any] | None = None
     message: str = ""
+    manifest: dict[str, Any] | None = None
+    result_dataset: str = ""
+    impression: str = ""
+
+
+class HumanScore(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person says about an answer.
+
+    Attributes:
+        result_id: Of the answer.
+        dimension: What is scored.
+        value: How good it is, to a thousandth.
+        scorer: Who says so; "" where there is only one.
+        comment: Why.
+    """
+
+    result_id: str
+    dimension: str
+    value: float
+    scorer: str = ""
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,20 +7,22 @@ import re
 import secrets
 import zipfile
 from statistics import median, pstdev
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
+import structlog
 
 from yangfan.errors import Invalid, NotFound
 from yangfan.protocol.v1 import evaluation as wire
 from yangfan.protocol.v1.console import ConsoleReply
 from yangfan.server.evaluation.logic import scorers_of
-from yangfan.server.evaluation.types import Candidate, Order
+from yangfan.server.evaluation.people import dimensions
+from yangfan.server.evaluation.types import Candidate, HumanScore, Order
 from yangfan.server.http import Call, Reply, Route
 from yangfan.server.http.call import Download
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from yangfan.server.evaluation.logic import Evaluations
@@ -36,6 +38,7 @@ _STATES = {
     "failed": "Failed",
     "stopped": "Stopped",
 }
+_log = structlog.get_logger("yangfan.evaluation")
 _TOKEN = re.compile(r"amemt-([0-9a-f]{32})-(\d{1,12})")
 _RULES = ("accuracy", "f1Score", "rouge_1", "rouge_2", "rouge_l", "bleu4")
 _SHOWN_RULES = {
@@ -59,7 +62,8 @@ def routes(evaluations: Evaluations) -> list[Route]:
     async def report(call: Call[wire.NamedEval]) -> Reply:
         found, _ = await evaluations.get(call.request.id, call.principal.app_id)
         items, _ = await evaluations.results(found)
-        return _reply(call, [_report(found, each, items) for each in found.outcome.candidates])
+        candidates, _ = await evaluations.report(found)
+        return _reply(call, [_report(found, each, items) for each in candidates])
 
     async def cancel(call: Call[wire.NamedEval]) -> Reply:
         await evaluations.stop(call.request.id, call.principal.app_id)
@@ -77,6 +81,18 @@ def routes(evaluations: Evaluations) -> list[Route]:
         page = items[start : start + asked.pageSize]
         return _reply(call, wire.EvalResultPage(total=len(items), items=[*map(_row, page)]))
 
+    async def score(call: Call[wire.ScoreEval]) -> Reply:
+        asked, app_id = call.request, call.principal.app_id
+        await evaluations.score(asked.id, app_id, scores_of(asked.scores))
+        found, _ = await evaluations.get(asked.id, app_id)
+        _, progress = await evaluations.report(found)
+        return _reply(call, progress)
+
+    async def finish(call: Call[wire.FinishEval]) -> Reply:
+        asked = call.request
+        await evaluations.finish(asked.id, call.principal.app_id, asked.subjectiveImpression)
+        return _reply(call, result=True)
+
     async def delete(call: Call[wire.DeleteEvals]) -> Reply:
         for id in call.request.evalIds:
             await evaluations.delete(id, call.principal.app_id)
@@ -88,12 +104,54 @@ def routes(evaluations: Evaluations) -> list[Route]:
         Route(wire.REPORT, report),
         Route(wire.CANCEL, cancel),
         Route(wire.RESULTS, results),
+        Route(wire.SCORE, score),
+        Route(wire.FINISH, finish),
         Route(wire.DELETE, delete),
         *_exports(evaluations),
     ]
 
 
+class Exports:
+    """Exports that are being written, one after another, and those that could not be. What is written is a file, and needs no memory."""
+
+    def __init__(self) -> None:
+        self._one = asyncio.Lock()
+        self._writing: set[str] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def begin(self, token: str, write: Callable[[], None]) -> None:
+        """Have one written soon."""
+        self._tasks = {
+            name: task
+            for name, task in self._tasks.items()
+            if not task.done() or task.exception() is not None
+        }
+        self._tasks[token] = asyncio.create_task(self._write(token, write), name=f"export {token}")
+
+    def state_of(self, token: str) -> Literal["Pending", "Uploading", "Fail", ""]:
+        """Where one stands; "" if it is written, or was never begun."""
+        task = self._tasks.get(token)
+        if task is None or (task.done() and task.exception() is None):
+            return ""
+        if task.done():
+            return "Fail"
+        return "Uploading" if token in self._writing else "Pending"
+
+    async def _write(self, token: str, write: Callable[[], None]) -> None:
+        async with self._one:
+            self._writing.add(token)
+            try:
+                await asyncio.to_thread(write)
+            except OSError as error:
+                _log.error("an export was not written", export=token, error=str(error))
+                raise
+            finally:
+                self._writing.discard(token)
+
+
 def _exports(evaluations: Evaluations) -> list[Route]:
+    exports = Exports()
+
     async def export(call: Call[wire.ExportEval]) -> Reply:
         asked = call.request
         if asked.exportType != "local":
@@ -105,13 +163,15 @@ def _exports(evaluations: Evaluations) -> list[Route]:
         if asked.exportOpt == "part":
             items = [each for each in items if each["id"] in set(asked.resultIds)]
         token = f"amemt-{secrets.token_hex(16)}-{found.number}"
-        await asyncio.to_thread(_zip, _place(evaluations, token), items, found)
+        path = _place(evaluations, token)
+        exports.begin(token, lambda: _zip(path, items))
         return _reply(call, wire.CreatedExport(exportID=_number(token), exportIDStr=token))
 
     async def export_info(call: Call[wire.NamedExport]) -> Reply:
         token = str(call.request.exportID)
         path = _place(evaluations, token)
-        if not await asyncio.to_thread(path.exists):
+        state = exports.state_of(token)
+        if not state and not await asyncio.to_thread(path.exists):
             raise NotFound(f"no export {token[:64]!r}; result/export makes one")
         return _reply(
             call,
@@ -119,10 +179,10 @@ def _exports(evaluations: Evaluations) -> list[Route]:
                 id=_number(token),
                 exportID=_number(token),
                 exportIDStr=token,
-                state="Done",
+                state=state or "Done",
                 exportType="local",
                 exportPath=path.name,
-                downloadUrl=f"{_base_url(call)}/v2/evalexports/{token}",
+                downloadUrl="" if state else f"{_base_url(call)}/v2/evalexports/{token}",
             ),
         )
 
@@ -143,6 +203,20 @@ def _reply(call: Call[Any], result: Any) -> Reply:
     return Reply(ConsoleReply(call.request_id, result))
 
 
+def scores_of(given: Sequence[wire.PeoplesScore]) -> list[HumanScore]:
+    """What people say, in either dialect."""
+    return [
+        HumanScore(
+            result_id=each.resultId,
+            dimension=each.dimension,
+            value=each.score,
+            scorer=each.scorer,
+            comment=each.comment,
+        )
+        for each in given
+    ]
+
+
 def state_of(evaluation: Evaluation, job: Job | None) -> str:
     """Where it stands, in v1's words."""
     if job is not None and not job.final:
@@ -158,12 +232,12 @@ def _order(asked: wire.CreateEval) -> Order:
     mode = str(conf.get("evalMode") or "")
     if not mode:
         raise Invalid("evalStandardConf.evalMode is missing", param="evalMode")
-    dimensions: Any = conf.get("evaluationDimension") or []
-    if not isinstance(dimensions, list) or not all(
-        isinstance(each, dict) for each in cast("list[Any]", dimensions)
+    wanted: Any = conf.get("evaluationDimension") or []
+    if not isinstance(wanted, list) or not all(
+        isinstance(each, dict) for each in cast("list[Any]", wanted)
     ):
         raise Invalid("evaluationDimension must be a list", param="evaluationDimension")
-    listed = cast("list[dict[str, Any]]", dimensions)
+    listed = cast("list[dict[str, Any]]", wanted)
     return Order(
         name=asked.name,
         description=asked.description,
@@ -179,6 +253,8 @@ def _order(asked: wire.CreateEval) -> Order:
         scorers=scorers_of(mode, conf, conf),
         mode=mode,
         dimensions=tuple(listed),
+        results=str(conf.get("resultDatasetName") or ""),
+        result_dataset=str(conf.get("resultDatasetIdStr") or conf.get("resultDatasetId") or ""),
         shown={
             "conf": conf,
             "compute": asked.computeResourceConf,
@@ -214,7 +290,10 @@ def _detail(evaluation: Evaluation, job: Job | None) -> dict[str, Any]:
         "datasetId": order.dataset,
         "datasetName": order.shown.get("datasetName", ""),
         "computeResourceConf": order.shown.get("compute", {}),
-        "evalStandardConf": {"resultDatasetIdStr": "", **order.shown.get("conf", {})},
+        "evalStandardConf": {
+            **order.shown.get("conf", {}),
+            "resultDatasetIdStr": evaluation.outcome.result_dataset,
+        },
         "jobId": evaluation.job_id,
     }
 
@@ -235,17 +314,19 @@ def _report(
     distribution = {f"{value:g}": values.count(value) for value in sorted(set(values))}
     if len(values) < len(judged):
         distribution["-1"] = len(judged) - len(values)
+    people = [(each.name, figures[each.label]) for each in dimensions(evaluation)]
+    # The first dimension is what Qianfan's single figures are about.
+    first: Mapping[str, Any] = people[0][1] if people else {}
     metric |= {
         "avgJudgeScore": figures["judge"]["value"] if "judge" in figures else None,
         "stdJudgeScore": pstdev(values) if values else None,
         "medianJudgeScore": median(values) if values else None,
         "scoreDistribution": distribution,
-        "manualAvgScore": None,
-        "goodCaseProportion": None,
-        "subjectiveImpression": "",
+        "manualAvgScore": first.get("value"),
+        "goodCaseProportion": first.get("good"),
+        "subjectiveImpression": evaluation.outcome.impression,
         "manualScoreDistribution": [
-            {"dimension": each.get("dimension", ""), "scoreDistribution": {}}
-            for each in evaluation.order.dimensions
+            {"dimension": name, "scoreDistribution": each["distribution"]} for name, each in people
         ],
         "intervals": {
             name: {"low": each["low"], "high": each["high"], "ungradeable": each["ungradeable"]}
@@ -282,6 +363,11 @@ def _row(item: Mapping[str, Any]) -> dict[str, Any]:
         "metrics": {name: scores[name]["value"] for name in _RULES if name in scores},
         "judgeScore": judge.get("value"),
         "judgeReason": judge.get("reason", ""),
+        "manualScores": {
+            name.removeprefix("manual:"): each["value"]
+            for name, each in scores.items()
+            if name.startswith("manual:")
+        },
         "ungradeable": {
             name: each["reason"] for name, each in scores.items() if each["value"] is None
         },
@@ -301,13 +387,12 @@ def _ordered(items: list[dict[str, Any]], name: str, *, descending: bool) -> lis
     return [*graded, *(each for each in items if value(each) is None)]
 
 
-def _zip(path: Path, items: Sequence[Mapping[str, Any]], evaluation: Evaluation) -> None:
+def _zip(path: Path, items: Sequence[Mapping[str, Any]]) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_suffix(".coming")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         lines = [msgspec.json.encode([_exported(each)]) for each in items]
         archive.writestr("data.jsonl", b"\n".join(lines) + b"\n")
-    del evaluation
     part.replace(path)
 
 

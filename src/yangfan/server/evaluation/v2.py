@@ -12,6 +12,7 @@ from yangfan.protocol.v2 import evaluation as wire
 from yangfan.protocol.v2.memory import PageInfo
 from yangfan.server.evaluation.logic import scorers_of
 from yangfan.server.evaluation.types import Candidate, Chosen, Order
+from yangfan.server.evaluation.v1 import scores_of
 from yangfan.server.http import Call, Reply, Route
 from yangfan.server.http.actions import success
 
@@ -79,13 +80,16 @@ def routes(evaluations: Evaluations) -> list[Route]:
 
     async def report(call: Call[wire.NamedEvalTask]) -> Reply:
         found, job = await evaluations.get(call.request.taskId, call.principal.app_id)
+        candidates, manual = await evaluations.report(found)
         return success(
             wire.EvalReport(
                 taskId=found.id,
                 state=state_of(found, job),
                 samples=found.outcome.samples,
-                candidates=found.outcome.candidates,
+                candidates=candidates,
                 comparison=found.outcome.comparison,
+                manual=None if manual is None else wire.PeoplesProgress(**manual),
+                subjectiveImpression=found.outcome.impression,
             )
         )
 
@@ -94,6 +98,18 @@ def routes(evaluations: Evaluations) -> list[Route]:
         found, _ = await evaluations.get(asked.taskId, call.principal.app_id)
         items, total = await evaluations.results(found, asked.offset, asked.maxKeys)
         return success(wire.EvalResults(items=items, total=total))
+
+    async def score(call: Call[wire.ScoreEvalTask]) -> Reply:
+        asked, app_id = call.request, call.principal.app_id
+        await evaluations.score(asked.taskId, app_id, scores_of(asked.scores))
+        found, _ = await evaluations.get(asked.taskId, app_id)
+        _, progress = await evaluations.report(found)
+        return success(progress)
+
+    async def finish(call: Call[wire.FinishEvalTask]) -> Reply:
+        asked = call.request
+        await evaluations.finish(asked.taskId, call.principal.app_id, asked.subjectiveImpression)
+        return success(result=True)
 
     async def delete(call: Call[wire.NamedEvalTask]) -> Reply:
         await evaluations.delete(call.request.taskId, call.principal.app_id)
@@ -109,6 +125,8 @@ def routes(evaluations: Evaluations) -> list[Route]:
         Route(wire.SHOW, show),
         Route(wire.REPORT, report),
         Route(wire.RESULTS, results),
+        Route(wire.SCORE, score),
+        Route(wire.FINISH, finish),
         Route(wire.DELETE, delete),
         Route(wire.STOP, stop),
     ]
@@ -152,6 +170,7 @@ def _task(evaluation: Evaluation, job: Job | None) -> wire.EvalTask:
         createTime=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         message=evaluation.outcome.message or UNSET,
         jobId=evaluation.job_id,
+        resultDatasetId=evaluation.outcome.result_dataset or UNSET,
     )
 
 
@@ -229,5 +248,6 @@ def _order(asked: wire.CreateEvalTask) -> Order:
         pairwise=_part(config, "pairwise") if "pairwise" in config else None,
         mode=mode,
         dimensions=tuple(_list(manual, "dimensions")),
+        results=str(config["resultDatasetName"]) if config.get("resultDatasetName") else None,
         shown={"evalObjectConfig": asked.evalObjectConfig, "evalConfig": asked.evalConfig},
     )

@@ -89,6 +89,12 @@ def version_id(model: CatalogueModel) -> str:
     return _id("amv-", msgspec.json.encode(content).decode())
 
 
+def name_of(reference: str) -> str:
+    """The name of the catalogue's model that this version's id stands for; "" if it is none of the catalogue's."""
+    models = (_ECHO, *catalogue.load().models)
+    return next((model.name for model in models if version_id(model) == reference), "")
+
+
 def _id(prefix: str, text: str) -> str:
     """The same id at every start and on every machine."""
     return prefix + hashlib.sha256(f"preset/{text}".encode()).hexdigest()[:12]

@@ -1,7 +1,8 @@
 """Ask models about the samples of a dataset, and grade what they say (specification D.14).
 
-Spec: ``folder`` (of the evaluation), ``samples`` (a file of JSON lines) or ``manifest`` and ``blobs`` (a dataset version), ``candidates``, ``scorers``, ``pairwise`` and
-``at_once``. Result: the figures; the answers with their scores lie in ``results.jsonl``.
+Spec: ``folder`` (of the evaluation), ``samples`` (a file of JSON lines) or ``manifest`` and ``blobs`` (a dataset version), ``candidates``, ``scorers``, ``pairwise``, ``results`` and
+``at_once``. Result: the figures; the answers with their scores lie in ``results.jsonl``. Where ``results`` says what their ids begin with, they become rows of a
+dataset, too, and the result has their ``manifest``.
 
 Whatever a model says, judges included, is kept in ``said.jsonl`` under what it was asked, and each checkpoint says how much of that is on the disk:
 another attempt asks nothing twice.
@@ -10,6 +11,7 @@ another attempt asks nothing twice.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import itertools
 import os
 import threading
@@ -65,6 +67,7 @@ class _Spec(msgspec.Struct, kw_only=True):
     manifest: dict[str, Any] | None = None
     blobs: str = ""
     pairwise: dict[str, Any] | None = None
+    results: str = ""
     at_once: int = 4
 
 
@@ -122,7 +125,7 @@ def run(task: Task) -> dict[str, Any]:
             for chosen in spec.scorers
         }
         units = [(candidate, item) for candidate in spec.candidates for item in items]
-        total = len(units) * (1 + bool(scorers))
+        total = 2 * len(units)
         answers = asking.each(units, asking.answer, total, 0, "answers")
 
         def grade(unit: tuple[Candidate, Item], said: Said) -> dict[str, base.Score]:
@@ -136,7 +139,16 @@ def run(task: Task) -> dict[str, Any]:
         _shown(candidate, items, position, answers, scores, scorers)
         for position, candidate in enumerate(spec.candidates)
     ]
-    return {"samples": len(items), "candidates": shown, "comparison": comparison}
+    outcome: dict[str, Any] = {
+        "samples": len(items),
+        "candidates": shown,
+        "comparison": comparison,
+    }
+    if spec.results and importlib.util.find_spec("pyarrow") is None:
+        task.log("the answers become no dataset here: that needs the extra data")
+    elif spec.results:
+        outcome["manifest"] = _rows(spec, pairs, scores)
+    return outcome
 
 
 class Asking:
@@ -446,6 +458,53 @@ def _figure(figure: figures.Figure) -> dict[str, Any]:
         "graded": figure.graded,
         "ungradeable": dict(figure.ungradeable),
     }
+
+
+def _rows(
+    spec: _Spec,
+    pairs: Sequence[tuple[tuple[Candidate, Item], Said]],
+    scores: Sequence[Mapping[str, base.Score]],
+) -> dict[str, Any]:
+    """The answers as rows of a dataset, as Qianfan writes them: prompt, response (what was expected), completion (what came)."""
+    from yangfan.datasets.formats import DataFormat, Sample, Turn
+    from yangfan.datasets.shards import BlobFolder, ShardWriter
+
+    now_ms = time.time_ns() // 1_000_000
+    blobs = BlobFolder(Path(spec.blobs))
+    with ShardWriter(blobs, DataFormat.PROMPT_RESPONSE, created_ms=now_ms) as writer:
+        for number, (((candidate, item), said), own) in enumerate(zip(pairs, scores, strict=True)):
+            extra: dict[str, Any] = {"completion": said.text, "model": candidate.name}
+            if own:
+                extra["scores"] = {
+                    label: score.reason if score.value is None else score.value
+                    for label, score in own.items()
+                }
+            if said.error:
+                extra["error"] = said.error
+            system = "\n".join(
+                each["content"] for each in item.messages if each["role"] == "system"
+            )
+            writer.add(
+                f"{spec.results}-{number}",
+                Sample(
+                    system=system,
+                    turns=(*_turns(item), Turn(item.question, tuple(item.references[:1]))),
+                    extra=extra,
+                ),
+            )
+        return msgspec.to_builtins(writer.finish())
+
+
+def _turns(item: Item) -> Iterable[Any]:
+    """What was said before the question."""
+    from yangfan.datasets.formats import Turn
+
+    prompt = ""
+    for each in item.messages[:-1]:
+        if each["role"] == "user":
+            prompt = each["content"]
+        elif each["role"] == "assistant":
+            yield Turn(prompt, (each["content"],))
 
 
 def _write(
