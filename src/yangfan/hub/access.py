@@ -30,18 +30,20 @@ class HubAccess(msgspec.Struct, frozen=True, kw_only=True):
         hubs: Where hubs are, with tokens and keys.
         egress_allow: Private hosts and networks that may be fetched from.
         egress_proxy: Proxy for outbound fetches.
+        trackers: Where training runs are told of, by the tracker's name, with keys.
     """
 
     hubs: HubSettings = HubSettings()
     egress_allow: tuple[str, ...] = ()
     egress_proxy: str | None = None
+    trackers: dict[str, dict[str, str]] = {}
 
     def egress(self) -> Egress:
         """The guard with these rules."""
         return Egress(allow=self.egress_allow, proxy=self.egress_proxy)
 
     def __repr__(self) -> str:
-        """No proxy: its address may hold a password."""
+        """No proxy, whose address may hold a password, and no trackers, which have keys."""
         return f"HubAccess({self.hubs!r}, egress_allow={self.egress_allow!r})"
 
 

@@ -333,7 +333,13 @@ def _models(
 
     folders = Folders(home.tuning, home.datasets)
     return registry, Tuning(
-        tuned, jobs, registry, folders, data_of=data_of, presets=settings.presets
+        tuned,
+        jobs,
+        registry,
+        folders,
+        data_of=data_of,
+        presets=settings.presets,
+        processes=settings.tuning_processes,
     )
 
 

@@ -22,11 +22,13 @@ _PREFIX = "YANGFAN_"
 _COMMON_NAMES = {"hf_endpoint": "HF_ENDPOINT", "hf_token": "HF_TOKEN"}
 """Variables that other tools use for the same thing; ours wins."""
 
-_SECRET = frozenset({"database", "hf_token", "plugins", "s3_secret_access_key", "weather_key"})
+_SECRET = frozenset(
+    {"database", "hf_token", "plugins", "s3_secret_access_key", "trackers", "weather_key"}
+)
 """Settings that are not shown."""
 
 _LISTS = frozenset({"models", "egress_allow", "data_import_folders"})
-_TABLES = frozenset({"options", "upstreams", "plugins"})
+_TABLES = frozenset({"options", "upstreams", "plugins", "trackers"})
 """What only a settings file can say."""
 
 
@@ -64,6 +66,41 @@ class UpstreamSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     def __repr__(self) -> str:
         """Everything but the key."""
         return f"UpstreamSettings({self.base_url!r}, dialect={self.dialect!r})"
+
+
+class MLflowSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table [trackers.mlflow].
+
+    Attributes:
+        uri: Of its server, such as ``https://mlflow.example.com``; one on this machine or by http must be in `egress_allow`.
+        experiment: Which experiment gets the runs; it is made if there is none.
+        token: A bearer token, where it asks for one.
+    """
+
+    uri: str
+    experiment: str = "yangfan"
+    token: str | None = None
+
+
+class WandbSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table [trackers.wandb], for Weights & Biases; it needs the extra ``wandb``.
+
+    Attributes:
+        project: Which project gets the runs.
+        entity: Whose it is; the key's own if unset.
+        api_key: Sends runs as they go; without one they stay in their folders for ``wandb sync``.
+    """
+
+    project: str = "yangfan"
+    entity: str | None = None
+    api_key: str | None = None
+
+
+class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The tables [trackers.NAME]: what is told of training runs. None by default."""
+
+    mlflow: MLflowSettings | None = None
+    wandb: WandbSettings | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -266,6 +303,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="What single plugins are told, in the settings file: a table [plugins.ID] with what `yangfan plugins show ID` lists."
         ),
     ] = msgspec.field(default_factory=dict[str, Mapping[str, str | int | float | bool]])
+    tuning_processes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Processes of a training run, one for each GPU; 0 for all GPUs of the machine, and one process where there are none.",
+        ),
+    ] = 0
+    trackers: Annotated[
+        TrackerSettings,
+        Meta(
+            description="What is told of training runs, in the settings file: a table [trackers.mlflow] with `uri`, `experiment` and `token`, "
+            "or [trackers.wandb] with `project`, `entity` and `api_key`."
+        ),
+    ] = TrackerSettings()
     egress_proxy: Annotated[
         str | None, Meta(description="http or https proxy for outbound fetches.")
     ] = None

@@ -204,11 +204,11 @@ class TrainOrder(msgspec.Struct, frozen=True, kw_only=True):
         seed: Two runs with the same seed, rows and machine are equal bit by bit.
         dtype: What the model computes in.
         threads: Processor threads; 0 for all.
-        processes: Processes of this machine, one for each GPU; more than one are started by torchrun.
+        processes: Processes of this machine, one for each GPU; more than one are started by torchrun. 0 for all GPUs that there are, and one
+            process where there are none.
         nodes: Machines of a run; the worker of each is given the same order.
         node_rank: Which of them this is.
         rendezvous: ``host:port`` of the first machine, if there are several.
-        report_to: Names of trackers to tell; none is built yet, and TensorBoard's events are always written.
     """
 
     mode: Mode
@@ -227,11 +227,10 @@ class TrainOrder(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 42
     dtype: DType = "auto"
     threads: Annotated[int, Meta(ge=0)] = 0
-    processes: Annotated[int, Meta(ge=1)] = 1
+    processes: Annotated[int, Meta(ge=0)] = 1
     nodes: Annotated[int, Meta(ge=1)] = 1
     node_rank: Annotated[int, Meta(ge=0)] = 0
     rendezvous: str = ""
-    report_to: tuple[str, ...] = ()
 
 
 class TrainSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,7 +249,6 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True):
         seed: Of everything random.
         dtype: What the model computes in.
         threads: Processor threads; 0 for all.
-        report_to: Names of trackers to tell; none is built yet.
     """
 
     mode: Mode
@@ -265,7 +263,6 @@ class TrainSpec(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 42
     dtype: DType = "auto"
     threads: int = 0
-    report_to: tuple[str, ...] = ()
 
 
 class MetricRow(msgspec.Struct, kw_only=True, omit_defaults=True):

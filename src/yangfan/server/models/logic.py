@@ -82,6 +82,7 @@ class Models:
                 hubs=self._hubs,
                 egress_allow=self._settings.egress_allow,
                 egress_proxy=self._settings.egress_proxy,
+                trackers=_trackers(self._settings),
             ),
         )
 
@@ -288,6 +289,16 @@ class Models:
         except msgspec.ValidationError as error:
             raise errors.ConfigurationError(f"settings: options.{name}: {error}") from None
         return Plan(name, engine, spec, limits)
+
+
+def _trackers(settings: Settings) -> dict[str, dict[str, str]]:
+    """What is set of trackers, for workers."""
+    given: dict[str, dict[str, str | None] | None] = msgspec.to_builtins(settings.trackers)
+    return {
+        name: {key: value for key, value in table.items() if value is not None}
+        for name, table in given.items()
+        if table is not None
+    }
 
 
 def _converter_of(path: Path) -> str:

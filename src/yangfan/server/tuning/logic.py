@@ -81,11 +81,12 @@ class Tuning:
         folders: Where runs leave what they write, and where datasets keep their rows.
         data_of: Finds what a dataset version holds.
         presets: Which model answers one of Qianfan's names, by the settings.
+        processes: Processes of a run, one for each GPU; 0 for all GPUs of the machine.
         missing: Says what is not installed.
         trainers: Names of the ways of training that there are; the files of `yangfan.trainers` if None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it stands on, one by one
         self,
         store: TuningStore,
         jobs: Jobs,
@@ -94,6 +95,7 @@ class Tuning:
         *,
         data_of: DataOf = _no_data,
         presets: Mapping[str, str] | None = None,
+        processes: int = 0,
         missing: Callable[[], str | None] = missing,
         trainers: Collection[str] | None = None,
     ) -> None:
@@ -103,6 +105,7 @@ class Tuning:
         self._folders = folders
         self._data_of = data_of
         self._presets = {name.casefold(): model for name, model in (presets or {}).items()}
+        self._processes = processes
         self._missing = missing
         self.recipes = _usable(
             recipes.load(), extensions.names("yangfan.trainers") if trainers is None else trainers
@@ -362,6 +365,7 @@ class Tuning:
             "seed": hyper.pop("seed"),
             "hyper_parameters": hyper,
             "output": str(self.output(task_id)),
+            "processes": self._processes,
         }
         values = {
             "id": task_id,

@@ -60,6 +60,14 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def gpus() -> int:
+    """GPUs that this process may use; PyTorch is loaded to count them only where the system knows of some."""
+    if not any(Path("/proc/driver/nvidia/gpus").glob("*")):
+        return 0
+    cuda = torch().cuda
+    return cuda.device_count() if cuda.is_available() else 0
+
+
 def device(rank: int) -> str:
     """Where to compute: the GPU of this process, or the processor."""
     cuda = torch().cuda

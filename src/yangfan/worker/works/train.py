@@ -21,6 +21,7 @@ from yangfan.datasets import formats
 from yangfan.datasets.manifest import Manifest
 from yangfan.datasets.shards import BlobFolder, read_rows
 from yangfan.errors import ConfigurationError, EngineFailed, Invalid, YangfanError
+from yangfan.hub import access
 from yangfan.hub.disk import full_disk_said_clearly
 from yangfan.scorers import base as scorers
 from yangfan.trainers.base import (
@@ -31,10 +32,11 @@ from yangfan.trainers.base import (
     TrainSpec,
     hyper_parameters,
 )
-from yangfan.trainers.pipeline import answers, metrics, report
+from yangfan.trainers.pipeline import answers, libraries, metrics, report
 from yangfan.trainers.pipeline.base_folder import lay_out
 from yangfan.trainers.pipeline.launch import Machines, Trainer
 from yangfan.worker.task import Stopped
+from yangfan.worker.trackers import About, Trackers
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -95,19 +97,24 @@ def run(task: Task) -> dict[str, Any]:
         seed=order.seed,
         dtype=order.dtype,
         threads=order.threads,
-        report_to=order.report_to,
     )
     machines = Machines(
-        processes=order.processes,
+        processes=order.processes or max(1, libraries.gpus()),
         nodes=order.nodes,
         node_rank=order.node_rank,
         rendezvous=order.rendezvous,
     )
-    result = _scored(spec, _train(task, spec, machines))
+    about = About(
+        f"{Path(order.output).name} {order.mode} {order.base_model}".strip(),
+        {"mode": order.mode, "method": order.method, "base_model": order.base_model}
+        | {name: value for name, value in msgspec.to_builtins(hyper).items() if name != "rewards"},
+    )
+    with Trackers(access.load(Path(order.store)), Path(order.output), about, task.log) as trackers:
+        result = _scored(spec, _train(task, spec, machines, trackers))
     return msgspec.to_builtins(result)
 
 
-def _train(task: Task, spec: TrainSpec, machines: Machines) -> TrainResult:
+def _train(task: Task, spec: TrainSpec, machines: Machines, trackers: Trackers) -> TrainResult:
     """Run the trainer to its end."""
     end: dict[str, Any] = {}
     rows: list[MetricRow] = []
@@ -116,10 +123,11 @@ def _train(task: Task, spec: TrainSpec, machines: Machines) -> TrainResult:
             for event in trainer.events():
                 if event.get("event") == "end":
                     end = event
+                    trackers.ends(str(event.get("outcome")))
                 with contextlib.suppress(
                     Stopped
                 ):  # the trainer was told, and has a checkpoint to write
-                    _tell(task, event, rows)
+                    _tell(task, event, rows, trackers)
         except EngineFailed:
             task.check()  # it was killed because it did not stop in time
             if interrupted.is_set():
@@ -133,10 +141,11 @@ def _train(task: Task, spec: TrainSpec, machines: Machines) -> TrainResult:
     return msgspec.convert(end["result"], TrainResult)
 
 
-def _tell(task: Task, event: dict[str, Any], rows: list[MetricRow]) -> None:
+def _tell(task: Task, event: dict[str, Any], rows: list[MetricRow], trackers: Trackers) -> None:
     match event.get("event"):
         case "progress":
             rows.append(msgspec.convert(event["row"], MetricRow))
+            trackers.tell(rows[-1])
             note = msgspec.json.encode(event["row"]).decode()
             task.progress(event["step"], event["steps"], "step", note)
         case "log":
