@@ -109,6 +109,32 @@ async def test_a_missing_file_fails_and_says_so(tmp_path: Path) -> None:
         await make_engine(tmp_path / "absent.gguf", tmp_path).start()
 
 
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"enum": [f"word {number}" for number in range(2000)]}, "2,000 ways to go on"),
+        ({"type": "string", "pattern": "(a{1,30000}b){1,30000}"}, "a pattern multiply"),
+    ],
+)
+async def test_a_grammar_that_would_hold_up_all_answers_is_refused_before_the_child_sees_it(
+    schema: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    engine = make_engine(tmp_path / "not-started.gguf", tmp_path)
+    asked = ChatRequest((Message("user", "Hi"),))
+    format_ = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+    tool = Tool("find", "", {"type": "object", "properties": {"word": schema}})
+    for request, param in (
+        (msgspec.structs.replace(asked, response_format=format_), "response_format"),
+        (msgspec.structs.replace(asked, tools=(tool,)), "tools"),
+    ):
+        with pytest.raises(Invalid, match=reason) as refused:
+            await engine.chat(request)
+        assert refused.value.param == param
+        assert "simplify its schema" in refused.value.message
+    with pytest.raises(EngineFailed, match="not running"):
+        await engine.chat(msgspec.structs.replace(asked, tools=(tool,), tool_choice="none"))
+
+
 def test_an_engine_without_a_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="path"):
         llama_cpp.create(EngineSpec(model="tested"), tmp_path)

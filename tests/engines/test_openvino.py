@@ -79,7 +79,10 @@ WRONG: list[object] = [
     {"not": {}},
     False,
 ]
-HUGE: list[object] = [{"type": "string", "pattern": "(a{1,30000}b{1,30000}){1,30000}"}]
+HUGE: list[object] = [
+    {"type": "object", "properties": {"a": {"type": "string", "maxLength": 3000}}},
+    {"type": "string", "pattern": "(a{1,30000}b{1,30000}){1,30000}"},
+]
 """Schemas that are right, and whose grammar takes seconds with a small vocabulary and minutes with a large one."""
 
 HOSTILE = (WRONG * 3)[:50] + HUGE

@@ -2,8 +2,8 @@
 
 A grammar that cannot be built leaves the library's pipeline for many answers in pieces. Its pipeline for one answer only throws, so a
 model that always says the same, with the real model's tokenizer, tries each schema first. It is a process, and not only a pipeline,
-because a schema may also take all memory or for ever. Patterns whose repetitions multiply are refused before that, by their size: what
-they cost depends on the machine and on the vocabulary, and an answer should not.
+because a schema may also take all memory or for ever. What is too large is refused before that, by its size (`_schema_size`), and time is
+counted as the process's own, however busy the machine is.
 
 The process says whether it is ready (null, or why it never will be), reads one schema a line and answers each with a line of JSON: null,
 or why not. It ends with its parent.
@@ -15,19 +15,25 @@ import asyncio
 import contextlib
 import importlib
 import json
+import math
 import os
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, cast
 
 from yangfan.engines._gguf import copy_header
+from yangfan.engines._schema_size import size_of
 from yangfan.engines.process import die_with_parent
 
 START_SECONDS = 120.0
-CHECK_SECONDS = 3.0
-"""A schema that takes longer is refused: it would hold up all other answers for as long."""
+CHECK_SECONDS = 3
+"""A schema that takes longer, in seconds of a core, is refused: it would hold up all other answers for as long."""
+
+BUSY_TIMES = 20
+"""Of a machine that is busy the process gets so small a share, at least; what takes longer still has hung."""
 
 IDLE_SECONDS = 300.0
 """Without a new schema for so long, the process ends; the next one starts another."""
@@ -38,18 +44,9 @@ MOST_BYTES = 1 << 30
 TRIED_TOKENS = 48
 """So far each grammar is followed: one may be built and lead nowhere."""
 
-MOST_REPETITIONS = 1_000_000
-"""To how many places a pattern's counted repetitions may unfold: ``(a{1,300}b){1,300}`` is 90,300."""
-
 MOST_WORDS = 300
 _PLACE = re.compile(r"\.cc:\d+: (?:Check failed: .*? is false: )?(.*)", re.DOTALL)
-_COUNTED = re.compile(r"\{(\d+)(?:,(\d*))?\}")
-_MOST_DIGITS = 9
 _UNKNOWN = "it takes too long or too much memory"
-_UNFOLDS = (
-    f"the repetitions in a pattern multiply to more than {MOST_REPETITIONS:,} places, "
-    "it takes too long or too much memory; lower the counts in {m,n}"
-)
 
 
 class CannotTryError(Exception):
@@ -59,7 +56,7 @@ class CannotTryError(Exception):
 class GrammarCheck:
     """The parent's side: schemas are tried one at a time."""
 
-    def __init__(self, model: Path, workdir: Path, check_seconds: float = CHECK_SECONDS) -> None:
+    def __init__(self, model: Path, workdir: Path, check_seconds: int = CHECK_SECONDS) -> None:
         """Nothing runs until the first schema; `workdir` is a private folder."""
         self._model = model
         self._workdir = workdir
@@ -76,8 +73,9 @@ class GrammarCheck:
             CannotTryError: The model's tokenizer does not do for grammars, or the process does not start.
         """
         try:
-            if unfolds_too_far(json.loads(schema)):
-                return _UNFOLDS
+            size = size_of(json.loads(schema))
+            if refused := size.unfolds or size.too_wide:
+                return refused
         except RecursionError:
             return _UNKNOWN
         async with self._turn:
@@ -122,7 +120,7 @@ class GrammarCheck:
                 tokenizer = self._workdir / "tokenizer.gguf"
                 copy_header(self._model, tokenizer)
             self._process = await asyncio.create_subprocess_exec(
-                *[sys.executable, "-m", __spec__.name, str(tokenizer)],
+                *[sys.executable, "-m", __spec__.name, str(tokenizer), str(self._check_seconds)],
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
@@ -139,69 +137,11 @@ class GrammarCheck:
     async def _ask(self, process: asyncio.subprocess.Process, schema: str) -> str | None:
         assert process.stdin is not None
         assert process.stdout is not None
-        async with asyncio.timeout(self._check_seconds):
+        async with asyncio.timeout(self._check_seconds * BUSY_TIMES):
             process.stdin.write(json.dumps(schema).encode() + b"\n")
             await process.stdin.drain()
             answer = json.loads(await process.stdout.readline())
         return None if answer is None else str(answer)
-
-
-def unfolds_too_far(schema: object) -> bool:
-    """Whether a pattern in a schema unfolds to more than `MOST_REPETITIONS` places."""
-    parts = [schema]
-    while parts:
-        part = parts.pop()
-        if isinstance(part, list):
-            parts += cast("list[object]", part)
-        elif isinstance(part, dict):
-            inside = cast("dict[str, object]", part)
-            parts += inside.values()
-            named = inside.get("patternProperties")
-            patterns = [*cast("dict[str, object]", named)] if isinstance(named, dict) else []
-            if isinstance(pattern := inside.get("pattern"), str):
-                patterns.append(pattern)
-            if any(_places(pattern) > MOST_REPETITIONS for pattern in patterns):
-                return True
-    return False
-
-
-def _places(pattern: str) -> int:
-    """To how many places a regular expression unfolds: a group's counted repetition multiplies what stands in the group."""
-    groups, last, at = [0], 0, 0
-    while at < len(pattern):
-        counted = _COUNTED.match(pattern, at)
-        if counted is not None:
-            digits = (counted[2] or counted[1]).lstrip("0") or "1"
-            times = int(digits) if len(digits) <= _MOST_DIGITS else MOST_REPETITIONS + 1
-            whole = min(last * times, MOST_REPETITIONS + 1)
-            groups[-1] += max(whole - last, 0)
-            last, at = whole, counted.end()
-            continue
-        letter = pattern[at]
-        at += 1
-        if letter == "(":
-            groups.append(0)
-            continue
-        if letter == ")" and len(groups) > 1:
-            last = groups.pop()
-        elif letter in "|?*+^$":
-            continue
-        else:
-            last = 1
-            if letter == "\\":
-                at += 1
-            elif letter == "[":
-                at = _end_of_class(pattern, at)
-        groups[-1] += last
-    return sum(groups)
-
-
-def _end_of_class(pattern: str, at: int) -> int:
-    at += pattern.startswith("^", at)
-    at += pattern.startswith("]", at)
-    while at < len(pattern) and pattern[at] != "]":
-        at += 2 if pattern[at] == "\\" else 1
-    return at + 1
 
 
 # The process ----------------------------------------------------------------------------------------
@@ -275,8 +215,18 @@ def main() -> None:
     _limit_memory()
     answers.write(b"null\n")
     for line in sys.stdin.buffer:
+        _limit_time(int(sys.argv[2]))
         answer = _try(genai, openvino, numpy, pipeline, json.loads(line))
         answers.write(json.dumps(answer).encode() + b"\n")
+
+
+def _limit_time(seconds: int) -> None:
+    """End this process after so many more seconds of a core, rounded up."""
+    if sys.platform == "linux":
+        import resource
+
+        most = math.ceil(time.process_time()) + seconds
+        resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
 
 
 def _limit_memory() -> None:

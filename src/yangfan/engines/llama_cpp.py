@@ -49,13 +49,14 @@ from msgspec import Meta
 from yangfan.engines import _native, _native_build, _requantize
 from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import Facts, NotGGUFError, check, read_facts
+from yangfan.engines._schema_size import size_of
 from yangfan.engines.base import EngineSpec, Fit
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.calling import first_call, prepare, read_calls
 from yangfan.engines.wire.chat import gather_reply
 from yangfan.engines.wire.engine import ChildEngine, Ready
 from yangfan.engines.wire.types import LoraScale, TokenizeBody, Tokens
-from yangfan.errors import ConfigurationError, EngineFailed, ModelNotFound
+from yangfan.errors import ConfigurationError, EngineFailed, Invalid, ModelNotFound
 from yangfan.weights.gguf import POOLING_NONE
 
 if TYPE_CHECKING:
@@ -425,6 +426,7 @@ class LlamaEngine(ChildEngine):
                 yield delta
 
     async def _chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
+        _refuse_dear_grammars(request)
         request, reader = prepare(
             self._without_calls(_with_schema(self._limit_output(request))),
             template_has_tools=self._template_has_tools,
@@ -506,6 +508,26 @@ class LlamaEngine(ChildEngine):
     def _admit_texts(self, texts: Sequence[str]) -> AbstractAsyncContextManager[None]:
         tokens = sum(min(SPECIAL_TOKENS + _size_bytes(text), self.context_tokens) for text in texts)
         return self._admission.hold(tokens=tokens, slots=len(texts))
+
+
+def _refuse_dear_grammars(request: ChatRequest) -> None:
+    """The server has one thread for all answers: a grammar that is dear holds up every one of them, at each token."""
+    wanted = request.response_format or {}
+    told = {"response_format": wanted.get("json_schema") or wanted.get("schema")}
+    if request.tool_choice != "none":
+        told |= {f"the parameters of {tool.name[:64]}": tool.parameters for tool in request.tools}
+    for name, schema in told.items():
+        if schema is None:
+            continue
+        try:
+            size = size_of(schema)
+        except RecursionError:
+            raise Invalid(f"{name} is nested too deeply; simplify it") from None
+        if refused := size.unfolds or size.too_many_choices:
+            raise Invalid(
+                f"{name} cannot be turned into a grammar; simplify its schema: {refused}",
+                param="response_format" if name == "response_format" else "tools",
+            )
 
 
 def _with_schema(request: ChatRequest) -> ChatRequest:
