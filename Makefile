@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test test-large vllm-test fuzz kill-storm batch-storm data-storm data-memory check fix bench docs clean
+.PHONY: help serve test test-large vllm-test ray-test fuzz kill-storm batch-storm data-storm data-memory check fix bench docs clean
 
 help: ## Print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -22,13 +22,17 @@ test-large: $(VENV)/.dev ## Ask real models what `make test` asks small ones
 vllm-test: $(VENV)/.dev ## Test the vllm engine with the real vLLM (VLLM_PYTHON=/opt/vllm/bin/python)
 	@$(BIN)/pytest tests/engines/test_vllm.py --vllm-python=$(VLLM_PYTHON) $(ARGS)
 
+ray-test: $(VENV)/.dev ## Install Ray, and clean on a cluster of two nodes on this machine
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'
+	@$(BIN)/pytest tests/operators/pipeline/test_cluster.py $(ARGS)
+
 fuzz: $(VENV)/.dev ## Send damaged and generated calls to a server, and print counts (options: ARGS='--calls 5000')
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 kill-storm: $(VENV)/.dev ## Kill workers and the server 500 times, and count what is left (options: ARGS='--kills 50')
 	@$(BIN)/python -m tests.kill_storm $(ARGS)
 
-data-storm: $(VENV)/.dev ## Kill imports and exports 20 times, and compare what is left with undisturbed ones
+data-storm: $(VENV)/.dev ## Kill imports, cleanings and exports 20 times, and compare what is left with undisturbed ones
 	@$(BIN)/python -m tests.data_storm $(ARGS)
 
 data-memory: $(VENV)/.dev ## Import and export a file of 1 GB, and print the memory of the worker (options: ARGS='--gigabytes 10 --kills 2')

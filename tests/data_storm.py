@@ -1,15 +1,17 @@
-"""A storm of kill -9 over the workers of imports and exports: what is left is compared with what undisturbed ones leave.
+"""A storm of kill -9 over the workers of imports, cleanings and exports: what is left is compared with what undisturbed ones leave.
 
     python -m tests.data_storm --kills 20
 
 Jobs run under a real server. A worker is killed at a random moment of the time that an undisturbed one takes, again and again, until so
-many were killed; then the last one may end. Equal shards are equal rows, ids and order included, for shards are named by their content.
+many were killed; then the last one may end. Equal shards are equal rows, ids and order included, for shards are named by their content; a cleaning ends a shard wherever it saves
+its place, so its rows are compared one by one, with its counts and its files of reasons.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 import random
@@ -20,10 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from tests.conftest import serving
 from tests.server.jobs.conftest import Desk, workers
 
 from yangfan.datasets.formats import DataFormat
+from yangfan.datasets.manifest import Manifest
+from yangfan.datasets.shards import BlobFolder, read_rows
+from yangfan.operators.pipeline import recipe as recipes
 from yangfan.server.datasets import Datasets
 from yangfan.server.db import Database
 
@@ -47,7 +53,7 @@ class Account:
         word = (
             "equal to the undisturbed one" if self.equal else "DIFFERENT from the undisturbed one"
         )
-        return f"{self.kind}: {self.kills} kills over {self.jobs} jobs, {self.rows} rows, {self.bad_rows} refused, each {word}; {self.seconds:.0f} s"
+        return f"{self.kind}: {self.kills} kills over {self.jobs} jobs, {self.rows} rows, {self.bad_rows} not in it, each {word}; {self.seconds:.0f} s"
 
 
 def write_rows(file: Path, rows: int) -> None:
@@ -97,6 +103,16 @@ class Storm:
             "format": kind,
         }
 
+    def clean_spec(self, manifest: Any) -> dict[str, Any]:
+        """All operators; the place is saved five times a second."""
+        return {
+            "blobs": str(self.blobs),
+            "manifest": manifest,
+            "recipe": msgspec.to_builtins(recipes.everything()),
+            "out": str(self.folder),
+            "save_seconds": 0.2,
+        }
+
     def run(
         self, kind: str, spec: dict[str, Any], kills: int = 0, within: float = 0.0
     ) -> dict[str, Any]:
@@ -137,17 +153,32 @@ class Storm:
     def storm(self, kind: str, spec: dict[str, Any], kills: int) -> Account:
         """Compare killed jobs with an undisturbed one."""
         begun = time.monotonic()
-        wanted = self.run(kind, spec)
+        result = self.run(kind, spec)
         undisturbed = time.monotonic() - begun
-        account = Account(kind, rows=wanted["rows"], bad_rows=wanted.get("bad_rows", 0))
-        refused = self.refused()
+        rows, bad = result.get("rows", 0), result.get("bad_rows", 0)
+        if kind == "clean_dataset":
+            rows = result["report"]["remaining_entity"]
+            bad = result["report"]["entity_count"] - rows
+        account = Account(kind, rows=rows, bad_rows=bad)
+        wanted, refused = self.left(result), self.refused()
         while account.kills < kills:
             found = self.run(kind, spec, min(kills - account.kills, 4), undisturbed)
             account.kills += self.killed
             account.jobs += 1
-            account.equal &= found == wanted and self.refused() == refused
+            account.equal &= self.left(found) == wanted and self.refused() == refused
         account.seconds = time.monotonic() - begun
         return account
+
+    def left(self, result: dict[str, Any]) -> Any:
+        """What must be equal of a result."""
+        if "report" not in result:
+            return result
+        manifest = msgspec.convert(result["manifest"], Manifest)
+        rows = hashlib.sha256()
+        for row in read_rows(BlobFolder(self.blobs), manifest):
+            rows.update(repr(row).encode())
+        reasons = [(self.folder / result[name]).read_bytes() for name in ("dropped", "changed")]
+        return rows.hexdigest(), result["report"] | {"seconds": 0}, reasons
 
     def refused(self) -> bytes:
         """The file of refused rows."""
@@ -155,14 +186,18 @@ class Storm:
         return file.read_bytes() if file.exists() else b""
 
 
-def storm(folder: Path, *, kills: int, export_kills: int, rows: int, seed: int) -> list[Account]:
-    """Kill imports and exports."""
+def storm(
+    folder: Path, *, kills: int, export_kills: int, rows: int, seed: int, clean_kills: int = 0
+) -> list[Account]:
+    """Kill imports, cleanings and exports."""
     file = folder / "rows.jsonl"
     write_rows(file, rows)
     with serving(folder / "home") as server:
         storm = Storm(Desk(server), folder, seed)
         accounts = [storm.storm("import_dataset", storm.import_spec(file), kills)]
         manifest = storm.run("import_dataset", storm.import_spec(file))["manifest"]
+        if clean_kills:
+            accounts.append(storm.storm("clean_dataset", storm.clean_spec(manifest), clean_kills))
         accounts.append(
             storm.storm("export_dataset", storm.export_spec(manifest, "jsonl"), export_kills)
         )
@@ -179,7 +214,12 @@ def main() -> None:
     print(f"seed {args.seed}")
     with tempfile.TemporaryDirectory(prefix="yangfan-data-storm-") as folder:
         accounts = storm(
-            Path(folder), kills=args.kills, export_kills=args.kills, rows=args.rows, seed=args.seed
+            Path(folder),
+            kills=args.kills,
+            export_kills=args.kills,
+            clean_kills=args.kills,
+            rows=args.rows,
+            seed=args.seed,
         )
     for account in accounts:
         print(account)

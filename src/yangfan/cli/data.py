@@ -15,6 +15,8 @@ from yangfan.cli.processing import (
     clean_dataset,
     cleaned,
     is_dataset,
+    pause_clean,
+    resume_clean,
     undo_clean,
 )
 from yangfan.cli.terminal import human_size, printable, show_json, show_table
@@ -108,6 +110,13 @@ def clean(  # noqa: PLR0913 -- each is an option of the command
         int,
         typer.Option(min=0, help="0: what suits the file / 进程数，0 为自动"),
     ] = 0,
+    ray: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Ray cluster that runs the operators, HOST:PORT or auto / 运行算子的 Ray 集群地址",
+        ),
+    ] = "",
     preview: Annotated[
         int,
         typer.Option(min=0, help="Only show what becomes of the first rows / 只预览前若干行"),
@@ -148,7 +157,9 @@ def clean(  # noqa: PLR0913 -- each is an option of the command
     if out is None:
         raise ConfigurationError("name the file to write, or ask for --preview ROWS")
     with _Bar() as bar:
-        run = runs.Run(wanted, file, out, bar.update, operators=folder, processes=processes)
+        run = runs.Run(
+            wanted, file, out, bar.update, operators=folder, processes=processes, cluster=ray
+        )
         if restart:
             run.forget()
         if run.can_go_on:
@@ -171,6 +182,8 @@ def clean(  # noqa: PLR0913 -- each is an option of the command
 SUBCOMMANDS = {
     "clean": clean,
     "cleaned": cleaned,
+    "pause": pause_clean,
+    "resume": resume_clean,
     "undo": undo_clean,
     "augment": augment,
     "operators": operators,

@@ -567,7 +567,7 @@ def _processing_routes(
         jobs,
         datasets,
         Places(home.processing, home.operators),
-        Means(settings.deduplication_memory_bytes),
+        Means(settings.deduplication_memory_bytes, settings.ray_address or ""),
         lambda name: _served(services, name),
     )
     return [*processing_v1.routes(processing), *processing_v2.routes(processing)]

@@ -239,6 +239,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="What looking for near-duplicates may take of the memory, per job; the rest of its index goes into files.",
         ),
     ] = 256 << 20
+    ray_address: Annotated[
+        str | None,
+        Meta(
+            description="Ray cluster that runs the operators of cleaning, such as `10.0.0.1:6379`, or auto; this machine if unset."
+        ),
+    ] = None
     max_header_bytes: Annotated[int, Meta(ge=1024, description="Largest request head.")] = 64 * 1024
     read_timeout_seconds: Annotated[
         float, Meta(gt=0, description="How long a client may take to send a request.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from yangfan.errors import ConfigurationError
 from yangfan.operators import base
+from yangfan.operators.pipeline.cluster import Cluster
 from yangfan.operators.pipeline.hands import Hands
 from yangfan.operators.pipeline.isolated import Isolated, isolated
 from yangfan.operators.pipeline.trace import Trace, remembers, trace
@@ -84,10 +85,11 @@ class Chain:
         operators: Folder of operators that are one file.
         processes: How many processes run them; 1 for this one alone. The result is the same.
         memory_bytes: What an operator that remembers may keep in memory.
+        cluster: Address of a Ray cluster that runs them instead of processes of this machine; "" for none. The result is the same.
 
     Raises:
         UnknownExtension: No operator of that name.
-        ConfigurationError: An operator in the wrong stage, an argument out of its range, a library that is missing.
+        ConfigurationError: An operator in the wrong stage, an argument out of its range, a library that is missing, no cluster.
     """
 
     def __init__(
@@ -98,16 +100,20 @@ class Chain:
         operators: Path | None = None,
         processes: int = 1,
         memory_bytes: int = base.MEMORY_BYTES,
+        cluster: str = "",
     ) -> None:
         self._language = recipe.language
         self._operators: list[base.Operator] = []
-        self._hands: Hands | None = None
+        self._hands: Hands | Cluster | None = None
         self.tallies: list[Tally] = []
         try:
             for name, stage, operator in operators_of(recipe, folder, operators, memory_bytes):
                 self._operators.append(operator)
                 self.tallies.append(Tally(name, stage))
-            if processes > 1:
+            if cluster:
+                self._let_go_of_what_others_run()
+                self._hands = Cluster(recipe, operators, cluster)
+            elif processes > 1:
                 self._let_go_of_what_others_run()
                 self._hands = Hands(recipe, operators, processes)
         except BaseException:

@@ -126,6 +126,7 @@ class Run:
         progress: Told after each batch. What it raises stops the run, which can go on later.
         operators: Folder of operators that are one file.
         processes: How many processes run the operators, 1 for this one alone; 0 for what suits the file and the machine.
+        cluster: Address of a Ray cluster that runs them instead; "" for none.
 
     Raises:
         ConfigurationError: The recipe, the file or the place to write is not right.
@@ -140,6 +141,7 @@ class Run:
         *,
         operators: Path | None = None,
         processes: int = 1,
+        cluster: str = "",
     ) -> None:
         self.out = out
         self.dropped = out.with_name(f"{out.name}.dropped.jsonl")
@@ -157,7 +159,7 @@ class Run:
         self.recipe = recipe
         self.reader = formats.reader(file, recipe.field, recipe.max_row_bytes)
         self.progress = progress
-        self.operators = operators
+        self.operators, self.cluster = operators, cluster
         stat = file.stat()
         self.processes = processes or suiting(stat.st_size)
         self.identity = {
@@ -220,7 +222,13 @@ class _Pass:
         self._place: dict[str, int] = {}
         written: dict[str, int] = {}
         dropped: dict[str, int] = {}
-        self._chain = Chain(run.recipe, run.work, operators=run.operators, processes=run.processes)
+        self._chain = Chain(
+            run.recipe,
+            run.work,
+            operators=run.operators,
+            processes=run.processes,
+            cluster=run.cluster,
+        )
         if checkpoint is not None:
             self._place = checkpoint.place
             written, dropped = checkpoint.written, checkpoint.dropped

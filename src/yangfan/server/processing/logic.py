@@ -72,9 +72,11 @@ class Means(NamedTuple):
 
     Attributes:
         memory_bytes: For looking for duplicates.
+        cluster: Address of a Ray cluster that runs the operators; "" for none.
     """
 
     memory_bytes: int
+    cluster: str = ""
 
 
 class Reasons(NamedTuple):

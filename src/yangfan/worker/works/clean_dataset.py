@@ -2,7 +2,8 @@
 
 Spec: ``blobs`` (folder of shards), ``manifest`` (of the source), ``recipe`` (`yangfan.operators.pipeline.recipe.Recipe`), ``out`` (folder where
 the files of reasons go), ``operators`` (folder of operators that are one file, "" for none), ``processes`` (0 for what suits the data), ``save_seconds`` (between two saved
-places), ``memory_bytes`` (for looking for duplicates). Result:
+places), ``memory_bytes`` (for looking for duplicates), ``cluster`` (address of a Ray
+cluster that runs the operators, "" for none). Result:
 ``manifest`` of what stays, ``report`` (counts of each operator), ``dropped`` and ``changed``: files with a line for each row that went, with
 operator, value and reason, and for each that was changed, with the operators that changed it; what it was before stands in the source.
 
@@ -54,6 +55,7 @@ class _Spec(msgspec.Struct, frozen=True):
     processes: int = 0
     save_seconds: float = SAVE_SECONDS
     memory_bytes: int = base.MEMORY_BYTES
+    cluster: str = ""
 
 
 class Gone(msgspec.Struct, frozen=True):
@@ -136,6 +138,7 @@ class _Cleaning:
             operators=operators,
             processes=spec.processes or runs.suiting(spec.manifest.characters),
             memory_bytes=spec.memory_bytes,
+            cluster=spec.cluster,
         )
         self._writer = ShardWriter(self._blobs, spec.manifest.format, start=state.shards)
         try:
