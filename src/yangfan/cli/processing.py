@@ -111,6 +111,33 @@ def cleaned(
 
 
 @connected
+def pause_clean(
+    connection: Connection,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="task-… / 任务 ID")],
+) -> None:
+    """Hold a cleaning; it goes on later where it was, inside of a shard. / 暂停清洗。"""
+    with connection.client() as client:
+        found = client.cleaning.pause(task)
+    typer.echo(f"{found.id} {found.status} {found.progress} %")
+
+
+@connected
+def resume_clean(
+    connection: Connection,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="task-… / 任务 ID")],
+    *,
+    watch: Watch = False,
+) -> None:
+    """Go on with a cleaning that was held. / 继续清洗。"""
+    with connection.client() as client:
+        found = client.cleaning.resume(task)
+        if watch:
+            _follow(client, found.job_id, as_json=False)
+            found = client.cleaning.get(task)
+    typer.echo(f"{found.id} {found.status} {found.progress} %")
+
+
+@connected
 def undo_clean(
     connection: Connection,
     task: Annotated[str, typer.Argument(metavar="TASK", help="task-… / 任务 ID")],

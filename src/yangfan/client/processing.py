@@ -163,6 +163,18 @@ class AugmentationTask:
         return self.status in FINAL
 
 
+def check_succeeded(task: CleaningTask | AugmentationTask) -> None:
+    """Nothing, where a task has done what it was to do.
+
+    Raises:
+        Conflict: It failed or was stopped.
+    """
+    if task.status != "Succeeded":
+        raise errors.Conflict(
+            f"{task.id} from {task.source} into {task.destination} has {task.status.lower()}: {task.error}"
+        )
+
+
 def recipe_of(given: Mapping[str, Any]) -> JSON:
     """A recipe as the wire spells it: `operationsV2` and the other fields, or the stages alone; operators as objects or by name.
 

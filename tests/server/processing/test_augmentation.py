@@ -139,6 +139,19 @@ def test_the_sdk_makes_samples_in_rounds(client: Client, shelf: Shelf) -> None:
         client.augmentation.get(task.id)
 
 
+def test_datasets_augment_waits_for_the_end(client: Client, shelf: Shelf) -> None:
+    into = shelf.empty("short-way-made", DataFormat.PROMPT_RESPONSE).id
+    done = client.datasets.augment(
+        "seeds:1",
+        "echo",
+        into=into,
+        evolution={"complexScene": 1},
+        similarity_threshold=1.0,
+    )
+    assert (done.status, done.made, done.destination_id) == ("Succeeded", 1, into)
+    assert len(shelf.samples(into)) == 1
+
+
 def test_what_cannot_grow_is_refused(client: Client) -> None:
     with pytest.raises(errors.Invalid, match=r"can grow: PromptResponse, .*; texts:1 is Text"):
         client.augmentation.create("texts", "echo")

@@ -153,6 +153,30 @@ def test_the_sdk_cleans_into_a_new_version_tells_reasons_and_takes_it_back(
         client.cleaning.get(task.id)
 
 
+def test_datasets_clean_waits_for_the_end_and_says_why_there_is_none(
+    client: Client, shelf: Shelf
+) -> None:
+    shelf.put_texts("short-way", TEXTS)
+    done = client.datasets.clean("short-way", RECIPE)
+    assert (done.status, done.destination, done.remaining) == ("Succeeded", "short-way:2", 3)
+    into = shelf.empty("short-way-goal").id
+    begun = client.datasets.clean("short-way:1", RECIPE, into=into, wait=False)
+    assert begun.destination_id == into
+    assert client.cleaning.wait(begun.id, timeout_seconds=WAIT_SECONDS).remaining == 3
+    folder = shelf.server.home / "operators"
+    folder.mkdir(exist_ok=True)
+    (folder / "refuses.py").write_text(
+        "from yangfan.operators import base\n"
+        'STAGE, SUMMARY = "clean", {"en": "", "zh": ""}\n'
+        "class Parameters(base.Parameters, frozen=True):\n    pass\n"
+        "class Refuses(base.Cleaner):\n    def change(self, texts):\n        raise ValueError('no')\n"
+        "def create(parameters, common):\n    return Refuses()\n",
+        "utf-8",
+    )
+    with pytest.raises(errors.Conflict, match=r"into short-way:3 has failed: .*refuses failed"):
+        client.datasets.clean("short-way:1", {"clean": ["refuses"]})
+
+
 def test_a_task_that_waits_is_paused_resumed_and_deleted(client: Client, shelf: Shelf) -> None:
     shelf.put_texts("steered", [f"text number {row} of the steered ones" for row in range(400)])
     task = client.cleaning.create("steered:1", RECIPE)

@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from yangfan import errors
 from yangfan.client._async.dataset_transfers import AsyncDatasetTransfers
+from yangfan.client._async.processing import AsyncAugmentation, AsyncCleaning
 from yangfan.client.datasets import (
     arrow_table,
     comparison_of,
@@ -19,10 +20,11 @@ from yangfan.client.datasets import (
     sample_of,
     version_of,
 )
+from yangfan.client.processing import check_succeeded
 from yangfan.protocol.v2 import datasets as wire
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
     from yangfan.client._async.session import AsyncSession
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         DatasetSample,
         DatasetVersion,
     )
+    from yangfan.client.processing import AugmentationTask, CleaningTask
     from yangfan.client.types import JSON
     from yangfan.protocol.endpoint import Endpoint
 
@@ -384,6 +387,68 @@ class AsyncDatasets(AsyncDatasetTransfers):
                 raise errors.Conflict(f"{reference} could not be measured: {found.error}")
             job = found.jobId
             await self._session.transport.sleep(POLL_SECONDS)
+
+    async def clean(
+        self,
+        reference: str,
+        recipe: Mapping[str, Any],
+        *,
+        into: str | None = None,
+        wait: bool = True,
+    ) -> CleaningTask:
+        """Clean a version into another, which `CleaningTask.destination` names; the version itself never changes.
+
+        `client.cleaning` has everything else: previews, pauses, reasons of each row, and the way back.
+
+        Args:
+            reference: Which version.
+            recipe: What `yangfan data clean` takes: ``{"clean": ["remove_emoji"], "filter": [{"name": …, "args": {…}}]}``.
+            into: An unpublished version without rows; by default a new version of the same dataset.
+            wait: Whether to wait until it has ended.
+
+        Raises:
+            NotFound: There is no such version.
+            Invalid: The recipe is not right, or the destination has another format.
+            Conflict: The destination has rows, the version has edits that are not released, or the cleaning failed.
+        """
+        cleaning = AsyncCleaning(self._session)
+        task = await cleaning.create(reference, recipe, into=into)
+        if wait:
+            task = await cleaning.wait(task.id)
+            check_succeeded(task)
+        return task
+
+    async def augment(
+        self,
+        reference: str,
+        model: str,
+        *,
+        into: str | None = None,
+        count: int = 100,
+        wait: bool = True,
+        **more: Any,
+    ) -> AugmentationTask:
+        """Have a model make more samples out of those of a version, into another, which `AugmentationTask.destination` names.
+
+        Args:
+            reference: The version with the seeds.
+            model: A model that the platform serves, its own or another server's.
+            into: An unpublished version without rows; by default a new version of the same dataset.
+            count: How many to make, 1 to 5000.
+            wait: Whether to wait until it has ended.
+            more: Everything else that `client.augmentation.create` takes.
+
+        Raises:
+            NotFound: There is no such version or model.
+            Invalid: It has no samples, or the format is not right.
+            Conflict: The destination has rows, the version has edits that are not released, or it failed.
+        """
+        augmentation = AsyncAugmentation(self._session)
+        task = await augmentation.create(reference, model, into=into, count=count, **more)
+        if wait:
+            task = await augmentation.wait(task.id)
+            check_succeeded(task)
+        return task
 
     async def _call(self, endpoint: Endpoint[Any, Any], body: JSON) -> Any:
         call = self._session.management_call(endpoint, body)

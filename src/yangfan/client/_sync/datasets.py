@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from yangfan import errors
 from yangfan.client._sync.dataset_transfers import DatasetTransfers
+from yangfan.client._sync.processing import Augmentation, Cleaning
 from yangfan.client.datasets import (
     arrow_table,
     comparison_of,
@@ -20,10 +21,11 @@ from yangfan.client.datasets import (
     sample_of,
     version_of,
 )
+from yangfan.client.processing import check_succeeded
 from yangfan.protocol.v2 import datasets as wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from yangfan.client._sync.session import Session
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         DatasetSample,
         DatasetVersion,
     )
+    from yangfan.client.processing import AugmentationTask, CleaningTask
     from yangfan.client.types import JSON
     from yangfan.protocol.endpoint import Endpoint
 
@@ -385,6 +388,68 @@ class Datasets(DatasetTransfers):
                 raise errors.Conflict(f"{reference} could not be measured: {found.error}")
             job = found.jobId
             self._session.transport.sleep(POLL_SECONDS)
+
+    def clean(
+        self,
+        reference: str,
+        recipe: Mapping[str, Any],
+        *,
+        into: str | None = None,
+        wait: bool = True,
+    ) -> CleaningTask:
+        """Clean a version into another, which `CleaningTask.destination` names; the version itself never changes.
+
+        `client.cleaning` has everything else: previews, pauses, reasons of each row, and the way back.
+
+        Args:
+            reference: Which version.
+            recipe: What `yangfan data clean` takes: ``{"clean": ["remove_emoji"], "filter": [{"name": …, "args": {…}}]}``.
+            into: An unpublished version without rows; by default a new version of the same dataset.
+            wait: Whether to wait until it has ended.
+
+        Raises:
+            NotFound: There is no such version.
+            Invalid: The recipe is not right, or the destination has another format.
+            Conflict: The destination has rows, the version has edits that are not released, or the cleaning failed.
+        """
+        cleaning = Cleaning(self._session)
+        task = cleaning.create(reference, recipe, into=into)
+        if wait:
+            task = cleaning.wait(task.id)
+            check_succeeded(task)
+        return task
+
+    def augment(
+        self,
+        reference: str,
+        model: str,
+        *,
+        into: str | None = None,
+        count: int = 100,
+        wait: bool = True,
+        **more: Any,
+    ) -> AugmentationTask:
+        """Have a model make more samples out of those of a version, into another, which `AugmentationTask.destination` names.
+
+        Args:
+            reference: The version with the seeds.
+            model: A model that the platform serves, its own or another server's.
+            into: An unpublished version without rows; by default a new version of the same dataset.
+            count: How many to make, 1 to 5000.
+            wait: Whether to wait until it has ended.
+            more: Everything else that `client.augmentation.create` takes.
+
+        Raises:
+            NotFound: There is no such version or model.
+            Invalid: It has no samples, or the format is not right.
+            Conflict: The destination has rows, the version has edits that are not released, or it failed.
+        """
+        augmentation = Augmentation(self._session)
+        task = augmentation.create(reference, model, into=into, count=count, **more)
+        if wait:
+            task = augmentation.wait(task.id)
+            check_succeeded(task)
+        return task
 
     def _call(self, endpoint: Endpoint[Any, Any], body: JSON) -> Any:
         call = self._session.management_call(endpoint, body)
