@@ -106,7 +106,7 @@ def _allow(seconds: float) -> None:
 
 def _started(start: frames.Start) -> tuple[frames.Answer, Callable[[frames.Ask], frames.Answer]]:
     if start.recipe is not None:
-        from yangfan.operators.pipeline.chain import operators_of
+        from yangfan.operators.pipeline.steps import operators_of
 
         recipe = msgspec.convert(start.recipe, Recipe)
         folder = Path(start.operators) if start.operators else None

@@ -27,6 +27,7 @@ from yangfan.operators import base
 from yangfan.operators.pipeline import frames, trace
 from yangfan.operators.pipeline.hands import AHEAD, answered, asked
 from yangfan.operators.pipeline.recipe import Recipe
+from yangfan.operators.pipeline.steps import operators_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -137,8 +138,6 @@ def work(order: bytes, question: bytes) -> bytes:
 @functools.lru_cache(maxsize=1)
 def _begun(order: bytes) -> tuple[list[trace.Step], str]:
     """The operators of an order; a process of the cluster makes them once and works on many batches."""
-    from yangfan.operators.pipeline.chain import operators_of
-
     told = msgspec.msgpack.decode(order, type=Order)
     if told.version != _version():
         raise ConfigurationError(
