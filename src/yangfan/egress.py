@@ -286,10 +286,11 @@ class Egress:
         method: str = "GET",
         content: bytes | None = None,
         timeout_seconds: float | None = None,
+        private: Iterable[str] = (),
     ) -> AsyncGenerator[Response]:
         """Send one request, follow its redirects, and hand out the answer, whatever its status.
 
-        Redirects are followed for GET and HEAD only; `Authorization` and `Cookie` do not follow to another origin.
+        Redirects are followed for GET and HEAD only; `Authorization`, `Cookie` and what `private` names do not follow to another origin.
 
         Args:
             url: Absolute https URL (http where `allow` lists the host).
@@ -298,6 +299,7 @@ class Egress:
             method: HTTP method.
             content: Request body.
             timeout_seconds: Longest whole fetch; None for the `timeout_seconds` of this object.
+            private: Names of header fields that are secrets, too.
 
         Raises:
             EgressDenied: The URL, an address behind it or a redirect is not allowed.
@@ -311,6 +313,7 @@ class Egress:
         fields.update({name.lower(): value for name, value in (headers or {}).items()})
         # The length that HEAD tells is not the length of a body.
         limit_bytes = sys.maxsize if method == "HEAD" else max_bytes
+        secrets = {"authorization", "cookie", *(name.lower() for name in private)}
         for _ in range(MAX_REDIRECTS + 1):
             async with self._exchange(target, method, fields, content, deadline) as answer:
                 response = Response(target, answer, max_bytes=limit_bytes, deadline=deadline)
@@ -320,11 +323,7 @@ class Egress:
                     return
             following = _parse(location, base=target)
             if _origin(following) != _origin(target):
-                fields = {
-                    name: value
-                    for name, value in fields.items()
-                    if name not in {"authorization", "cookie"}
-                }
+                fields = {name: value for name, value in fields.items() if name not in secrets}
             target = following
         raise SourceUnavailable(f"{_shown(_parse(url))} redirects more than {MAX_REDIRECTS} times")
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.terminal import printable, show_json, show_table
+from yangfan.client.forms import content_of
+from yangfan.errors import ConfigurationError
+
+Auth = Literal["none", "bearer", "basic", "header", "query"]
 
 if TYPE_CHECKING:
     from yangfan.client.plugins import File
@@ -168,6 +172,67 @@ def given(file: str) -> File:
 
 
 @connected
+def bridge(  # noqa: PLR0913 - one argument for each thing that can be chosen
+    connection: Connection,
+    plugin: Annotated[str, typer.Argument(metavar="ID", help="What to call it / 桥接的 ID")],
+    *,
+    openapi: Annotated[
+        str, typer.Option(help="File or URL of an OpenAPI 3 document / OpenAPI 文档")
+    ] = "",
+    mcp: Annotated[str, typer.Option(help="URL of an MCP server / MCP 服务地址")] = "",
+    program: Annotated[
+        str, typer.Option(help="An MCP server of the setting mcp_programs / 设置中允许的 MCP 程序")
+    ] = "",
+    server_url: Annotated[str, typer.Option(help="Where operations are / 接口地址")] = "",
+    auth: Annotated[Auth | None, typer.Option(help="How to show who asks / 鉴权方式")] = None,
+    auth_name: Annotated[str, typer.Option(help="Of the field / 字段名")] = "",
+    secret_file: Annotated[
+        Path | None, typer.Option(help="File that holds the key alone / 只含密钥的文件")
+    ] = None,
+) -> None:
+    """Make tools of an OpenAPI document or an MCP server. / 把 OpenAPI 文档或 MCP 服务变成工具。"""
+    if bool(openapi) + bool(mcp) + bool(program) != 1:
+        raise ConfigurationError("give one of --openapi, --mcp and --program")
+    secret = "" if secret_file is None else content_of(secret_file).decode().strip()
+    with connection.client() as client:
+        if openapi:
+            is_url = openapi.startswith(("http://", "https://"))
+            made = client.plugins.add_openapi(
+                plugin,
+                "" if is_url else content_of(Path(openapi)).decode("utf-8", "replace"),
+                url=openapi if is_url else "",
+                base_url=server_url,
+                auth=auth,
+                auth_name=auth_name,
+                secret=secret,
+            )
+        else:
+            made = client.plugins.add_mcp(
+                plugin, mcp, program=program, auth=auth, auth_name=auth_name, secret=secret
+            )
+    for tool in made.tools:
+        typer.echo(
+            printable(
+                f"{tool.name}: {tool.description.splitlines()[0][:100]}"
+                if tool.description
+                else tool.name
+            )
+        )
+    for reason in made.left_out:
+        typer.echo(printable(f"left out: {reason}"), err=True)
+
+
+@connected
+def unbridge(
+    connection: Connection,
+    plugin: Annotated[str, typer.Argument(metavar="ID", help="Of the bridge / 桥接的 ID")],
+) -> None:
+    """Forget a bridge and its key. / 删除桥接及其密钥。"""
+    with connection.client() as client:
+        client.plugins.remove_bridge(plugin)
+
+
+@connected
 def rm(connection: Connection, name: Name) -> None:
     """Delete a plugin application. / 删除插件应用。"""
     with connection.client() as client:
@@ -181,4 +246,6 @@ SUBCOMMANDS = {
     "create": create,
     "ask": ask,
     "rm": rm,
+    "bridge": bridge,
+    "unbridge": unbridge,
 }

@@ -63,7 +63,20 @@ class PluginInfo:
 
 @dataclass(frozen=True, slots=True)
 class PluginApplication:
-    """A plugin application: its name, its plugins, who writes its answers, what that is told, and what it answers from."""
+    """A plugin application.
+
+    Attributes:
+        name: What stands in the path of its calls.
+        plugins: Ids of its plugins and bridges.
+        model: The chat service that writes its answers; the first one that is served if "".
+        prompt: What the model is told.
+        knowledge_base_ids: What it answers from.
+        created: When it was made.
+        mode: direct, where the first plugin is called with the question; tools, where the model calls what it needs.
+        max_steps: Most answers of the model for one question.
+        max_tokens: Most tokens of all these together.
+        max_seconds: Longest time for all of it.
+    """
 
     name: str
     plugins: tuple[str, ...]
@@ -71,6 +84,51 @@ class PluginApplication:
     prompt: str
     knowledge_base_ids: tuple[str, ...]
     created: str
+    mode: str
+    max_steps: int
+    max_tokens: int
+    max_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """Other people's tools, which applications use as they use plugins.
+
+    Attributes:
+        id: What applications name it by.
+        kind: openapi, mcp, or program (an MCP server that the operator listed).
+        title: As the other side calls itself.
+        description: Likewise.
+        address: Where its tools are.
+        auth: How it is shown who asks: none, bearer, basic, header, query.
+        auth_name: Of the header field or parameter.
+        has_secret: Whether a key is kept for it.
+        tools: What models see.
+        left_out: Operations that cannot be called from here, and why.
+        created: When it was made.
+        read: When its tools were last read.
+    """
+
+    id: str
+    kind: str
+    title: str
+    description: str
+    address: str
+    auth: str
+    auth_name: str
+    has_secret: bool
+    tools: tuple[PluginTool, ...]
+    left_out: tuple[str, ...]
+    created: str
+    read: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswer:
+    """What a tool gave, as a model would be told."""
+
+    text: str
+    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +200,28 @@ def application_of(item: wire.PluginApplication) -> PluginApplication:
         item.prompt,
         tuple(item.knowledgeBaseIds),
         item.createTime,
+        item.mode,
+        item.maxSteps,
+        item.maxTokens,
+        item.maxSeconds,
+    )
+
+
+def bridge_of(item: wire.Bridge) -> Bridge:
+    """A bridge off the wire."""
+    return Bridge(
+        id=item.id,
+        kind=item.kind,
+        title=item.title,
+        description=item.description,
+        address=item.address,
+        auth=item.auth,
+        auth_name=item.authName,
+        has_secret=item.hasSecret,
+        tools=tuple(PluginTool(each.name, each.description, each.inputs) for each in item.tools),
+        left_out=tuple(item.leftOut),
+        created=item.createTime,
+        read=item.readTime,
     )
 
 

@@ -78,6 +78,8 @@ from yangfan.server.jobs.tokens import JobMint
 from yangfan.server.knowledge import Knowledge
 from yangfan.server.knowledge import v2 as knowledge_v2
 from yangfan.server.knowledge.store import KnowledgeStore
+from yangfan.server.mcp import Tools
+from yangfan.server.mcp import v2 as mcp_v2
 from yangfan.server.memory import Memory
 from yangfan.server.memory import v2 as memory_v2
 from yangfan.server.memory.store import MemoryStore
@@ -96,6 +98,8 @@ from yangfan.server.models.work import Work
 from yangfan.server.plugins import Plugins
 from yangfan.server.plugins import v1 as plugins_v1
 from yangfan.server.plugins import v2 as plugins_v2
+from yangfan.server.plugins.bridge_store import BridgeStore
+from yangfan.server.plugins.bridges import Bridges
 from yangfan.server.plugins.catalogue import discovered
 from yangfan.server.plugins.store import PluginStore
 from yangfan.server.processing import Means, Places, Processing
@@ -227,11 +231,14 @@ async def build(
         stack.push_async_callback(deployments.stop)
         await deployments.start()
         memory = Memory(MemoryStore(database))
-        pictures = Pictures(egress, max_total_bytes=settings.max_body_bytes)
-        chat = Chat(services, memory, pictures, lenient=settings.lenient)
-        known, for_workers = await _knowledge(
-            settings, database, services, jobs, home, chat, egress, stack
+        chat = Chat(
+            services,
+            memory,
+            Pictures(egress, max_total_bytes=settings.max_body_bytes),
+            lenient=settings.lenient,
         )
+        knowledge = await _knowledge(database, services, jobs, home)
+        plugins = _plugins(settings, database, vault, knowledge, chat, egress, stack)
         datasets = Datasets(database, home.datasets)
         datasets.users.append(
             lambda connection, version: tuning.user_of_part(version.id, connection)
@@ -263,7 +270,10 @@ async def build(
             ),
             *transfers_v1.routes(transfers),
             *transfers_v2.routes(transfers),
-            *known,
+            *knowledge_v2.routes(knowledge),
+            *plugins_v1.routes(plugins),
+            *plugins_v2.routes(plugins),
+            *mcp_v2.routes(Tools(knowledge, plugins, services)),
             *about_datasets,
             *usage_v2.routes(usage),
             *jobs_v2.routes(jobs),
@@ -285,7 +295,8 @@ async def build(
         if settings.metrics != "off":
             counters = registry_of(metrics, services, usage, upstreams)
             pages += _metrics_page(settings, counters, WorkCollector(jobs, deployments)).routes
-        for_workers += await _working(settings, home, stack, jobs, database, mint, base_url)
+        for_workers = await _working(settings, home, stack, jobs, database, mint, base_url)
+        for_workers += knowledge_v2.worker_routes(knowledge)
         gateway = _mount(settings, access, usage, listed, metrics, pages, for_workers)
         yield Platform(gateway, credentials, services, jobs, _endpoints(listed))
 
@@ -513,27 +524,27 @@ async def _charge_routes(
     ]
 
 
-async def _knowledge(
+async def _knowledge(database: Database, services: Services, jobs: Jobs, home: Home) -> Knowledge:
+    knowledge = Knowledge(KnowledgeStore(database), services, jobs, home.knowledge)
+    await knowledge.start()
+    return knowledge
+
+
+def _plugins(
     settings: Settings,
     database: Database,
-    services: Services,
-    jobs: Jobs,
-    home: Home,
+    vault: Vault,
+    knowledge: Knowledge,
     chat: Chat,
     egress: Egress,
     stack: AsyncExitStack,
-) -> tuple[list[Route], list[Route]]:
-    """Knowledge bases and plugins: what callers and what workers are answered."""
-    knowledge = Knowledge(KnowledgeStore(database), services, jobs, home.knowledge)
-    await knowledge.start()
+) -> Plugins:
+    """Applications, what is installed, and bridges to what is not."""
     catalogue = discovered(settings.plugin_settings)
     stack.push_async_callback(catalogue.aclose)
-    plugins = Plugins(PluginStore(database), knowledge, chat, services, catalogue, egress)
-    return [
-        *knowledge_v2.routes(knowledge),
-        *plugins_v1.routes(plugins),
-        *plugins_v2.routes(plugins),
-    ], knowledge_v2.worker_routes(knowledge)
+    reserved = [plugin.manifest.id for plugin in catalogue.all]
+    bridges = Bridges(BridgeStore(database, vault), egress, settings.mcp_programs, reserved)
+    return Plugins(PluginStore(database), knowledge, chat, catalogue, bridges, egress)
 
 
 async def _about_datasets(

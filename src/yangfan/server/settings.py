@@ -28,7 +28,7 @@ _SECRET = frozenset(
 """Settings that are not shown."""
 
 _LISTS = frozenset({"models", "egress_allow", "data_import_folders"})
-_TABLES = frozenset({"options", "upstreams", "plugins", "trackers"})
+_TABLES = frozenset({"options", "upstreams", "plugins", "mcp_programs", "trackers"})
 """What only a settings file can say."""
 
 
@@ -323,6 +323,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "or [trackers.wandb] with `project`, `entity` and `api_key`."
         ),
     ] = TrackerSettings()
+    mcp_programs: Annotated[
+        Mapping[str, tuple[str, ...]],
+        Meta(
+            description='MCP servers that bridges may start on this machine, in the settings file: `NAME = ["program", "argument"]` in the'
+            " table [mcp_programs]; none if unset."
+        ),
+    ] = msgspec.field(default_factory=dict[str, tuple[str, ...]])
     egress_proxy: Annotated[
         str | None, Meta(description="http or https proxy for outbound fetches.")
     ] = None

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from yangfan.client.plugins import address_of, answer_of, application_of, info_of
+from yangfan.client.plugins import (
+    ToolAnswer,
+    address_of,
+    answer_of,
+    application_of,
+    bridge_of,
+    info_of,
+)
+from yangfan.client.retry import Retry
 from yangfan.protocol.v1.plugins import PLUGIN
 from yangfan.protocol.v2 import plugins as wire
 
@@ -13,9 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from yangfan.client._async.session import AsyncSession
-    from yangfan.client.plugins import File, PluginAnswer, PluginApplication, PluginInfo
+    from yangfan.client.plugins import (
+        Bridge,
+        File,
+        PluginAnswer,
+        PluginApplication,
+        PluginInfo,
+    )
     from yangfan.client.types import JSON
     from yangfan.protocol.endpoint import Endpoint
+
+Mode = Literal["direct", "tools"]
+Auth = Literal["none", "bearer", "basic", "header", "query"]
 
 
 class AsyncPlugins:
@@ -43,7 +61,7 @@ class AsyncPlugins:
         call = self._session.inference_call(wire.INSTALLED_ONE, 2, path=path)
         return info_of(await self._session.fetch(call, wire.INSTALLED_ONE.reply))
 
-    async def create(
+    async def create(  # noqa: PLR0913 - one argument for each thing that can be chosen
         self,
         name: str,
         plugins: Sequence[str],
@@ -51,6 +69,10 @@ class AsyncPlugins:
         model: str = "",
         prompt: str = "",
         knowledge_base_ids: Sequence[str] = (),
+        mode: Mode | None = None,
+        max_steps: int | None = None,
+        max_tokens: int | None = None,
+        max_seconds: int | None = None,
     ) -> PluginApplication:
         """Make an application.
 
@@ -60,6 +82,11 @@ class AsyncPlugins:
             model: The chat service that writes its answers; the first one that is served by default.
             prompt: What the model is told, with ``{context}`` and ``{question}`` in it; one of ours by default.
             knowledge_base_ids: What uuid-zhishiku answers from.
+            mode: direct calls the first plugin with the question; tools lets the model call what it needs. By default what the
+                plugins allow.
+            max_steps: Most answers of the model for one question, calls of tools among them, 1 to 50; 6 by default.
+            max_tokens: Most tokens of all these together; 32000 by default.
+            max_seconds: Longest time for all of it, at most 600; 120 by default.
 
         Raises:
             Invalid: A value is none that can be, or there is one of that name.
@@ -70,6 +97,10 @@ class AsyncPlugins:
             "model": model,
             "prompt": prompt,
             "knowledgeBaseIds": [*knowledge_base_ids],
+            "mode": mode,
+            "maxSteps": max_steps,
+            "maxTokens": max_tokens,
+            "maxSeconds": max_seconds,
         }
         return application_of(await self._act(wire.CREATE, body))
 
@@ -85,7 +116,7 @@ class AsyncPlugins:
         """
         return application_of(await self._act(wire.SHOW, {"name": name}))
 
-    async def modify(
+    async def modify(  # noqa: PLR0913 - one argument for each thing that can be chosen
         self,
         name: str,
         *,
@@ -93,6 +124,10 @@ class AsyncPlugins:
         model: str | None = None,
         prompt: str | None = None,
         knowledge_base_ids: Sequence[str] | None = None,
+        mode: Mode | None = None,
+        max_steps: int | None = None,
+        max_tokens: int | None = None,
+        max_seconds: int | None = None,
     ) -> PluginApplication:
         """Change one; what is None stays."""
         body: JSON = {
@@ -101,12 +136,122 @@ class AsyncPlugins:
             "model": model,
             "prompt": prompt,
             "knowledgeBaseIds": None if knowledge_base_ids is None else [*knowledge_base_ids],
+            "mode": mode,
+            "maxSteps": max_steps,
+            "maxTokens": max_tokens,
+            "maxSeconds": max_seconds,
         }
         return application_of(await self._act(wire.MODIFY, body))
 
     async def delete(self, name: str) -> None:
         """Delete one."""
         await self._act(wire.DELETE, {"name": name})
+
+    async def add_openapi(
+        self,
+        plugin: str,
+        document: str = "",
+        *,
+        url: str = "",
+        base_url: str = "",
+        auth: Auth | None = None,
+        auth_name: str = "",
+        secret: str = "",
+    ) -> Bridge:
+        """Make tools of the operations of an OpenAPI 3 document.
+
+        Args:
+            plugin: Id that applications are to name it by.
+            document: In JSON or YAML.
+            url: Of the document instead; the server fetches it.
+            base_url: Where operations are, where the document does not say.
+            auth: How to show who asks; what the document says by default. basic takes user:password as its secret.
+            auth_name: Of the header field or query parameter.
+            secret: The key; the server keeps it encrypted and never shows it.
+
+        Raises:
+            Invalid: It is no such document, or its address is refused.
+        """
+        body: JSON = {
+            "id": plugin,
+            "kind": "openapi",
+            "document": document,
+            "url": url,
+            "baseUrl": base_url,
+            "auth": auth or "",
+            "authName": auth_name,
+            "secret": secret,
+        }
+        return bridge_of(await self._act(wire.CREATE_BRIDGE, body))
+
+    async def add_mcp(
+        self,
+        plugin: str,
+        url: str = "",
+        *,
+        program: str = "",
+        auth: Auth | None = None,
+        auth_name: str = "",
+        secret: str = "",
+    ) -> Bridge:
+        """Make tools of those of an MCP server.
+
+        Args:
+            plugin: Id that applications are to name it by.
+            url: Of the server (streamable HTTP).
+            program: Instead, the name of a program that the setting mcp_programs lists.
+            auth: How to show who asks; bearer by default, where there is a secret.
+            auth_name: Of the header field.
+            secret: The key.
+
+        Raises:
+            Invalid: It cannot be reached, its address is refused, or it has no tools.
+        """
+        body: JSON = {
+            "id": plugin,
+            "kind": "program" if program else "mcp",
+            "url": url,
+            "program": program,
+            "auth": auth or "",
+            "authName": auth_name,
+            "secret": secret,
+        }
+        return bridge_of(await self._act(wire.CREATE_BRIDGE, body))
+
+    async def bridges(self) -> tuple[Bridge, ...]:
+        """All of the caller's application, the oldest first."""
+        return tuple(map(bridge_of, (await self._act(wire.LIST_BRIDGES, {})).items))
+
+    async def modify_bridge(
+        self, plugin: str, *, secret: str | None = None, document: str | None = None
+    ) -> Bridge:
+        """Give a bridge another key or document, and read its tools again.
+
+        Raises:
+            NotFound: There is none of that id; likewise for the others.
+        """
+        body: JSON = {"id": plugin, "secret": secret, "document": document}
+        return bridge_of(await self._act(wire.MODIFY_BRIDGE, body))
+
+    async def remove_bridge(self, plugin: str) -> None:
+        """Forget a bridge and its key."""
+        await self._act(wire.DELETE_BRIDGE, {"id": plugin})
+
+    async def call_tool(
+        self, plugin: str, tool: str, inputs: Mapping[str, Any] | None = None
+    ) -> ToolAnswer:
+        """Call a tool of a bridge, as a model would. Any credential will do.
+
+        Raises:
+            InvalidPluginArgument: The inputs are not what its schema asks for.
+            Invalid: There is no such bridge or tool.
+        """
+        path = wire.CALL.path.replace("{plugin}", quote(plugin, safe="") or "-")
+        body: JSON = {"tool": tool, "inputs": dict(inputs or {})}
+        call = self._session.inference_call(wire.CALL, 2, path=path, body=body)
+        # It may change something there, so it is sent once only.
+        answer = await self._session.fetch(replace(call, retry=Retry(0)), wire.CALL.reply)
+        return ToolAnswer(answer.text, answer.failed)
 
     async def ask(
         self,

@@ -8,5 +8,15 @@ from yangfan.server.chat.pictures import (
     check,
     decode_base64,
 )
+from yangfan.server.chat.tools import OfferedFunction, read_tools
 
-__all__ = ["V1_PICTURE_BYTES", "V2_PICTURE_BYTES", "Chat", "Pictures", "check", "decode_base64"]
+__all__ = [
+    "V1_PICTURE_BYTES",
+    "V2_PICTURE_BYTES",
+    "Chat",
+    "OfferedFunction",
+    "Pictures",
+    "check",
+    "decode_base64",
+    "read_tools",
+]

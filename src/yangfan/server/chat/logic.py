@@ -58,14 +58,14 @@ class Chat:
     def __init__(
         self, services: Services, memory: Memory, pictures: Pictures, *, lenient: bool = False
     ) -> None:
-        self._services = services
+        self.services = services
         self._memory = memory
         self.pictures = pictures
         self.lenient = lenient
 
     def target(self, name: str, wanted: PresetType = "chat") -> Target:
         """What `name` means here. Raises ModelNotFound."""
-        return self._services.resolve(name, wanted)
+        return self.services.resolve(name, wanted)
 
     async def with_pictures(
         self, target: Target, request: ChatRequest, meter: Meter, *, max_bytes: int
@@ -90,7 +90,7 @@ class Chat:
             return request
         if "vision" not in target.service.kinds:
             able = ", ".join(
-                service.name for service in self._services.all if "vision" in service.kinds
+                service.name for service in self.services.all if "vision" in service.kinds
             )
             raise Invalid(
                 f"{target.asked} reads no pictures here; leave image_url parts out, or ask one that does: {able or 'none is served'}",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from yangfan import errors
 from yangfan.protocol import sse
 from yangfan.protocol.v1 import errors as v1_errors
-from yangfan.server.http.call import Download, Reply, Stream, new_id
+from yangfan.server.http.call import Accepted, Download, Reply, Stream, new_id
 from yangfan.server.http.dialects import ENCODERS, Header
 from yangfan.server.http.metering import Meter, Unmetered
 from yangfan.server.http.routing import dialect_of
@@ -120,7 +120,7 @@ class Answering:
             more = message.get("more_body", False)
             yield message.get("body", b"")
 
-    async def run(self, handling: Awaitable[Reply | Stream | Download]) -> None:
+    async def run(self, handling: Awaitable[Reply | Stream | Download | Accepted]) -> None:
         """Await the handler and send what it gives; stop working as soon as the client is gone."""
         unwatch = self._watch()
         try:
@@ -129,6 +129,9 @@ class Answering:
                 await self._stream(answer)
             elif isinstance(answer, Download):
                 await self._file(answer)
+            elif isinstance(answer, Accepted):
+                await self._begin(202, ((b"Content-Length", b"0"), *self.headers))
+                await self._part(b"", more=False)
             else:
                 self._check_reserved()
                 await self.send(200, answer.body, answer.headers)

@@ -117,3 +117,9 @@ class Download:
         self.path = path
         self.name = name
         self.media_type = media_type
+
+
+class Accepted:
+    """An answer without a body: what came was taken (status 202)."""
+
+    __slots__ = ()

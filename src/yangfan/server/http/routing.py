@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from yangfan.errors import EndpointNotFound, Invalid, MethodNotAllowed
-from yangfan.server.http.call import Call, Download, Reply, Stream
+from yangfan.server.http.call import Accepted, Call, Download, Reply, Stream
 
 if TYPE_CHECKING:
     from yangfan.protocol.endpoint import Dialect, Endpoint
 
-Handler = Callable[[Call[Any]], Awaitable[Reply | Stream | Download]]
+Handler = Callable[[Call[Any]], Awaitable[Reply | Stream | Download | Accepted]]
 
 
 BodyReader = Callable[[bytes, Mapping[str, Any]], bytes]

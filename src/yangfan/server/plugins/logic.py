@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from yangfan.engines.base import ChatRequest, Message
+import msgspec
+
+from yangfan.engines.base import ChatRequest, Message, Tool
 from yangfan.errors import Conflict, EndpointNotFound, Forbidden, Invalid, NotFound
 from yangfan.protocol.v1.plugins import KNOWLEDGE_BASE
+from yangfan.server.chat import OfferedFunction, read_tools
 from yangfan.server.plugins.hosting import Means, PluginHost
+from yangfan.server.plugins.loop import Bound, Loop
+from yangfan.server.plugins.operations import Told
+from yangfan.server.plugins.tools import MAX_TOOLS, tool_name
 from yangfan.server.plugins.types import Application, Asking, Prepared
 from yangfan.server.plugins.wording import worded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from yangfan.egress import Egress
     from yangfan.plugins.base import Plugin
     from yangfan.server.chat import Chat
     from yangfan.server.knowledge import Knowledge
+    from yangfan.server.plugins.bridges import Bridges
     from yangfan.server.plugins.catalogue import Catalogue
     from yangfan.server.plugins.store import PluginStore
-    from yangfan.server.services import Services, Target
+    from yangfan.server.plugins.types import Mode
+    from yangfan.server.services import Target
 
 MAX_QUERY_CHARS = 1000
 
@@ -32,8 +42,8 @@ class Plugins:
         store: Where they are kept.
         knowledge: Knowledge bases.
         chat: Writes answers.
-        services: What is served.
         catalogue: The plugins that are installed.
+        bridges: Other people's tools.
         egress: The guard of outbound fetches.
     """
 
@@ -42,15 +52,15 @@ class Plugins:
         store: PluginStore,
         knowledge: Knowledge,
         chat: Chat,
-        services: Services,
         catalogue: Catalogue,
+        bridges: Bridges,
         egress: Egress,
     ) -> None:
         self._store = store
         self._knowledge = knowledge
-        self._services = services
         self._egress = egress
         self.catalogue = catalogue
+        self.bridges = bridges
         self.chat = chat
 
     async def create(
@@ -62,8 +72,20 @@ class Plugins:
         model: str = "",
         prompt: str = "",
         base_ids: Sequence[str] = (),
+        mode: Mode | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> Application:
         """Make an application.
+
+        Args:
+            app_id: Whose it is.
+            name: What stands in the path of its calls.
+            plugins: Ids of plugins and bridges.
+            model: Who writes answers.
+            prompt: What that is told.
+            base_ids: Knowledge bases.
+            mode: How plugins are called; by default directly, where all of them take a question.
+            limits: max_steps, max_tokens, max_seconds, where they differ from the defaults.
 
         Raises:
             Invalid: It names a plugin that there is not, or lacks what one needs.
@@ -76,8 +98,10 @@ class Plugins:
             "model": model,
             "prompt": prompt,
             "base_ids": tuple(base_ids),
+            "mode": mode or await self._fitting_mode(plugins),
         }
         await self._check(app_id, **values)
+        values |= limits or {}
         if not await self._store.add(name, app_id, values):
             raise Conflict(f"there is a plugin application {name!r} already; take another name")
         return await self.get(name, app_id)
@@ -114,9 +138,11 @@ class Plugins:
             "model": found.model,
             "prompt": found.prompt,
             "base_ids": found.base_ids,
+            "mode": found.mode,
             **values,
         }
-        await self._check(app_id, **merged)
+        checked = ("plugins", "model", "prompt", "base_ids", "mode")
+        await self._check(app_id, **{key: merged[key] for key in checked})
         await self._store.change(name, values)
         return await self.get(name, app_id)
 
@@ -156,6 +182,50 @@ class Plugins:
         """Who writes its answers. Raises ModelNotFound."""
         return self.chat.target(application.model or self._first_chat())
 
+    async def loop(self, asking: Asking, wanted: Sequence[str] | None) -> Loop:
+        """What answers a question with tools.
+
+        Raises:
+            Invalid: The question is empty or too long, or what the application names is no more.
+        """
+        _check_question(asking.question)
+        application = asking.application
+        tools: dict[str, Bound] = {}
+        for name in wanted or application.plugins:
+            for bound in await self._bound(asking, name):
+                chosen = tool_name(bound.tool.name, tools)
+                tool = msgspec.structs.replace(bound.tool, name=chosen)
+                tools[chosen] = replace(bound, tool=tool)
+        if len(tools) > MAX_TOOLS:
+            raise Invalid(
+                f"{application.name} has {len(tools)} tools, and a model is offered at most {MAX_TOOLS}; name some in plugins",
+                param="plugins",
+            )
+        return Loop(self.chat, asking, [*tools.values()])
+
+    async def _bound(self, asking: Asking, name: str) -> list[Bound]:
+        """The tools of a plugin or a bridge."""
+        plugin = self.catalogue.find(name)
+        if plugin is not None:
+            manifest = plugin.manifest
+
+            async def run(inputs: Mapping[str, Any]) -> Told:
+                outcome = await self.catalogue.call(plugin, inputs, self._host(plugin, asking))
+                return Told(outcome.answer or outcome.text)
+
+            return [Bound(name, offered(manifest.tool, manifest.told, manifest.inputs), run)]
+        bridge = await self.bridges.find(asking.application.app_id, name)
+        if bridge is None:
+            raise self._unknown(name)
+        return [
+            Bound(
+                name,
+                offered(tool.name, tool.description, tool.inputs),
+                partial(self.bridges.call, bridge, tool),
+            )
+            for tool in bridge.tools
+        ]
+
     async def prepare(self, asking: Asking, plugin: str) -> Prepared:
         """What a plugin makes of a question.
 
@@ -165,12 +235,10 @@ class Plugins:
             Overloaded: No room or no engine to look for passages.
         """
         question = asking.question
-        if not question.strip() or len(question) > MAX_QUERY_CHARS:
-            raise Invalid(
-                f"query must have 1 to {MAX_QUERY_CHARS} characters, got {len(question)}",
-                param="query",
-            )
-        found = self._installed(plugin)
+        _check_question(question)
+        found = self.catalogue.find(plugin)
+        if found is None:
+            raise self._unknown(plugin)
         manifest = found.manifest
         if not manifest.question:
             raise Invalid(
@@ -194,7 +262,7 @@ class Plugins:
         """The application's own model if it sees, else the first one that is served and does."""
         if "vision" in target.service.kinds:
             return target
-        for service in self._services.all:
+        for service in self.chat.services.all:
             if {"chat", "vision"} <= service.kinds:
                 return self.chat.target(service.name)
         return None
@@ -214,28 +282,44 @@ class Plugins:
             kept=self.catalogue.kept_by(plugin),
         )
 
-    def _installed(self, name: str) -> Plugin:
-        found = self.catalogue.find(name)
-        if found is None:
-            raise Invalid(
-                f"there is no plugin {name[:64]!r}; there are: {', '.join(each.manifest.id for each in self.catalogue.all)}",
-                param="plugins",
-            )
-        return found
+    def _unknown(self, name: str) -> Invalid:
+        known = ", ".join(each.manifest.id for each in self.catalogue.all)
+        return Invalid(
+            f"there is no plugin {name[:64]!r}; there are: {known}; `yangfan plugins list` shows bridges, too",
+            param="plugins",
+        )
+
+    async def _fitting_mode(self, plugins: Sequence[str]) -> Mode:
+        found = [self.catalogue.find(name) for name in plugins]
+        direct = all(each is not None and each.manifest.question for each in found)
+        return "direct" if direct else "tools"
 
     def _first_chat(self) -> str:
-        for service in self._services.all:
+        for service in self.chat.services.all:
             if "chat" in service.kinds:
                 return service.name
         raise Invalid("no chat model is served; `yangfan serve --model NAME` serves one")
 
     async def _check(
-        self, app_id: str, plugins: Sequence[str], model: str, prompt: str, base_ids: Sequence[str]
+        self,
+        app_id: str,
+        plugins: Sequence[str],
+        model: str,
+        prompt: str,
+        base_ids: Sequence[str],
+        mode: Mode,
     ) -> None:
-        for plugin in plugins:
-            missing = self._installed(plugin).missing
-            if missing:
-                raise Invalid(f"the plugin {plugin} needs: {missing}", param="plugins")
+        for name in plugins:
+            plugin = self.catalogue.find(name)
+            if plugin is None and await self.bridges.find(app_id, name) is None:
+                raise self._unknown(name)
+            if plugin is not None and plugin.missing:
+                raise Invalid(f"the plugin {name} needs: {plugin.missing}", param="plugins")
+            if mode == "direct" and (plugin is None or not plugin.manifest.question):
+                raise Invalid(
+                    f"{name} takes no question, so a model has to call it: use the mode tools",
+                    param="mode",
+                )
         if KNOWLEDGE_BASE in plugins and not base_ids:
             raise Invalid(
                 f"{KNOWLEDGE_BASE} needs knowledgeBaseIds; `yangfan kb list` shows them",
@@ -245,5 +329,27 @@ class Plugins:
             await self._knowledge.base(base_id, app_id)
         if model:
             self.chat.target(model)
-        if prompt and "{question}" not in prompt:
+        if mode == "direct" and prompt and "{question}" not in prompt:
             raise Invalid("a prompt needs {question} in it, and {context}", param="prompt")
+
+
+def _check_question(question: str) -> None:
+    if not question.strip() or len(question) > MAX_QUERY_CHARS:
+        raise Invalid(
+            f"query must have 1 to {MAX_QUERY_CHARS} characters, got {len(question)}", param="query"
+        )
+
+
+def offered(name: str, description: str, inputs: Mapping[str, Any]) -> Tool:
+    """A tool as engines take it: its schema in words that grammars hold, or its inputs' names alone where they cannot."""
+    try:
+        (tool,) = read_tools([OfferedFunction(name, description, dict(inputs))], param="tools")
+    except Invalid:
+        names: Any = inputs.get("properties", {})
+        loose: dict[str, Any] = {
+            "type": "object",
+            "properties": {key: {} for key in names},
+            "required": inputs.get("required", []),
+        }
+        return Tool(name, description, loose)
+    return tool

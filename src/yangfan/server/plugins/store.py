@@ -84,4 +84,8 @@ def _application(row: Any) -> Application:
         prompt=row.prompt,
         base_ids=_TEXTS.decode(row.base_ids),
         created_ms=row.created_ms,
+        mode=row.mode,
+        max_steps=row.max_steps,
+        max_tokens=row.max_tokens,
+        max_seconds=row.max_seconds,
     )

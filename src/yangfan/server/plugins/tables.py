@@ -1,8 +1,10 @@
-"""The table of plugin applications."""
+"""The tables of plugin applications and of bridges."""
 
 import sqlalchemy as sa
 
 from yangfan.server.db import METADATA
+
+_BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 PLUGIN_APPLICATIONS = sa.Table(
     "plugin_applications",
@@ -14,7 +16,34 @@ PLUGIN_APPLICATIONS = sa.Table(
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("prompt", sa.Text, nullable=False),
     sa.Column("base_ids", sa.Text, nullable=False),
-    sa.Column("created_ms", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+    sa.Column("created_ms", _BIG, nullable=False),
+    sa.Column("mode", sa.Text, nullable=False, server_default="direct"),
+    sa.Column("max_steps", sa.Integer, nullable=False, server_default="6"),
+    sa.Column("max_tokens", sa.Integer, nullable=False, server_default="32000"),
+    sa.Column("max_seconds", sa.Integer, nullable=False, server_default="120"),
+    sqlite_strict=True,
+    sqlite_autoincrement=True,
+)
+
+PLUGIN_BRIDGES = sa.Table(
+    "plugin_bridges",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("app_id", sa.Text, nullable=False),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("source_url", sa.Text, nullable=False),
+    sa.Column("auth", sa.Text, nullable=False),
+    sa.Column("auth_name", sa.Text, nullable=False),
+    sa.Column("secret_sealed", sa.LargeBinary, nullable=True),
+    sa.Column("tools", sa.Text, nullable=False),
+    sa.Column("left_out", sa.Text, nullable=False),
+    sa.Column("created_ms", _BIG, nullable=False),
+    sa.Column("read_ms", _BIG, nullable=False),
+    sa.UniqueConstraint("app_id", "id", name="plugin_bridges_id"),
     sqlite_strict=True,
     sqlite_autoincrement=True,
 )

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from yangfan.engines.base import ChatRequest, Message, Sampling
     from yangfan.server.http import Meter
+    from yangfan.server.plugins.tools import Tool
     from yangfan.server.services import Target
+
+Mode = Literal["direct", "tools"]
+BridgeKind = Literal["openapi", "mcp", "program"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,10 @@ class Application:
         model: The chat service that writes its answers; the first one that is served if "".
         prompt: What the model is told; one of ours if "".
         base_ids: Knowledge bases to answer from.
+        mode: direct, where the first plugin is called with the question; tools, where the model calls what it needs.
+        max_steps: Most answers of the model for one question, calls of tools among them.
+        max_tokens: Most tokens of all these together.
+        max_seconds: Longest time for all of it.
     """
 
     name: str
@@ -33,6 +41,46 @@ class Application:
     prompt: str
     base_ids: tuple[str, ...]
     created_ms: int
+    mode: Mode = "direct"
+    max_steps: int = 6
+    max_tokens: int = 32_000
+    max_seconds: int = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """Other people's tools, which applications use as they use plugins.
+
+    Attributes:
+        id: What applications name it by; unique within its application.
+        app_id: The application that it belongs to.
+        kind: openapi; mcp, over HTTP; or program, an MCP server that the operator listed.
+        title: For people.
+        description: For people.
+        address: Base URL of the operations, URL of the MCP server, or name of the program.
+        source_url: Where the document was fetched; "" if it was sent.
+        auth: none, bearer, basic, header or query.
+        auth_name: Of the header field or parameter.
+        secret: The key. Never in the repr.
+        tools: What models see.
+        left_out: Operations that cannot be called, and why.
+        read_ms: When its tools were last read.
+    """
+
+    id: str
+    app_id: str
+    kind: BridgeKind
+    title: str
+    description: str
+    address: str
+    source_url: str
+    auth: str
+    auth_name: str
+    secret: str = field(repr=False)
+    tools: tuple[Tool, ...]
+    left_out: tuple[str, ...]
+    created_ms: int
+    read_ms: int
 
 
 @dataclass(frozen=True, slots=True)

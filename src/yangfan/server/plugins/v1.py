@@ -24,6 +24,7 @@ from yangfan.protocol.v1.plugins import (
 )
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
+from yangfan.server.plugins.loop import Piece
 from yangfan.server.plugins.steps import StepMeter
 from yangfan.server.plugins.types import Asking
 from yangfan.server.services import answered_by
@@ -31,7 +32,9 @@ from yangfan.server.services import answered_by
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from yangfan.plugins.knowledge_base.answering import Citation
     from yangfan.server.plugins.logic import Plugins
+    from yangfan.server.plugins.loop import Loop, Step
     from yangfan.server.plugins.types import Prepared
     from yangfan.server.services import Target
 
@@ -71,9 +74,14 @@ def routes(plugins: Plugins) -> list[Route]:
             target=target,
             meter=meter,
         )
+        verbose = bool(wire.verbose)
+        if application.mode == "tools":
+            loop = await plugins.loop(asking, wire.plugins)
+            if wire.stream:
+                return Stream(_loop_events(loop, asking, verbose=verbose), answered_by(target))
+            return await _loop_reply(loop, asking, verbose=verbose)
         prepared = await plugins.prepare(asking, (wire.plugins or application.plugins)[0])
         target = prepared.target or target
-        verbose = bool(wire.verbose)
         if wire.stream:
             return Stream(
                 _events(plugins, target, prepared, meter, verbose=verbose), answered_by(target)
@@ -127,15 +135,7 @@ def _meta(prepared: Prepared, answer: str, *, verbose: bool) -> dict[str, Any] |
         if prepared.request is None
         else [str(prepared.request.messages[-1].content)],
         "action_output": answer,
-        "citations": [
-            {
-                "sentence": each.sentence,
-                "response": each.passage,
-                "source": each.source,
-                "support": round(each.support, 4),
-            }
-            for each in cited
-        ],
+        "citations": [*map(_citation, cited)],
     }
 
 
@@ -194,6 +194,105 @@ async def _events(
                 sentence_id += 1
             yield event(last, delta.finish)
             sentence_id += 1
+
+
+async def _loop_reply(loop: Loop, asking: Asking, *, verbose: bool) -> Reply:
+    text, end = "", Piece(finish=Finish.NATURAL)
+    steps: list[Step] = []
+    async with aclosing(loop.run()) as pieces_:
+        async for piece in pieces_:
+            # What was said before a step was said to oneself.
+            text = "" if piece.step is not None else text + piece.text
+            steps += [] if piece.step is None else [piece.step]
+            end = piece
+    finish = end.finish or Finish.NATURAL
+    used = Used(*asking.meter.used, estimated=end.estimated)
+    body = PluginReply(
+        log_id=random.getrandbits(31),
+        id=new_id(),
+        created=int(time.time()),
+        result=text,
+        is_truncated=finish is Finish.LENGTH,
+        finish_reason=_FINISH.get(finish, "normal"),
+        usage=_usage(used),
+        meta_info=_loop_meta(asking, steps, text, end) if verbose else UNSET,
+    )
+    return Reply(body, answered_by(asking.target, estimated=end.estimated))
+
+
+async def _loop_events(loop: Loop, asking: Asking, *, verbose: bool) -> AsyncGenerator[PluginEvent]:
+    log_id, answer_id, created = random.getrandbits(31), new_id(), int(time.time())
+    sentence_id, answer = 0, ""
+    steps: list[Step] = []
+
+    def event(text: str, piece: Piece, meta: dict[str, Any] | None) -> PluginEvent:
+        finish = piece.finish
+        return PluginEvent(
+            log_id=log_id,
+            id=answer_id,
+            created=created,
+            sentence_id=sentence_id,
+            is_end=finish is not None,
+            result=text,
+            is_truncated=finish is Finish.LENGTH,
+            finish_reason=UNSET if finish is None else _FINISH.get(finish, "normal"),
+            usage=_usage(Used(*asking.meter.used, estimated=piece.estimated)),
+            meta_info=UNSET if meta is None else meta,
+        )
+
+    async with aclosing(loop.run()) as pieces_:
+        async for piece in pieces_:
+            answer += piece.text
+            if piece.step is not None:
+                steps.append(piece.step)
+                if verbose:
+                    yield event("", piece, {"step": _step(piece.step)})
+                    sentence_id += 1
+                continue
+            *early, last = pieces(piece.text)
+            for text in early:
+                yield event(text, Piece(), None)
+                sentence_id += 1
+            meta = None
+            if piece.finish is not None and verbose:
+                meta = _loop_meta(asking, steps, answer, piece)
+            yield event(last, piece, meta)
+            sentence_id += 1
+
+
+def _loop_meta(asking: Asking, steps: list[Step], answer: str, end: Piece) -> dict[str, Any]:
+    cited = citations(answer, [step.output for step in steps if not step.failed])
+    return {
+        "plugin_id": ",".join(dict.fromkeys(step.plugin for step in steps if step.plugin)),
+        "request": {"query": asking.question},
+        "response": {"retCode": 1 if end.limit else 0, "message": end.text if end.limit else ""},
+        "steps": [*map(_step, steps)],
+        "limit": end.limit,
+        "action": "tools",
+        "action_input": [asking.question],
+        "action_output": answer,
+        "citations": [*map(_citation, cited)],
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "plugin_id": step.plugin,
+        "tool": step.tool,
+        "inputs": step.inputs,
+        "output": step.output,
+        "failed": step.failed,
+        "milliseconds": step.milliseconds,
+    }
+
+
+def _citation(each: Citation) -> dict[str, Any]:
+    return {
+        "sentence": each.sentence,
+        "response": each.passage,
+        "source": each.source,
+        "support": round(each.support, 4),
+    }
 
 
 def _sum(before: tuple[int, int], usage: Used) -> Used:

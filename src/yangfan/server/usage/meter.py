@@ -84,23 +84,23 @@ class AccountMeter:
     def reserve(self, target: Metered, tokens: int) -> None:
         """Take one request and `tokens` from every limit, or from none; a later call takes the place of an earlier one.
 
-        Once something was booked, the call goes on with another answer of the same model: it takes further tokens, and no further request.
+        Once something was booked, the call goes on with another answer, of another model maybe: it takes further tokens, and no further request.
 
         Raises:
             ModelForbidden: The key may not use this model.
             RateLimited: A limit has no room now.
             QuotaExceeded: The key's tokens are used up.
         """
-        if self._booked:
-            self._reserve_more(target, tokens)
-            return
-        self.close()
         account = self._account
         allowed = account.limits.models
         if allowed is not None and allowed.isdisjoint(target.spellings):
             raise errors.ModelForbidden(
                 f"the key may call {', '.join(sorted(allowed))}, not {target.model}; use one of these or another key"
             )
+        if self._booked:
+            self._reserve_more(target, tokens)
+            return
+        self.close()
         lane = self._lane = self._lane_to(target)
         if account.quotas:
             _check_quotas(account, tokens, self._ledger.today)
@@ -115,8 +115,8 @@ class AccountMeter:
         self.model, self._held, self.reserved = target.model, tokens, True
 
     def _reserve_more(self, target: Metered, tokens: int) -> None:
-        assert target.model == self.model, "usage of a call is booked under one model"
         self._give_back(0)
+        self.model, self._lane = target.model, self._lane_to(target)
         if self._account.quotas:
             _check_quotas(self._account, tokens, self._ledger.today)
         if self._lane.is_limited:
