@@ -29,7 +29,8 @@ def _run(server: Server, programs: Programs, source: Path, mode: str) -> dict[st
         "QIANFAN_SECRET_KEY": server.secret_access_key,
         "QIANFAN_DISABLE_CACHE": "true",
     }
-    return programs.run("qianfan_registry", str(source), mode, environ=environ)
+    seconds = 900 if mode == "compress" else 120
+    return programs.run("qianfan_registry", str(source), mode, environ=environ, seconds=seconds)
 
 
 @pytest.mark.model
@@ -82,6 +83,7 @@ def test_a_model_is_imported_found_exported_and_deleted(
 
 @pytest.mark.model
 @pytest.mark.large
+@pytest.mark.timeout(900)
 def test_a_model_is_compressed(server: Server, programs: Programs, model_path: Path) -> None:
     found = _run(server, programs, model_path, "compress")
 

@@ -107,22 +107,15 @@ def test_workers_end_with_their_server_and_jobs_go_on_with_the_next(
         assert done.saves == 5
 
 
-def test_work_that_tells_nobody_anything_keeps_its_lease(
+def test_a_frozen_worker_loses_its_job_and_one_that_only_works_keeps_it(
     tmp_path: Path, start_server: Callable[..., AbstractContextManager[Server]]
 ):
-    """More than twice as long as the lease, without a pause and without a word."""
-    with start_server(tmp_path, environ={"YANGFAN_JOB_LEASE_SECONDS": "2"}) as server:
+    """Beside the frozen one works another, twice as long as the lease, without a pause and without a word."""
+    # The frozen one keeps its place until it has ended.
+    environ = {"YANGFAN_JOB_LEASE_SECONDS": "3", "YANGFAN_JOBS_AT_ONCE": "3"}
+    with start_server(tmp_path, environ=environ) as server:
         desk = Desk(server)
-        id = desk.submit(1, busy_seconds=5.0)
-        done = desk.until(id, lambda job: job.final, "the end")
-        assert (done.state, done.fence) == ("succeeded", 1)
-
-
-def test_a_frozen_worker_loses_its_job_and_cannot_undo_what_the_next_one_does(
-    tmp_path: Path, start_server: Callable[..., AbstractContextManager[Server]]
-):
-    with start_server(tmp_path, environ={"YANGFAN_JOB_LEASE_SECONDS": "2"}) as server:
-        desk = Desk(server)
+        silent = desk.submit(1, busy_seconds=6.5)
         id = desk.submit(20, pause_seconds=0.1)
         desk.until(id, lambda job: job.saves >= 1, "a save")
         frozen = desk.worker(id)
@@ -130,12 +123,15 @@ def test_a_frozen_worker_loses_its_job_and_cannot_undo_what_the_next_one_does(
         desk.until(id, lambda job: job.fence == 2, "another attempt")
         os.kill(frozen, signal.SIGCONT)
         wait_until(lambda: frozen not in workers(id), "the stale worker to end", WAIT_SECONDS)
+        # The stale one cannot undo what the next one does.
         done = desk.until(id, lambda job: job.final, "the end")
         assert (done.state, done.result, done.saves) == (
             "succeeded",
             {"steps": 20, "sum": 210},
             20,
         )
+        kept = desk.until(silent, lambda job: job.final, "the end")
+        assert (kept.state, kept.fence) == ("succeeded", 1)
 
 
 def test_a_server_that_stops_does_not_wait_for_those_who_watch(
