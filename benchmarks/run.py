@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import bridge
 import cleaning
+import cleaning_peers
 import dataset_versions
 import embeddings
 import gateway
@@ -42,6 +43,7 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "bridge": lambda size: bridge.measure(bridge.SIZES[size]),
     "overload": lambda size: overload.measure(overload.SIZES[size]),
     "cleaning": lambda size: cleaning.measure(cleaning.SIZES[size]),
+    "cleaning_peers": lambda size: cleaning_peers.measure(cleaning_peers.SIZES[size]),
     "embeddings": lambda size: embeddings.measure(embeddings.SIZES[size]),
     "images": lambda size: images.measure(images.SIZES[size]),
     "imports": lambda size: imports.measure(imports.SIZES[size]),

