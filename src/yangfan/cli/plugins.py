@@ -166,6 +166,37 @@ def ask(
         typer.echo(printable(f"  <- [{cited['response'] + 1}] {cited['source']}"), err=True)
 
 
+@connected
+def use(
+    connection: Connection,
+    plugin: Annotated[
+        str, typer.Argument(metavar="PLUGIN", help="eChart, ImageAI, ChatFile / 一言插件")
+    ],
+    question: Annotated[
+        str, typer.Argument(metavar="QUESTION", help="With the data to draw / 问题或要画的数据")
+    ],
+    *,
+    file: Annotated[
+        str | None,
+        typer.Option("--file", "-f", help="Picture or document: path or URL / 图片或文档"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to put eChart's picture (SVG) / 图表保存位置"),
+    ] = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Ask with one plugin, without an application: draw a chart, look at a picture, read a document. / 直接使用一言插件。"""
+    with connection.client() as client:
+        answer = client.plugins.use(plugin, question, file=None if file is None else given(file))
+    if output is not None and "svg" in answer.response:
+        output.write_text(answer.response["svg"], "utf-8")
+    if as_json:
+        show_json(answer)
+        return
+    typer.echo(printable(answer.text))
+
+
 def given(file: str) -> File:
     """An address as it is, anything else as the path of a file."""
     return file if file.lower().startswith(("https://", "http://", "data:")) else Path(file)
@@ -245,6 +276,7 @@ SUBCOMMANDS = {
     "apps": list_applications,
     "create": create,
     "ask": ask,
+    "use": use,
     "rm": rm,
     "bridge": bridge,
     "unbridge": unbridge,

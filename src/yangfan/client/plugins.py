@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
+import msgspec
 from msgspec import UNSET
 
 from yangfan.errors import ConfigurationError
@@ -17,6 +18,7 @@ from yangfan.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from yangfan.protocol.v1.erniebot import ErniePluginReply
     from yangfan.protocol.v1.plugins import PluginReply
     from yangfan.protocol.v2 import plugins as wire
 
@@ -163,6 +165,48 @@ def info_of(item: wire.PluginFacts) -> PluginInfo:
         permissions=tuple(item.permissions),
         settings={each.name: each.description for each in item.settings},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PluginUse:
+    """What ERNIE plugins answered.
+
+    Attributes:
+        text: The answer.
+        finish_reason: Why it ends there.
+        plugin: Which of them worked; "" if none had anything to do.
+        request: What it was asked.
+        response: What it found: of eChart the ECharts `option` and the picture `svg`.
+        total_tokens: Of the model, those that the plugin used among them.
+    """
+
+    text: str
+    finish_reason: str
+    plugin: str
+    request: Mapping[str, Any]
+    response: Mapping[str, Any]
+    total_tokens: int
+
+
+def use_of(reply: ErniePluginReply) -> PluginUse:
+    """An answer of ERNIE plugins off the wire."""
+    name, request, response = "", dict[str, Any](), dict[str, Any]()
+    for info in reply.plugin_info:
+        name = info.plugin_name
+        request = msgspec.json.decode(info.plugin_req)
+        response = msgspec.json.decode(info.plugin_resp)
+    return PluginUse(
+        reply.result, reply.finish_reason, name, request, response, reply.usage.total_tokens
+    )
+
+
+def message_of(question: str, plugin: str, file: File | None) -> str:
+    """A question with its file, as ERNIE plugins take them."""
+    if file is None:
+        return question
+    name = Path(file).name if isinstance(file, PathLike) else ""
+    tag = "img" if plugin == "ImageAI" else "file"
+    return f"<{tag}>{name}</{tag}><url>{address_of(file)}</url>{question}"
 
 
 File: TypeAlias = bytes | PathLike[str] | str

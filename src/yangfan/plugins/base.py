@@ -211,6 +211,11 @@ class Host(Protocol):
         ...
 
     @property
+    def file_name(self) -> str:
+        """What the file that came with the question is called; "" if nothing says."""
+        ...
+
+    @property
     def sees(self) -> bool:
         """Whether a model that sees writes the answer where `Outcome.prompt` has a picture in it."""
         ...

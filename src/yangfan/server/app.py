@@ -95,7 +95,7 @@ from yangfan.server.models.presets import name_of
 from yangfan.server.models.store import RegistryStore
 from yangfan.server.models.uploads import Uploads
 from yangfan.server.models.work import Work
-from yangfan.server.plugins import Plugins
+from yangfan.server.plugins import Plugins, erniebot
 from yangfan.server.plugins import v1 as plugins_v1
 from yangfan.server.plugins import v2 as plugins_v2
 from yangfan.server.plugins.bridge_store import BridgeStore
@@ -272,6 +272,7 @@ async def build(
             *transfers_v2.routes(transfers),
             *knowledge_v2.routes(knowledge),
             *plugins_v1.routes(plugins),
+            *erniebot.routes(plugins),
             *plugins_v2.routes(plugins),
             *mcp_v2.routes(Tools(knowledge, plugins, services)),
             *about_datasets,

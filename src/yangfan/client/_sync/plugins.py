@@ -14,8 +14,11 @@ from yangfan.client.plugins import (
     application_of,
     bridge_of,
     info_of,
+    message_of,
+    use_of,
 )
 from yangfan.client.retry import Retry
+from yangfan.protocol.v1.erniebot import ERNIE_PLUGIN
 from yangfan.protocol.v1.plugins import PLUGIN
 from yangfan.protocol.v2 import plugins as wire
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
         PluginAnswer,
         PluginApplication,
         PluginInfo,
+        PluginUse,
     )
     from yangfan.client.types import JSON
     from yangfan.protocol.endpoint import Endpoint
@@ -295,6 +299,39 @@ class Plugins:
         path = PLUGIN.path.replace("{endpoint}", name)
         call = self._session.inference_call(PLUGIN, 1, path=path, body=body)
         return answer_of(self._session.fetch(call, PLUGIN.reply))
+
+    def use(self, plugin: str, query: str, *, file: File | None = None) -> PluginUse:
+        """Ask with one ERNIE plugin; needs no application.
+
+        Args:
+            plugin: eChart (draws a chart), ImageAI (looks at a picture) or ChatFile (reads a document).
+            query: The question, with the data where something is to be drawn; 1 to 4800 characters.
+            file: The picture or document: bytes and paths are sent along; an address is fetched by the server.
+
+        Raises:
+            Invalid: A value is none that can be, or the plugin lacks what it needs, such as a file.
+            PluginFailed: It failed.
+        """
+        messages = [{"role": "user", "content": message_of(query, plugin, file)}]
+        return self.converse(messages, [plugin])
+
+    def converse(
+        self, messages: Sequence[Mapping[str, str]], plugins: Sequence[str]
+    ) -> PluginUse:
+        """Go on with a conversation with ERNIE plugins.
+
+        Args:
+            messages: user and assistant in turn; a file stands in one as ``<img>NAME</img><url>ADDRESS</url>`` or
+                ``<file>NAME</file><url>ADDRESS</url>``.
+            plugins: One to three of eChart, ImageAI, ChatFile; the one that has something to do works.
+
+        Raises:
+            Invalid: A value is none that can be, or the plugin lacks what it needs, such as a file.
+            PluginFailed: It failed.
+        """
+        body: JSON = {"messages": [dict(each) for each in messages], "plugins": [*plugins]}
+        call = self._session.inference_call(ERNIE_PLUGIN, 1, path=ERNIE_PLUGIN.path, body=body)
+        return use_of(self._session.fetch(call, ERNIE_PLUGIN.reply))
 
     def _act(self, endpoint: Endpoint[Any, Any], body: JSON) -> Any:
         call = self._session.management_call(endpoint, body)

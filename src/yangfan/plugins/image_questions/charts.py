@@ -282,9 +282,9 @@ class _Plot:
         """Where a bar that stands on the floor ends."""
         _, area = self._strip(place)
         mask = self._mask(area, colour)
-        if mask.shape[0] < 6:
+        if mask.shape[0] < 12:
             return None
-        near = mask[-6:-1].sum(axis=0) >= 2
+        near = mask[-12:-1].sum(axis=0) >= 2
         if near.sum() < 3:
             return None
         # Its top in each column, letters and lines that cross it aside.
@@ -298,9 +298,13 @@ class _Plot:
         middle = round(self.centres[place]) - left
         for reach in (1, 3, 6):
             near = mask[:, max(0, middle - reach) : middle + reach + 1]
-            rows = np.nonzero(near.any(axis=1))[0]
+            weights = near.sum(axis=1)
+            rows = np.nonzero(weights)[0]
             if len(rows):
-                return self.top + float(rows.mean())
+                # The line is the thickest of what is there; the rest is grain.
+                runs = np.split(rows, np.nonzero(np.diff(rows) > 3)[0] + 1)
+                line = max(runs, key=lambda run: int(weights[run].sum()))
+                return self.top + float(np.average(line, weights=weights[line]))
         return None
 
 

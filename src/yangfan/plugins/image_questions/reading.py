@@ -7,10 +7,11 @@ rapidocr's package (PP-OCRv6 small, Chinese and English); nothing is downloaded.
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    Recognise = Callable[[Image], list["Line"]]
+
 MAX_SIDE = 2000
 """Pixels of the longer side that are looked at; a larger picture is made smaller first."""
 
@@ -31,8 +34,24 @@ MIN_SIDE = 320
 _ONE = re.compile(r"^[-–—](?=[月日年季周号])")
 """The Chinese one at the beginning of a date, which is read as a dash."""
 
+LEAST_LEAN = 0.2
+MOST_LEAN = 10.0
+"""Degrees by which text leans that is turned back."""
+
 LEAST_SCORE = 0.5
 MAX_WORDS = 2000
+
+
+Corners = list[tuple[float, float]]
+"""Of a box, from the upper left one clockwise."""
+
+
+class Line(NamedTuple):
+    """A line of text as it was recognised."""
+
+    corners: Corners
+    text: str
+    score: float
 
 
 def main() -> None:
@@ -48,10 +67,10 @@ def main() -> None:
         answers.write(msgspec.json.encode(_page(stdin.read(int(line)), recognise)) + b"\n")
 
 
-def _page(data: bytes, recognise: Callable[[Image], list[Word]]) -> Page:
+def _page(data: bytes, recognise: Recognise) -> Page:
     try:
         image = _decoded(data)
-        words = recognise(image)[:MAX_WORDS]
+        image, words = _straightened(image, recognise(image)[:MAX_WORDS])
     except Invalid as error:
         return Page(error=error.message)
     except Exception as error:  # noqa: BLE001 - decoders fail in their own ways, and the next picture waits
@@ -59,6 +78,49 @@ def _page(data: bytes, recognise: Callable[[Image], list[Word]]) -> Page:
             error=f"the picture cannot be read ({type(error).__name__}); save it again as PNG"
         )
     return Page(image.width, image.height, words, _chart(image, words))
+
+
+def _straightened(image: Image, lines: list[Line]) -> tuple[Image, list[Word]]:
+    """The picture and its words, turned back where most lines of text lean the same way."""
+    from PIL import Image as Images
+
+    angle = _lean(lines)
+    if LEAST_LEAN <= abs(angle) <= MOST_LEAN:
+        image = image.rotate(angle, Images.Resampling.BICUBIC, fillcolor="white")
+        lines = [line._replace(corners=_turned(line.corners, angle, image)) for line in lines]
+    words: list[Word] = []
+    for corners, text, score in lines:
+        across, down = [x for x, _ in corners], [y for _, y in corners]
+        words.append(Word(text, min(across), min(down), max(across), max(down), score))
+    return image, words
+
+
+def _lean(lines: list[Line]) -> float:
+    """Degrees by which lines of text fall to the right; the median, longer lines counting more."""
+    leans: list[tuple[float, float]] = []
+    for line in lines:
+        (left, top), (right, other), (_, bottom) = line.corners[:3]
+        if right - left > 2 * abs(bottom - other):
+            leans.append((math.degrees(math.atan2(other - top, right - left)), right - left))
+    reached, half = 0.0, sum(width for _, width in leans) / 2
+    for lean, width in sorted(leans):
+        reached += width
+        if reached >= half:
+            return lean
+    return 0.0
+
+
+def _turned(corners: Corners, angle: float, image: Image) -> Corners:
+    """Corners where they are once the picture is turned about its middle."""
+    sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
+    middle_x, middle_y = image.width / 2, image.height / 2
+    return [
+        (
+            middle_x + cosine * (x - middle_x) + sine * (y - middle_y),
+            middle_y - sine * (x - middle_x) + cosine * (y - middle_y),
+        )
+        for x, y in corners
+    ]
 
 
 def _chart(image: Image, words: list[Word]) -> Any:
@@ -97,7 +159,7 @@ def _decoded(data: bytes) -> Image:
     return image
 
 
-def _recogniser(threads: int) -> Callable[[Image], list[Word]]:
+def _recogniser(threads: int) -> Recognise:
     import numpy as np
     from rapidocr import RapidOCR
 
@@ -113,17 +175,16 @@ def _recogniser(threads: int) -> Callable[[Image], list[Word]]:
         }
     )
 
-    def recognise(image: Image) -> list[Word]:
+    def recognise(image: Image) -> list[Line]:
         found: Any = engine(np.asarray(image)[:, :, ::-1])
         if found.boxes is None:
             return []
-        words: list[Word] = []
+        lines: list[Line] = []
         for box, text, score in zip(found.boxes, found.txts, found.scores, strict=True):
-            left, top = (float(each) for each in box.min(axis=0))
-            right, bottom = (float(each) for each in box.max(axis=0))
             if clean := _ONE.sub("一", text.strip()):
-                words.append(Word(clean, left, top, right, bottom, round(float(score), 4)))
-        return words
+                corners = [(float(x), float(y)) for x, y in box]
+                lines.append(Line(corners, clean, round(float(score), 4)))
+        return lines
 
     return recognise
 

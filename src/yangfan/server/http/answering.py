@@ -216,7 +216,7 @@ class Answering:
         if self.dialect == "v1" and _V1_EVENT_WORD in data:
             # Baidu's Go SDK drops every line that contains the word; an escape means the same to every other reader.
             data = data.replace(_V1_EVENT_WORD, _V1_EVENT_ESCAPED)
-        await self._part(sse.encode(data))
+        await self._part(sse.encode(data, getattr(event, "event_name", "")))
 
     async def send(self, status: int, body: msgspec.Struct, headers: Sequence[Header] = ()) -> None:
         """Send a whole JSON answer on one line."""

@@ -97,7 +97,7 @@ class Reply:
 
 
 class Stream:
-    """An answer in events; each is a Struct. The iterator is closed whatever happens."""
+    """An answer in events; each is a Struct, whose class may name the event (`event_name`). The iterator is closed whatever happens."""
 
     __slots__ = ("events", "headers")
 

@@ -76,6 +76,7 @@ class PluginHost:
         self.prompt = asking.application.prompt
         self.variables = asking.variables
         self.base_ids = asking.application.base_ids
+        self.file_name = asking.file_name
         self.room_tokens = asking.target.service.context_tokens
 
     async def fetch(

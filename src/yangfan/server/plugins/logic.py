@@ -210,7 +210,10 @@ class Plugins:
             manifest = plugin.manifest
 
             async def run(inputs: Mapping[str, Any]) -> Told:
-                outcome = await self.catalogue.call(plugin, inputs, self._host(plugin, asking))
+                given = {manifest.file: asking.file} if manifest.file and asking.file else {}
+                # What a tool finds is told in words, whoever asks.
+                host = self._host(plugin, asking, seeing=None)
+                outcome = await self.catalogue.call(plugin, {**inputs, **given}, host)
                 return Told(outcome.answer or outcome.text)
 
             return [Bound(name, offered(manifest.tool, manifest.told, manifest.inputs), run)]
@@ -226,8 +229,19 @@ class Plugins:
             for tool in bridge.tools
         ]
 
-    async def prepare(self, asking: Asking, plugin: str) -> Prepared:
-        """What a plugin makes of a question.
+    def installed(self, name: str) -> Plugin:
+        """The plugin of that id, ready to be called. Raises Invalid."""
+        found = self.catalogue.find(name)
+        if found is None:
+            raise self._unknown(name)
+        if found.missing:
+            raise Invalid(f"the plugin {name} needs: {found.missing}", param="plugins")
+        return found
+
+    async def prepare(
+        self, asking: Asking, plugin: str, *, most_chars: int = MAX_QUERY_CHARS
+    ) -> Prepared:
+        """What a plugin makes of a question of so many characters.
 
         Raises:
             Invalid: The question is empty or too long, or the plugin cannot be asked so.
@@ -235,7 +249,7 @@ class Plugins:
             Overloaded: No room or no engine to look for passages.
         """
         question = asking.question
-        _check_question(question)
+        _check_question(question, most_chars)
         found = self.catalogue.find(plugin)
         if found is None:
             raise self._unknown(plugin)
@@ -247,7 +261,8 @@ class Plugins:
         inputs = {manifest.question: question}
         if manifest.file and asking.file:
             inputs[manifest.file] = asking.file
-        outcome = await self.catalogue.call(found, inputs, self._host(found, asking))
+        host = self._host(found, asking, seeing=self._seeing(asking.target))
+        outcome = await self.catalogue.call(found, inputs, host)
         meta = {"plugin_id": plugin, "request": outcome.request, "response": outcome.response}
         if outcome.answer:
             return Prepared(None, outcome.answer, meta=meta)
@@ -267,7 +282,7 @@ class Plugins:
                 return self.chat.target(service.name)
         return None
 
-    def _host(self, plugin: Plugin, asking: Asking) -> PluginHost:
+    def _host(self, plugin: Plugin, asking: Asking, *, seeing: Target | None) -> PluginHost:
         async def ask(request: ChatRequest) -> str:
             reply = await self.chat.answer(asking.target, request, asking.meter)
             return reply.answers[0].text
@@ -278,7 +293,7 @@ class Plugins:
             asking,
             means=Means(self._egress, self._knowledge, self.chat.pictures),
             ask=ask,
-            seeing=self._seeing(asking.target),
+            seeing=seeing,
             kept=self.catalogue.kept_by(plugin),
         )
 
@@ -333,10 +348,10 @@ class Plugins:
             raise Invalid("a prompt needs {question} in it, and {context}", param="prompt")
 
 
-def _check_question(question: str) -> None:
-    if not question.strip() or len(question) > MAX_QUERY_CHARS:
+def _check_question(question: str, most_chars: int = MAX_QUERY_CHARS) -> None:
+    if not question.strip() or len(question) > most_chars:
         raise Invalid(
-            f"query must have 1 to {MAX_QUERY_CHARS} characters, got {len(question)}", param="query"
+            f"query must have 1 to {most_chars} characters, got {len(question)}", param="query"
         )
 
 

@@ -91,6 +91,7 @@ class Asking:
         application: Which one.
         question: In words.
         file: Address of a file that came with it; "" if none did.
+        file_name: What that is called; "" if nothing says.
         history: What was said before.
         variables: Values of the prompt's own variables.
         sampling: How answers are written.
@@ -106,6 +107,7 @@ class Asking:
     sampling: Sampling
     target: Target
     meter: Meter
+    file_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from yangfan.server.plugins.types import Prepared
     from yangfan.server.services import Target
 
-_FINISH = {
+FINISH = {
     Finish.NATURAL: "normal",
     Finish.STOP_STRING: "stop",
     Finish.LENGTH: "length",
@@ -148,7 +148,7 @@ def _reply(
         created=int(time.time()),
         result=result,
         is_truncated=finish is Finish.LENGTH,
-        finish_reason=_FINISH.get(finish, "normal"),
+        finish_reason=FINISH.get(finish, "normal"),
         usage=_usage(usage),
         meta_info=_meta(prepared, result, verbose=verbose),
     )
@@ -169,7 +169,7 @@ async def _events(
             is_end=finish is not None,
             result=text,
             is_truncated=finish is Finish.LENGTH,
-            finish_reason=UNSET if finish is None else _FINISH.get(finish, "normal"),
+            finish_reason=UNSET if finish is None else FINISH.get(finish, "normal"),
             usage=usage,
             meta_info=UNSET if finish is None else _meta(prepared, answer, verbose=verbose),
         )
@@ -184,7 +184,7 @@ async def _events(
     async with aclosing(plugins.chat.stream(target, prepared.request, meter)) as deltas:
         async for delta in deltas:
             if delta.usage is not None:
-                usage = _usage(_sum(before, delta.usage))
+                usage = _usage(summed(before, delta.usage))
             if not delta.text and delta.finish is None:
                 continue
             answer += delta.text
@@ -213,7 +213,7 @@ async def _loop_reply(loop: Loop, asking: Asking, *, verbose: bool) -> Reply:
         created=int(time.time()),
         result=text,
         is_truncated=finish is Finish.LENGTH,
-        finish_reason=_FINISH.get(finish, "normal"),
+        finish_reason=FINISH.get(finish, "normal"),
         usage=_usage(used),
         meta_info=_loop_meta(asking, steps, text, end) if verbose else UNSET,
     )
@@ -235,7 +235,7 @@ async def _loop_events(loop: Loop, asking: Asking, *, verbose: bool) -> AsyncGen
             is_end=finish is not None,
             result=text,
             is_truncated=finish is Finish.LENGTH,
-            finish_reason=UNSET if finish is None else _FINISH.get(finish, "normal"),
+            finish_reason=UNSET if finish is None else FINISH.get(finish, "normal"),
             usage=_usage(Used(*asking.meter.used, estimated=piece.estimated)),
             meta_info=UNSET if meta is None else meta,
         )
@@ -295,7 +295,7 @@ def _citation(each: Citation) -> dict[str, Any]:
     }
 
 
-def _sum(before: tuple[int, int], usage: Used) -> Used:
+def summed(before: tuple[int, int], usage: Used) -> Used:
     """Of all steps."""
     return Used(
         before[0] + usage.prompt_tokens,
