@@ -23,7 +23,7 @@ from yangfan.server.tuning.store import TuningStore
 
 __all__ = ["shop"]
 
-TRAINERS = ("sft", "post_pretrain", "dpo", "kto", "reward", "grpo")
+TRAINERS = ("sft", "post_pretrain", "dpo", "kto", "reward", "grpo", "text_to_image")
 CONTEXT_TOKENS = 256
 
 

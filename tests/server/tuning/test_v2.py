@@ -208,6 +208,38 @@ async def test_a_name_of_qianfans_stands_for_the_model_that_is_here(ready: Gym) 
     assert (await ready.shop.registry.version(job.base_id)).name == "mine:1"
 
 
+async def test_a_model_that_draws_is_tuned_on_pictures(ready: Gym) -> None:
+    await ready.add_model("painter", kind="images")
+    found = {each["model"]: each for each in await ready.act("DescribeFineTuningSupportModels")}
+    painter = found["painter"]
+    assert painter["modelType"] == "text2image"
+    (mode,) = painter["supportTrainMode"]
+    (scale,) = mode["supportParameterScale"]
+    assert (mode["trainMode"], scale["parameterScale"]) == ("SFT", "LoRA")
+    keys = {each["key"] for each in scale["supportHyperParameterConfig"]}
+    assert {"epoch", "learningRate", "loraRank"} <= keys
+    assert not keys & {"maxSeqLen", "Packing", "loraTargetModules"}
+    assert found["ERNIE-Speed-8K"]["modelId"] == found["mine"]["modelId"]
+
+    with pytest.raises(Invalid, match="a model for images is trained with SFT, not with DPO"):
+        await ready.act("CreateFineTuningJob", name="n", model="painter", trainMode="DPO")
+    with pytest.raises(Invalid, match=r"a model for chat is trained with SFT or .*, not with Text2"):
+        await ready.act("CreateFineTuningJob", name="n", model="mine", trainMode="Text2Image")
+    job = await ready.act("CreateFineTuningJob", name="n", model="painter", trainMode="SFT")
+    assert job["jobId"]
+    wanted: dict[str, Any] = {"jobId": job["jobId"], "parameterScale": "LoRA"}
+    with pytest.raises(Invalid, match="learns from rows of the format PromptImage"):
+        await ready.act("CreateFineTuningTask", **wanted, datasetConfig=data())
+    ready.add_data("pictures", data_format="PromptImage")
+    await ready.act(
+        "CreateFineTuningTask",
+        **wanted,
+        datasetConfig=data(versions=[{"versionId": "pictures"}]),
+    )
+    order = msgspec.convert((await ready.claim()).spec, TrainOrder)
+    assert (order.mode, order.method) == ("text_to_image", "lora")
+
+
 async def test_what_cannot_be_tuned_is_refused_with_why(ready: Gym) -> None:
     await ready.add_model("beside", form="adapter")
     await ready.add_model("exported", form="openvino")

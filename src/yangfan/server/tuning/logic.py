@@ -123,15 +123,21 @@ class Tuning:
                     found.append((name, await self._preset(name)))
         return found
 
-    async def _candidates(self) -> list[Version]:
-        """The newest version of every set that can be trained, the user's own sets first."""
+    async def _candidates(self, *, drawing: bool = True) -> list[Version]:
+        """The newest version of every set that can be trained, the user's own sets first; with those that draw or without."""
         found: list[Version] = []
         for source in ("UserCreate", "PlatformPreset"):
             lines, _ = await self._registry.numbered_sets(
-                source, types=["Text2Text"], page_size=MAX_MODELS
+                source,
+                types=["Text2Text", "Text2Image"] if drawing else ["Text2Text"],
+                page_size=MAX_MODELS,
             )
             for line in lines:
-                able = [version for version in line.versions if self._why_not(version) is None]
+                able = [
+                    version
+                    for version in line.versions
+                    if self._why_not(version) is None and (drawing or version.kind == "chat")
+                ]
                 found += able[:1]
         return found
 
@@ -158,7 +164,7 @@ class Tuning:
         wanted = self._presets.get(name.casefold())
         if wanted is not None:
             return await self.base(wanted)
-        candidates = await self._candidates()
+        candidates = await self._candidates(drawing=False)
         if not candidates:
             raise Invalid(
                 f"no model is here that could be tuned as {name}: import one in Hugging Face's form first, such as"
@@ -180,11 +186,13 @@ class Tuning:
         """Why a version cannot be trained; None if it can."""
         if version.state != "Ready":
             return f"it is {version.state}"
-        if version.kind != "chat":
-            return f"it is for {version.kind}, and only models that chat or complete are tuned"
+        if version.kind not in {"chat", "images"}:
+            return (
+                f"it is for {version.kind}, and only models that chat, complete or draw are tuned"
+            )
         if version.format == "adapter":
             return f"it is an adapter; train its base, {version.parent_id}, or go on from its run with incrementTaskId"
-        if version.format not in {"safetensors", "gguf"}:
+        if version.format not in {"safetensors", "gguf", "diffusers"}:
             return (
                 f"its format is {version.format}; import it in Hugging Face's form (safetensors):"
                 " yangfan models import hf:OWNER/NAME"
@@ -224,9 +232,10 @@ class Tuning:
         self.recipes.mode(mode)
         base = await self.base(model)
         given = dict(hyper_parameters or {})
+        way = self.recipes.for_base(mode, base.kind)
         if scale is not None or given:
-            checked = self._scale(mode, scale)
-            self.recipes.check(mode, checked, given, base.facts.context_tokens)
+            checked = self._scale(way, scale)
+            self.recipes.check(way, checked, given, base.facts.context_tokens)
         return await self._store.add_job(
             {
                 "id": new_id("job-", ID_LENGTH),
@@ -333,16 +342,17 @@ class Tuning:
         if lacking is not None:
             raise Conflict(f"tuning needs libraries that are not installed here: {lacking}")
         job = await self.job(new.job_id)
-        scale = self._scale(job.mode, new.scale, job.scale)
         base = await self._registry.version(job.base_id)
+        way = self.recipes.for_base(job.mode, base.kind)
+        scale = self._scale(way, new.scale, job.scale)
         parameters = self.recipes.check(
-            job.mode,
+            way,
             scale,
             {**job.hyper_parameters, **new.hyper_parameters},
             base.facts.context_tokens,
         )
-        wanted = rewards.wanted(new.more.get("rewardConfig"), self.recipes.mode(job.mode).trainer)
-        order, used = await self._data(job, new.dataset, new.more)
+        wanted = rewards.wanted(new.more.get("rewardConfig"), self.recipes.mode(way).trainer)
+        order, used = await self._data(way, new.dataset, new.more)
         adapter, files = "", [msgspec.to_builtins(file) for file in base.files]
         if new.increment_task_id:
             adapter, files = await self._increment(job, new, files)
@@ -355,7 +365,7 @@ class Tuning:
             used.append(reward_task)
         spec: dict[str, Any] = {
             **order,
-            "mode": self.recipes.mode(job.mode).trainer,
+            "mode": self.recipes.mode(way).trainer,
             "method": recipes.METHODS[scale],
             "store": str(self._registry.files.root),
             "files": files,
@@ -410,7 +420,7 @@ class Tuning:
         return self._folders.runs / task_id
 
     async def _data(
-        self, job: TuningJob, dataset: Mapping[str, Any], more: Mapping[str, Any]
+        self, way: str, dataset: Mapping[str, Any], more: Mapping[str, Any]
     ) -> tuple[dict[str, Any], list[str]]:
         """The part of a run's order that says what is learned from, and the ids of the dataset versions."""
         if dataset.get("sourceType", "Platform") != "Platform":
@@ -431,8 +441,8 @@ class Tuning:
                 f"splitRatio must be from 0 to {MAX_SPLIT_PERCENT} percent; got {split}",
                 param="splitRatio",
             )
-        train, used = await self._sources(job, dataset["versions"])
-        held_out, more_used = await self._sources(job, dataset.get("evalVersions") or ())
+        train, used = await self._sources(way, dataset["versions"])
+        held_out, more_used = await self._sources(way, dataset.get("evalVersions") or ())
         told = {
             "train": train,
             "validation": held_out,
@@ -441,9 +451,9 @@ class Tuning:
         return told, [*used, *more_used]
 
     async def _sources(
-        self, job: TuningJob, versions: Sequence[Mapping[str, Any]]
+        self, way: str, versions: Sequence[Mapping[str, Any]]
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        formats = self.recipes.mode(job.mode).formats
+        formats = self.recipes.mode(way).formats
         found: list[dict[str, Any]] = []
         used: list[str] = []
         for version in versions:
@@ -461,7 +471,7 @@ class Tuning:
                 )
             if data.data_format not in formats:
                 raise Invalid(
-                    f"{job.mode} learns from rows of the format {' or '.join(formats)}, and {data.name} has {data.data_format}",
+                    f"{way} learns from rows of the format {' or '.join(formats)}, and {data.name} has {data.data_format}",
                     param="datasetConfig.versions",
                 )
             if not data.rows:
@@ -674,7 +684,7 @@ class Tuning:
                 "files": trained_on,
                 "base": _stored_as(base) if trained_on == files else "",
                 "method": recipes.METHODS[view.task.scale],
-                "mode": self.recipes.mode(view.job.mode).trainer,
+                "mode": self.recipes.mode(self.recipes.for_base(view.job.mode, base.kind)).trainer,
                 "trained": checkpoint.folder,
                 "base_model": base.name,
                 "blobs": str(self._folders.blobs),
@@ -682,6 +692,7 @@ class Tuning:
                 **{name: value for name, value in held_out.items() if value is not None},
             },
             parent_id=base.id,
+            kind=base.kind,
             origin={
                 "jobId": view.job.id,
                 "jobName": view.job.name,

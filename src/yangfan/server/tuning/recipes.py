@@ -56,12 +56,20 @@ class Mode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         formats: Data formats that it learns from.
         scales: What it can train.
         groups: Groups of parameters that only it has.
+        bases: Kind of the models that are trained so.
+        called: The name that calls use, where that is another way's, too.
+        common: The group of parameters that every scale has.
+        lora: The group that LoRA adds.
     """
 
     trainer: str
     formats: tuple[str, ...]
     scales: tuple[Scale, ...]
     groups: tuple[str, ...] = ()
+    bases: Literal["chat", "images"] = "chat"
+    called: str = ""
+    common: str = "common"
+    lora: str = "lora"
 
 
 class Recipes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,6 +92,22 @@ class Recipes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             known = ", ".join(self.modes)
             raise Invalid(f"trainMode must be one of {known}; got {name[:80]!r}", param="trainMode")
         return found
+
+    def for_base(self, name: str, kind: str) -> str:
+        """The way of training that a call means by a name, for a model of a kind; `mode` knows it.
+
+        Raises:
+            Invalid: Models of that kind are not trained so.
+        """
+        here = {
+            found.called or key: key for key, found in self.modes.items() if found.bases == kind
+        }
+        if name not in here and name not in here.values():
+            raise Invalid(
+                f"a model for {kind} is trained with {' or '.join(here) or 'nothing'}, not with {name[:80]}",
+                param="trainMode",
+            )
+        return here.get(name, name)
 
     def scale(self, mode: str, name: str) -> Scale:
         """How much is trained, by the name that calls use.
@@ -108,8 +132,9 @@ class Recipes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             scale: How much is trained.
             context_tokens: Of the model; 0 if nobody knows.
         """
-        groups = ["common", *self.mode(mode).groups]
-        groups += {"LoRA": ["lora"], "PromptTuning": ["prompt"]}.get(scale, [])
+        way = self.mode(mode)
+        groups = [way.common, *way.groups]
+        groups += {"LoRA": [way.lora], "PromptTuning": ["prompt"]}.get(scale, [])
         told = {**self.defaults.get(mode, {}), **self.defaults.get(scale, {})}
         told |= self.defaults.get(f"{mode}.{scale}", {})
         found: dict[str, Parameter] = {}

@@ -286,11 +286,12 @@ def _supported(tuning: Tuning, name: str, version: Version) -> wire.SupportedMod
     recipes, context = tuning.recipes, version.facts.context_tokens
     return wire.SupportedModel(
         model=name,
+        modelType="text2image" if version.kind == "images" else "text2text",
         baseModel=version.facts.architecture or version.set_name,
         modelId=version.id,
         supportTrainMode=[
             wire.SupportedMode(
-                trainMode=mode,
+                trainMode=found.called or mode,
                 supportParameterScale=[
                     wire.SupportedScale(
                         parameterScale=scale,
@@ -303,6 +304,7 @@ def _supported(tuning: Tuning, name: str, version: Version) -> wire.SupportedMod
                 ],
             )
             for mode, found in recipes.modes.items()
+            if found.bases == version.kind
         ],
     )
 

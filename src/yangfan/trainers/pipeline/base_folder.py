@@ -53,7 +53,7 @@ def lay_out(files: Sequence[BaseFile], root: str, folder: Path, name: str = "") 
     for file in stored:
         store.require_whole(file)
     shutil.rmtree(folder, ignore_errors=True)
-    if any(file.path == "config.json" for file in stored):
+    if any(file.path in {"config.json", "model_index.json"} for file in stored):
         store.lay_out(folder, stored)
         return folder
     weights = [file for file in stored if file.path.endswith(".gguf")]

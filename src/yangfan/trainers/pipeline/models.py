@@ -159,7 +159,7 @@ class Network:
             peft.utils.set_peft_model_state_dict(adapted, weights)
             return adapted
         hyper = self._spec.hyper_parameters
-        kind = peft.TaskType.SEQ_CLS if self._scores else peft.TaskType.CAUSAL_LM
+        kind = self._task(peft)
         if self._is_prompt():
             config = peft.PromptTuningConfig(
                 task_type=kind, num_virtual_tokens=hyper.num_virtual_tokens
@@ -181,6 +181,10 @@ class Network:
                 f"the adapters cannot be made: {error}; see loraTargetModules",
                 param="loraTargetModules",
             ) from error
+
+    def _task(self, peft: Any) -> Any:
+        """What peft calls the use of the model."""
+        return peft.TaskType.SEQ_CLS if self._scores else peft.TaskType.CAUSAL_LM
 
     def _targets(self, hyper: HyperParameters, peft: Any, model: Any) -> Any:
         if hyper.lora_target_modules:

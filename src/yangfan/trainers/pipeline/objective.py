@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from yangfan.trainers.base import HyperParameters
@@ -25,6 +25,20 @@ class Loss(NamedTuple):
 
     total: Any
     more: Mapping[str, Any] = MappingProxyType({})
+
+
+class Parts(NamedTuple):
+    """How a base model is opened: for models that are no language models.
+
+    Attributes:
+        marker: A file that its folder must have.
+        words: Opens what rows are read with.
+        network: Opens what learns.
+    """
+
+    marker: str
+    words: Callable[[Path], Any]
+    network: Callable[..., Network]
 
 
 class Objective(Protocol):

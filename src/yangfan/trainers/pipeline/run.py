@@ -23,6 +23,7 @@ from yangfan.trainers.pipeline import answers, checkpoints, libraries, metrics, 
 from yangfan.trainers.pipeline.events import Channel, Stopped
 from yangfan.trainers.pipeline.loop import Loop
 from yangfan.trainers.pipeline.models import Network
+from yangfan.trainers.pipeline.objective import Parts
 from yangfan.trainers.pipeline.plan import Peers
 from yangfan.trainers.pipeline.tokens import Words
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "yangfan.trainers"
 FINAL = "final"
+LANGUAGE = Parts("config.json", Words, Network)
 REFERENCE = "reference.safetensors"
 
 
@@ -103,9 +105,10 @@ class Run:
                 f"{spec.mode} learns {' or '.join(sorted(self._way.METHODS))}, not {spec.method}",
                 param="parameterScale",
             )
-        if not (Path(spec.base) / "config.json").is_file():
+        self._parts: Parts = getattr(self._way, "PARTS", LANGUAGE)
+        if not (Path(spec.base) / self._parts.marker).is_file():
             raise ConfigurationError(
-                f"the base model {spec.base_model} is no Hugging Face folder with config.json and safetensors; a GGUF file cannot be tuned"
+                f"the base model {spec.base_model} is no folder with {self._parts.marker} and safetensors; a GGUF file cannot be tuned"
             )
 
     def run(self) -> TrainResult:
@@ -117,7 +120,7 @@ class Run:
         """
         began = time.monotonic()
         self._output.mkdir(parents=True, exist_ok=True)
-        words = Words(Path(self._spec.base))
+        words = self._parts.words(Path(self._spec.base))
         learnt, held_out = self._read(words)
         self._channel.log(
             f"{learnt.count()} items to learn, {held_out.count() if held_out else 0} held out, read in {time.monotonic() - began:.1f} s"
@@ -224,7 +227,9 @@ class Run:
 
         def made(checkpoint: Path | None) -> Network:
             libraries.torch().manual_seed(self._spec.seed)  # adapters begin with random numbers
-            return Network(self._spec, where, dtype, checkpoint, scores=self._way.SCORES)
+            return self._parts.network(
+                self._spec, where, dtype, checkpoint, scores=self._way.SCORES
+            )
 
         if going_on is None:
             for _, file in files:

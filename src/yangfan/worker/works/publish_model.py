@@ -46,10 +46,14 @@ from yangfan.hub.store import Manifest, ModelStore, StoredFile
 from yangfan.trainers.base import BaseFile, Method, Source
 from yangfan.trainers.pipeline.base_folder import lay_out
 from yangfan.weights import child, gguf
+from yangfan.worker import pictures
 
 if TYPE_CHECKING:
     from yangfan.engines.wire.types import ChatMessage
     from yangfan.worker.task import Task
+
+PICTURES = "text_to_image"
+"""The mode whose models draw."""
 
 PROMPTS = 8
 """How many held-out prompts are compared."""
@@ -175,6 +179,10 @@ def _require_servable(spec: _Spec) -> None:
             "what prompt tuning learns stands before every prompt as numbers, not as tokens, and no engine here reads it;"
             " train with LoRA to publish"
         )
+    if spec.mode == PICTURES and spec.format not in {None, "safetensors"}:
+        raise ConfigurationError(
+            f"a model that draws is published whole, not as {spec.format}; leave the format out"
+        )
     if not Path(spec.trained).is_dir():
         raise ConfigurationError(
             f"what was trained is gone: there is no folder {spec.trained}; it was deleted with its run"
@@ -196,8 +204,10 @@ def _whole(task: Task, spec: _Spec, base: Path) -> Path:
                 shutil.copyfile(path, new / path.name)
     else:
         task.progress(0, 3, "steps", "merging the adapter into its base")
-        from yangfan.trainers.pipeline.models import merge
-
+        if spec.mode == PICTURES:
+            from yangfan.trainers.pipeline.painting import merge
+        else:
+            from yangfan.trainers.pipeline.models import merge
         merge(base, trained, new)
     new.rename(target)
     return target
@@ -278,15 +288,19 @@ def _stored(spec: _Spec, store: ModelStore, whole: Path, model: Path) -> dict[st
     paths = (
         [model, *(whole / name for name in sorted(COMPANIONS))]
         if model.is_file()
-        else sorted(model.iterdir())
+        else sorted(model.rglob("*"))
     )
     files: list[StoredFile] = []
     for path in paths:
         if not path.is_file():
             continue
-        name = f"{spec.name}.gguf" if path == model else path.name
+        if path == model:
+            name = f"{spec.name}.gguf"
+        else:
+            name = path.relative_to(model).as_posix() if model.is_dir() else path.name
         digest, size_bytes = sha256_of(path), path.stat().st_size
         part = store.partial_folder(spec.name) / name
+        part.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, part)
         store.adopt(part, digest)
         files.append(StoredFile(name, digest, size_bytes))
@@ -294,7 +308,7 @@ def _stored(spec: _Spec, store: ModelStore, whole: Path, model: Path) -> dict[st
     stored = store.publish(
         Manifest(
             name=spec.name,
-            kind="chat",
+            kind="images" if spec.mode == PICTURES else "chat",
             format=facts.format,
             licence=facts.licence,
             source=f"trained:{spec.base_model}",
@@ -311,6 +325,10 @@ def _stored(spec: _Spec, store: ModelStore, whole: Path, model: Path) -> dict[st
 
 def _parity(task: Task, spec: _Spec, base: Path, served: Served) -> dict[str, Any]:
     task.progress(2, 3, "steps", "comparing what is served with what was trained")
+    if spec.mode == PICTURES:
+        captions = [str(turn["prompt"]) for _, row in _rows(spec) for turn in row.get("turns", ())]
+        trained = Path(spec.trained)
+        return pictures.parity(base, trained, served.model, captions, task.folder / "engine")
     prompts = _prompts(spec, base)
     engine, why = _engine(served)
     told = {"engine": engine, "weights": served.weights, "prompts": len(prompts)}

@@ -240,10 +240,22 @@ def _lines(sources: tuple[Source, ...], blobs: BlobFolder) -> Iterator[tuple[int
         manifest = Manifest.decode(msgspec.json.encode(source.manifest))
         for place, row in enumerate(read_rows(blobs, manifest)):
             copies = int((place + 1) * source.sampling_rate) - int(place * source.sampling_rate)
-            sample = msgspec.Raw(formats.encode(row.sample).encode())
+            sample = _sample(row.sample, blobs)
             name = f"{source.name} {row.row_id}".strip()
             yield number, copies, msgspec.json.encode({"row_id": name, "sample": sample}) + b"\n"
             number += 1
+
+
+def _sample(sample: formats.Sample, blobs: BlobFolder) -> Any:
+    """A row's sample for a trainer; its pictures are told by the files that hold them."""
+    if not sample.images:
+        return msgspec.Raw(formats.encode(sample).encode())
+    told = msgspec.to_builtins(sample)
+    told["images"] = [
+        {"name": each.name, "file": str(blobs.path(each.sha256)) if each.sha256 else ""}
+        for each in sample.images
+    ]
+    return told
 
 
 def _scored(spec: TrainSpec, result: TrainResult) -> TrainResult:
