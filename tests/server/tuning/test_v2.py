@@ -223,7 +223,9 @@ async def test_a_model_that_draws_is_tuned_on_pictures(ready: Gym) -> None:
 
     with pytest.raises(Invalid, match="a model for images is trained with SFT, not with DPO"):
         await ready.act("CreateFineTuningJob", name="n", model="painter", trainMode="DPO")
-    with pytest.raises(Invalid, match=r"a model for chat is trained with SFT or .*, not with Text2"):
+    with pytest.raises(
+        Invalid, match=r"a model for chat is trained with SFT or .*, not with Text2"
+    ):
         await ready.act("CreateFineTuningJob", name="n", model="mine", trainMode="Text2Image")
     job = await ready.act("CreateFineTuningJob", name="n", model="painter", trainMode="SFT")
     assert job["jobId"]
