@@ -36,7 +36,7 @@ from yangfan.protocol.v2.keys import (
     RevokeKey,
 )
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 from yangfan.server.usage import Limits
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ def _wire(key: types.Key, now_ms: int) -> Key:
         name=key.name,
         status=key.status(now_ms),
         appId=key.app_id,
-        createTime=_seconds(key.created_ms),
-        expireTime=UNSET if key.expires_ms is None else _seconds(key.expires_ms),
+        createTime=moment(key.created_ms),
+        expireTime=UNSET if key.expires_ms is None else moment(key.expires_ms),
         models=UNSET if limits.models is None else sorted(limits.models),
         rpm=_given(limits.rpm),
         tpm=_given(limits.tpm),
@@ -150,7 +150,7 @@ def _wire(key: types.Key, now_ms: int) -> Key:
 
 
 def _wire_app(app: types.App, key_count: int) -> App:
-    return App(appId=app.id, name=app.name, createTime=_seconds(app.created_ms), keyCount=key_count)
+    return App(appId=app.id, name=app.name, createTime=moment(app.created_ms), keyCount=key_count)
 
 
 def _limits(request: CreateKey) -> Limits:
@@ -170,7 +170,3 @@ def _given(limit: int | None) -> int | UnsetType:
 
 def _milliseconds(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-
-
-def _seconds(epoch_ms: int) -> str:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

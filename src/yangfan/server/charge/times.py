@@ -46,8 +46,3 @@ def release_ms(text: str | None, instead: str) -> int | None:
             param="releaseTime",
         )
     return int(moment.timestamp() * 1000)
-
-
-def wire_time(epoch_ms: int) -> str:
-    """A time as the wire spells it."""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -19,9 +19,9 @@ from yangfan.protocol.v2.charge import (
     TPMList,
     TPMPurchased,
 )
-from yangfan.server.charge.times import lifetime_seconds, release_ms, wire_time
+from yangfan.server.charge.times import lifetime_seconds, release_ms
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +93,6 @@ def _wire(capacity: Capacity, model: str, rpm: int) -> TPMInstance:
         paymentTiming="Prepaid" if capacity.payment == "Prepaid" else "Postpaid",
         rpm=rpm,
         tpm=capacity.tpm,
-        startTime=wire_time(capacity.started_ms),
-        expiredTime="-" if capacity.release_ms is None else wire_time(capacity.release_ms),
+        startTime=moment(capacity.started_ms),
+        expiredTime="-" if capacity.release_ms is None else moment(capacity.release_ms),
     )

@@ -9,9 +9,9 @@ from msgspec import UNSET
 
 from yangfan.errors import Invalid
 from yangfan.protocol.v2 import units as wire
-from yangfan.server.charge.times import lifetime_seconds, release_ms, wire_time
+from yangfan.server.charge.times import lifetime_seconds, release_ms
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,6 +158,6 @@ def _wire(item: ComputeUnits) -> wire.UnitInstance:
         computeUnitCount=item.count,
         replicasCount=item.count,
         paymentTiming="Prepaid" if item.payment == "Prepaid" else "Postpaid",
-        startTime=wire_time(item.started_ms),
-        expiredTime="-" if item.release_ms is None else wire_time(item.release_ms),
+        startTime=moment(item.started_ms),
+        expiredTime="-" if item.release_ms is None else moment(item.release_ms),
     )

@@ -8,8 +8,9 @@ from yangfan.errors import Invalid
 from yangfan.protocol.v1 import dataset_transfers as wire
 from yangfan.protocol.v1.envelope import Envelope
 from yangfan.server.datasets.transfers import EXPORT, IMPORT
-from yangfan.server.datasets.transfers_wire import base_url, moment, options_of
+from yangfan.server.datasets.transfers_wire import base_url, options_of
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.times import console_time
 
 if TYPE_CHECKING:
     import msgspec
@@ -114,9 +115,9 @@ def _record(transfers: Transfers, job: Job, base: str) -> wire.ExportRecord:
         recordNum=int(result.get("rows", 0)),
         exportTo=1 if bucket else 0,
         downloadUrl=base + path if path else "",
-        startTime=moment(job.created_ms),
+        startTime=console_time(job.created_ms),
         # The official client takes the record with the latest one.
-        finishTime=moment(job.finished_ms) if done and path else "",
+        finishTime=console_time(job.finished_ms) if done and path else "",
     )
 
 

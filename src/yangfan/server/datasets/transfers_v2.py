@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from yangfan.protocol.v2 import dataset_transfers as wire
 from yangfan.server.datasets.transfers import EXPORT, IMPORT, first_reason
-from yangfan.server.datasets.transfers_wire import base_url, moment, options_of, percent, task_id
+from yangfan.server.datasets.transfers_wire import base_url, options_of, percent, task_id
 from yangfan.server.http import Call, Reply, Route
 from yangfan.server.http.actions import success
+from yangfan.server.http.times import console_time
 
 if TYPE_CHECKING:
     from yangfan.server.datasets.transfers import Transfers
@@ -84,8 +85,8 @@ def _import(transfers: Transfers, job: Job, base: str) -> wire.ImportTask:
         errorUrl=base + path if path else "",
         error=error,
         creator=job.account,
-        startTime=moment(job.started_ms),
-        finishTime=moment(job.finished_ms),
+        startTime=console_time(job.started_ms),
+        finishTime=console_time(job.finished_ms),
         refused=[wire.Refusal(**row) for row in result.get("refused", [])],
         files=[
             wire.FileCount(
@@ -127,6 +128,6 @@ def _export(transfers: Transfers, job: Job, base: str) -> wire.ExportTask:
         storagePath=location.replace("s3:", "bos:/", 1),
         error=failed if status == "ExportFailed" else "",
         creator=job.account,
-        startTime=moment(job.started_ms),
-        finishTime=moment(job.finished_ms),
+        startTime=console_time(job.started_ms),
+        finishTime=console_time(job.finished_ms),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from yangfan.datasets.readers.base import Options
@@ -23,11 +22,6 @@ def options_of(reading: Reading) -> Options:
         whole_files=reading.wholeFiles,
         sheet=reading.sheet,
     )
-
-
-def moment(ms: int | None) -> str:
-    """``YYYY-MM-DD hh:mm:ss`` in UTC; "" for none."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(ms / 1000)) if ms else ""
 
 
 def percent(job: Job) -> int:

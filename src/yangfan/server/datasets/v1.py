@@ -13,8 +13,9 @@ from yangfan.protocol.v1 import samples as samples_wire
 from yangfan.protocol.v1.envelope import Envelope
 from yangfan.server.datasets.samples import Window
 from yangfan.server.datasets.types import Storage
-from yangfan.server.datasets.wire import AUGMENT, CLEAN, EXPORT, IMPORT, RELEASE, moment
+from yangfan.server.datasets.wire import AUGMENT, CLEAN, EXPORT, IMPORT, RELEASE
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.times import console_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -200,8 +201,8 @@ def _created(version: DatasetVersion) -> wire.CreatedDataset:
         importProgress=0,
         exportStatus=EXPORT["none"],
         releaseStatus=RELEASE["none"],
-        createTime=moment(version.created_ms),
-        modifyTime=moment(version.modified_ms),
+        createTime=console_time(version.created_ms),
+        modifyTime=console_time(version.modified_ms),
     )
 
 
@@ -241,8 +242,8 @@ def _info(version: DatasetVersion, progress: Progress) -> wire.VersionInfo:
         errCode=imported.error_code or None,
         errorMessage=imported.error,
         importErrorInfo=_error_info(imported),
-        createTime=moment(version.created_ms),
-        modifyTime=moment(version.modified_ms),
+        createTime=console_time(version.created_ms),
+        modifyTime=console_time(version.modified_ms),
         storageType="usrBos" if version.group.storage.type == "usrBos" else "sysBos",
         storage=_storage(version),
         releaseStatus=RELEASE["succeeded"] if version.published else RELEASE[release.state],

@@ -14,9 +14,10 @@ from yangfan.protocol.v2.memory import PageInfo
 from yangfan.server.datasets.logic import Filter
 from yangfan.server.datasets.samples import Window
 from yangfan.server.datasets.types import STORED_HERE, Storage
-from yangfan.server.datasets.wire import IMPORT_WORDS, moment
+from yangfan.server.datasets.wire import IMPORT_WORDS
 from yangfan.server.http import Call, Reply, Route
 from yangfan.server.http.actions import success
+from yangfan.server.http.times import console_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -274,8 +275,8 @@ def _dataset(group: Group, version: DatasetVersion | None) -> wire.Dataset:
         versionCount=group.latest,
         latestVersion=None if version is None else _version(version),
         creator=group.creator,
-        createTime=moment(group.created_ms),
-        modifyTime=moment(group.modified_ms),
+        createTime=console_time(group.created_ms),
+        modifyTime=console_time(group.modified_ms),
     )
 
 
@@ -301,8 +302,8 @@ def _version(version: DatasetVersion) -> wire.Version:
         characterCount=version.characters,
         sizeMB=round(version.size_bytes / 2**20, 3),
         creator=version.creator,
-        createTime=moment(version.created_ms),
-        modifyTime=moment(version.modified_ms),
+        createTime=console_time(version.created_ms),
+        modifyTime=console_time(version.modified_ms),
         reference=version.reference,
         editCount=version.edits,
         lineage=[dict(item) for item in version.lineage],

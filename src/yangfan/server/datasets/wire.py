@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,13 +45,6 @@ IMPORT_WORDS: Mapping[TaskState, str] = {
     "failed": "ImportFailed",
     "aborted": "ImportFailed",
 }
-
-
-def moment(epoch_ms: int) -> str:
-    """A time as calls on datasets write it; "" for none. An export's time is never before that of the change that it has."""
-    if not epoch_ms:
-        return ""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def percent(task: Task) -> int:

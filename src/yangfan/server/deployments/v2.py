@@ -14,7 +14,7 @@ from yangfan.server.deployments.runner import FLEET
 from yangfan.server.deployments.types import Filter
 from yangfan.server.deployments.urls import url_of
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -193,7 +193,7 @@ def _own_routes(deployments: Deployments) -> list[Route]:
         listed = [
             wire.ServiceEvent(
                 number=event.number,
-                time=_time(event.at_ms),
+                time=moment(event.at_ms),
                 kind=event.kind,
                 message=event.message,
             )
@@ -291,8 +291,8 @@ def _service(view: View, scope: Mapping[str, Any]) -> wire.Service:
         ),
         protocolVersion=service.protocol_version,
         creator=service.creator,
-        createTime=_time(service.created_ms),
-        modifyTime=_time(service.modified_ms),
+        createTime=moment(service.created_ms),
+        modifyTime=moment(service.modified_ms),
         serviceNumber=service.number,
         urlSuffix=service.suffix,
         failedReason=view.reason,
@@ -378,7 +378,3 @@ def _day(text: str, param: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment.astimezone(UTC).date() - datetime(1970, 1, 1, tzinfo=UTC).date()).days
-
-
-def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

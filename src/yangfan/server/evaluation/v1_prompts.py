@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +13,7 @@ from yangfan.protocol.v1.envelope import Envelope
 from yangfan.scorers import base
 from yangfan.server.evaluation.types import OptimisationOrder
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.times import console_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -109,8 +109,8 @@ def shown(id: str, job: Job) -> wire.Optimisation:
         appId=job.account,
         serviceName=spec["model"],
         creator=job.account,
-        createTime=_time(job.created_ms),
-        modifyTime=_time(job.finished_ms or job.created_ms),
+        createTime=console_time(job.created_ms),
+        modifyTime=console_time(job.finished_ms or job.created_ms),
         measured=bool(result.get("measured")),
         answers=result.get("answers", 0),
         search=result.get("search", []),
@@ -170,7 +170,3 @@ def _summary(prompt: wire.SummedPrompt) -> str:
         f"{len(samples)} 个场景中 {right:g} 个与预期完全一致，词重叠 F1 平均 {mean:.2f} /"
         f" {right:g} of {len(samples)} exactly as expected, mean overlap of words (F1) {mean:.2f}"
     )
-
-
-def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

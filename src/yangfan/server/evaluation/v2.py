@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import UNSET
@@ -14,7 +13,7 @@ from yangfan.server.evaluation.logic import scorers_of
 from yangfan.server.evaluation.types import Candidate, Chosen, Order
 from yangfan.server.evaluation.v1 import scores_of
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,7 +157,6 @@ def _type(evaluation: Evaluation) -> Any:
 def _task(evaluation: Evaluation, job: Job | None) -> wire.EvalTask:
     order = evaluation.order
     shown = cast("Mapping[str, dict[str, Any]]", order.shown)
-    created = datetime.fromtimestamp(evaluation.created_ms // 1000, UTC)
     return wire.EvalTask(
         taskId=evaluation.id,
         taskName=order.name,
@@ -167,7 +165,7 @@ def _task(evaluation: Evaluation, job: Job | None) -> wire.EvalTask:
         state=state_of(evaluation, job),
         evalObjectConfig=shown.get("evalObjectConfig", {}),
         evalConfig=shown.get("evalConfig", {}),
-        createTime=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        createTime=moment(evaluation.created_ms),
         message=evaluation.outcome.message or UNSET,
         jobId=evaluation.job_id,
         resultDatasetId=evaluation.outcome.result_dataset or UNSET,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 
 from yangfan.protocol.v2 import jobs as wire
 from yangfan.server.http import Call, Reply, Route, Stream
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 from yangfan.server.jobs.logic import LOG_PAGE_LINES
 from yangfan.server.jobs.types import BEFORE_ALL, LogPlace
 
@@ -134,4 +133,4 @@ def _time(ms: int | None) -> str | UnsetType:
 
 
 def _iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment(ms)

@@ -17,7 +17,7 @@ from yangfan.protocol.v1 import registry as wire
 from yangfan.protocol.v1 import rerank as v1_rerank
 from yangfan.protocol.v1.console import ConsoleReply
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.models.times import beijing
+from yangfan.server.http.times import beijing
 from yangfan.server.models.work import publication
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from yangfan.errors import Conflict, Invalid, NotFound
 from yangfan.protocol.v2 import registry as wire
 from yangfan.protocol.v2.memory import PageInfo
 from yangfan.server.http import Call, Download, Reply, Route
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
+from yangfan.server.http.times import beijing
 from yangfan.server.models.registry import Page
-from yangfan.server.models.times import beijing, utc
 from yangfan.server.models.work import Caller, publication
 
 if TYPE_CHECKING:
@@ -561,8 +561,8 @@ def _comp(task: Task, job: Job | None) -> wire.Comp:
         modelSetId=task.set_id,
         modelId=task.version_id,
         config=dict(task.config),
-        createTime=utc(task.created_ms),
-        finishTime=UNSET if task.finished_ms is None else utc(task.finished_ms),
+        createTime=moment(task.created_ms),
+        finishTime=UNSET if task.finished_ms is None else moment(task.finished_ms),
         failedReason=task.error or UNSET,
         jobId=task.job_id,
         progress=_progress(job),
@@ -583,8 +583,8 @@ def _export(task: Task, job: Job | None) -> wire.Export:
         modelId=task.source_id,
         status=status_of(task, job),
         form=form,
-        createTime=utc(task.created_ms),
-        finishTime=UNSET if task.finished_ms is None else utc(task.finished_ms),
+        createTime=moment(task.created_ms),
+        finishTime=UNSET if task.finished_ms is None else moment(task.finished_ms),
         failedReason=task.error or UNSET,
         jobId=task.job_id,
         progress=_progress(job),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from yangfan.protocol.v1.cleaning import Operation, Operations, StageResult, TaskResult
+from yangfan.server.http.actions import moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,18 +15,9 @@ if TYPE_CHECKING:
     from yangfan.server.processing.types import Now
 
 
-def console_time(epoch_ms: int) -> str:
-    """A time as v1 writes it; "" where it has not come."""
-    if not epoch_ms:
-        return ""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
 def action_time(epoch_ms: int) -> str:
     """A time as Actions write it; "" where it has not come."""
-    if not epoch_ms:
-        return ""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment(epoch_ms) if epoch_ms else ""
 
 
 def operations(order: Mapping[str, Any]) -> Operations:

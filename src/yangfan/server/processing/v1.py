@@ -10,8 +10,8 @@ from yangfan.protocol.v1 import augmentation as enhance
 from yangfan.protocol.v1 import cleaning as etl
 from yangfan.protocol.v1.envelope import Envelope
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.times import console_time
 from yangfan.server.processing import shown
-from yangfan.server.processing.shown import console_time
 
 if TYPE_CHECKING:
     from yangfan.server.processing.logic import Processing

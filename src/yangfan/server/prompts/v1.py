@@ -10,11 +10,11 @@ from yangfan.errors import MalformedArgument
 from yangfan.protocol.v1 import prompts as wire
 from yangfan.protocol.v1.envelope import Envelope
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http.actions import moment
 from yangfan.server.prompts.logic import rendered
 from yangfan.server.prompts.types import Change
 from yangfan.server.prompts.wire import (
     content_of,
-    moment,
     names_of,
     values_of,
     variables_aside,

@@ -10,12 +10,11 @@ from yangfan.errors import Invalid, NotFound
 from yangfan.protocol.v2 import prompts as wire
 from yangfan.protocol.v2.memory import PageInfo
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 from yangfan.server.prompts.logic import rendered
 from yangfan.server.prompts.types import Change
 from yangfan.server.prompts.wire import (
     content_of,
-    moment,
     names_of,
     values_of,
     variables_aside,

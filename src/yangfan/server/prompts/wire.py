@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -93,11 +92,6 @@ def names_of(given: str | list[str] | None, *, param: str) -> tuple[str, ...] | 
     if given is None:
         return None
     return checked_names(given.split(",") if isinstance(given, str) else given, param=param)
-
-
-def moment(epoch_ms: int) -> str:
-    """A time as Actions write it."""
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _or_found(names: tuple[str, ...] | None, text: str, identifier: Identifier) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from yangfan.errors import Invalid
 from yangfan.protocol.v1 import tuning as wire
 from yangfan.protocol.v1.console import ConsoleReply
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.tuning.times import utc
+from yangfan.server.http.actions import moment
 from yangfan.server.tuning.types import ENDED, NewTask
 from yangfan.server.tuning.urls import report_url
 
@@ -48,7 +48,7 @@ def routes(tuning: Tuning) -> list[Route]:
                 uuid=made.id,
                 name=made.name,
                 description=made.description,
-                createTime=utc(made.created_ms),
+                createTime=moment(made.created_ms),
             ),
         )
 
@@ -132,7 +132,7 @@ def _detail(view: View, scope: Mapping[str, Any]) -> wire.JobDetail:
         progress=view.percent,
         runTime=seconds,
         trainTime=seconds,
-        startTime="" if started is None else utc(started),
-        finishTime=utc(task.finished_ms) if ended and task.finished_ms is not None else "",
+        startTime="" if started is None else moment(started),
+        finishTime=moment(task.finished_ms) if ended and task.finished_ms is not None else "",
         vdlLink=report_url(scope, task.id),
     )

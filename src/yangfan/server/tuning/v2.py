@@ -12,9 +12,8 @@ from yangfan.errors import NotFound
 from yangfan.protocol.v2 import tuning as wire
 from yangfan.protocol.v2.memory import PageInfo
 from yangfan.server.http import Call, Download, Reply, Route, Stream
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 from yangfan.server.models import Page
-from yangfan.server.tuning.times import utc
 from yangfan.server.tuning.types import ENDED, NewTask
 from yangfan.server.tuning.urls import report_url
 
@@ -207,7 +206,7 @@ def _job(job: TuningJob) -> wire.Job:
         description=job.description,
         model=job.model,
         trainMode=job.mode,
-        createDate=utc(job.created_ms),
+        createDate=moment(job.created_ms),
     )
 
 
@@ -223,8 +222,8 @@ def _line(view: View) -> dict[str, Any]:
         "trainMode": job.mode,
         "parameterScale": task.scale,
         "runStatus": view.status,
-        "createDate": utc(task.created_ms),
-        "finishDate": wire.NEVER if finished is None else utc(finished),
+        "createDate": moment(task.created_ms),
+        "finishDate": wire.NEVER if finished is None else moment(finished),
     }
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
 from yangfan.protocol.v2 import upstreams as wire
 from yangfan.server.http import Call, Reply, Route
-from yangfan.server.http.actions import success
+from yangfan.server.http.actions import moment, success
 from yangfan.server.upstreams.types import Upstream
 
 if TYPE_CHECKING:
@@ -79,7 +78,6 @@ def routes(upstreams: Upstreams) -> list[Route]:
 
 def _wire(upstreams: Upstreams, upstream: Upstream) -> wire.Upstream:
     count, error = upstreams.state(upstream.name)
-    created = datetime.fromtimestamp(upstream.created_ms / 1000, UTC)
     return wire.Upstream(
         name=upstream.name,
         baseUrl=upstream.base_url,
@@ -94,5 +92,5 @@ def _wire(upstreams: Upstreams, upstream: Upstream) -> wire.Upstream:
         source="database" if upstream.managed else "settings",
         modelCount=count,
         error=error,
-        createTime=created.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        createTime=moment(upstream.created_ms),
     )
