@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tests.conftest import serving
+from tests.conftest import serving, wait_until
 from tests.server.jobs.conftest import Desk, workers
 
 from yangfan.datasets.formats import DataFormat
@@ -34,6 +34,8 @@ from yangfan.server.datasets import Datasets
 from yangfan.server.db import Database
 
 MAX_ATTEMPTS = 1_000_000
+END_SECONDS = 900.0
+"""Longest wait for the end of a job: a cleaning with every operator takes its time, beside other work as well."""
 
 
 @dataclass
@@ -134,7 +136,8 @@ class Storm:
                 os.kill(pid, signal.SIGKILL)
                 done += 1
         self.killed = done
-        job = self.desk.until(id, lambda job: job.final, "the end")
+        wait_until(lambda: self.desk.ask("get", id).final, "the end of a job", END_SECONDS)
+        job = self.desk.ask("get", id)
         assert job.state == "succeeded", job
         assert job.result is not None
         return dict(job.result)

@@ -75,6 +75,16 @@ def test_rows_come_as_dicts_and_as_arrow(client: yangfan.Client, monkeypatch: py
     assert (table.num_rows, table.column_names) == (5, ["id", "labels", "text"])
 
 
+def test_rows_come_as_a_dataset_of_hugging_faces(client: yangfan.Client):
+    library = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    name = f"sdk {uuid.uuid4()}"
+    client.datasets.create(name, "Text")
+    client.datasets.add(name, [{"text": "one", "n": 1}, {"text": "two", "n": 2}])
+    dataset = client.datasets.huggingface(name)
+    assert isinstance(dataset, library.Dataset)
+    assert [(row["text"], row["n"]) for row in dataset] == [("one", 1), ("two", 2)]
+
+
 def test_what_does_not_fit_into_one_table_is_said(client: yangfan.Client):
     del client
     with pytest.raises(errors.Invalid, match="iterate over `rows` instead"):

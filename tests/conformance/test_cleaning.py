@@ -36,12 +36,14 @@ def test_qianfan_cleans_and_augments_here(programs: Programs, tmp_path: Path) ->
             },
         )
         assert shelf.samples(goal.id)[0].text == "the same words "
+        assert [sample.text for sample in shelf.samples(found["new"])] == ["the same words ", "one"]
     assert found["ended"] == goal.id
     detail = found["detail"]
     assert (detail["processStatus"], detail["result"]["remaining_entity"]) == (2, 1)
     assert found["list"]["items"][0]["etlStrId"] == found["task"]
     assert found["deleted"] is True
     assert found["task"] in found["gone"]
+    assert (found["processed"], found["operators"]) == (True, 17)
     assert found["augment"] is True
     assert found["augmented"]["status"] == 3
     assert found["augment deleted"] == {"success": True}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from yangfan.errors import ConfigurationError, OperatorFailed
+from yangfan.operators import base
 from yangfan.operators.pipeline import recipe as recipes
 from yangfan.operators.pipeline import run as runs
 from yangfan.operators.pipeline.chain import Chain
@@ -142,6 +143,31 @@ def test_one_file_is_an_operator(
     ]
     assert [tally.entity_match_count for tally in ran.tallies] == [3, 1]
     assert "shout" not in sys.modules
+
+
+def test_an_entry_point_is_an_operator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[..., Path]
+) -> None:
+    """A package of somebody else's names its module in the group yangfan.operators."""
+    source = write("shout", SHOUT) / "shout.py"
+    packages = tmp_path / "packages"
+    (packages / "loud-1.0.dist-info").mkdir(parents=True)
+    (packages / "loud_words.py").write_text(source.read_text("utf-8"), "utf-8")
+    (packages / "loud-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: loud\nVersion: 1.0\n", "utf-8"
+    )
+    (packages / "loud-1.0.dist-info" / "entry_points.txt").write_text(
+        "[yangfan.operators]\nloud = loud_words\n", "utf-8"
+    )
+    monkeypatch.syspath_prepend(str(packages))  # pyright: ignore[reportUnknownMemberType] - pytest leaves the type of the path out
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    assert base.foreigners()["loud"] == base.Foreign(module="loud_words")
+    chain = Chain(recipes.parse({"clean": ["loud"]}))
+    try:
+        assert chain(["quiet"]).texts == ["QUIET"]
+    finally:
+        chain.close()
+    assert "loud_words" not in sys.modules
 
 
 def test_an_operator_with_a_memory_decides_in_order_and_goes_on(
