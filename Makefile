@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help serve test test-large vllm-test ray-test fuzz kill-storm batch-storm data-storm data-memory check fix bench docs clean
+.PHONY: help serve test test-large vllm-test ray-test lm-eval-test fuzz kill-storm batch-storm data-storm data-memory check fix bench docs clean
 
 help: ## Print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -25,6 +25,10 @@ vllm-test: $(VENV)/.dev ## Test the vllm engine with the real vLLM (VLLM_PYTHON=
 ray-test: $(VENV)/.dev ## Install Ray, and clean on a cluster of two nodes on this machine
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'
 	@$(BIN)/pytest tests/operators/pipeline/test_cluster.py $(ARGS)
+
+lm-eval-test: $(VENV)/.dev ## Have lm-eval ask our endpoints, from an environment of its own (.venv/lm-eval, made if it is not there)
+	@test -x $(VENV)/lm-eval/bin/lm_eval || { $(PYTHON) -m venv $(VENV)/lm-eval && $(VENV)/lm-eval/bin/pip install --quiet 'lm-eval[api]==0.4.13'; }
+	@$(BIN)/pytest tests/conformance/test_lm_eval.py --lm-eval=$(VENV)/lm-eval/bin/lm_eval $(ARGS)
 
 fuzz: $(VENV)/.dev ## Send damaged and generated calls to a server, and print counts (options: ARGS='--calls 5000')
 	@$(BIN)/python -m tests.fuzz $(ARGS)

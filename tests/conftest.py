@@ -35,6 +35,7 @@ EMBEDDINGS_MODEL = "all-minilm-l6-v2"
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Where the program is that only some machines have."""
     parser.addoption("--vllm-python", help="the Python of an environment with vLLM, for its tests")
+    parser.addoption("--lm-eval", help="the program lm_eval of an environment of its own")
 
 
 @dataclass(frozen=True)

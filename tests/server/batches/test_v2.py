@@ -7,25 +7,48 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import msgspec
 import openai
 import pytest
 from tests.conftest import Server, serving, wait_until
+from tests.hub.s3_server import KEY_ID, SECRET, Store
+from tests.hub.s3_server import serving as storing
 from tests.server.conftest import Caller
+from tests.server.drawing import data_uri, png
 
 import yangfan
 from yangfan import errors
+from yangfan.server.completions import v2 as completions_v2
+from yangfan.server.embeddings import v2 as embeddings_v2
+from yangfan.server.images import v2 as images_v2
+from yangfan.server.rerank import v2 as rerank_v2
 
 WAIT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module", name="server")
-def server_fixture(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+def server_fixture(tmp_path_factory: pytest.TempPathFactory, store: Store) -> Generator[Server]:
     home = tmp_path_factory.mktemp("batches") / "home"
-    environ = {"YANGFAN_FILES_QUOTA_BYTES": "200000", "YANGFAN_BATCH_AT_ONCE": "4"}
+    environ = {
+        "YANGFAN_FILES_QUOTA_BYTES": "200000",
+        "YANGFAN_BATCH_AT_ONCE": "4",
+        "YANGFAN_EGRESS_ALLOW": "127.0.0.1",
+        "YANGFAN_S3_ENDPOINT": store.settings.endpoint,
+        "YANGFAN_S3_REGION": store.settings.region,
+        "YANGFAN_S3_ACCESS_KEY_ID": KEY_ID,
+        "YANGFAN_S3_SECRET_ACCESS_KEY": SECRET,
+    }
     with serving(home, environ=environ) as server:
         yield server
+
+
+@pytest.fixture(scope="module", name="store")
+def store_fixture() -> Generator[Store]:
+    with storing() as store:
+        yield store
 
 
 @pytest.fixture(scope="module", name="ai")
@@ -321,3 +344,92 @@ def test_results_and_refusals_reach_the_sdk(client: yangfan.Client, tmp_path: Pa
         client.batches.get("batch_0")
     with pytest.raises(errors.Invalid, match="cannot be cancelled"):
         client.batches.cancel(batch.id)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "part"),
+    [
+        ("completions", {"prompt": "go on"}, "choices"),
+        ("embeddings", {"input": ["a", "b"]}, "data"),
+        ("rerank", {"query": "a", "documents": ["b", "a"]}, "results"),
+        ("images/generations", {"prompt": "a sail"}, "data"),
+        ("images/edits", {"prompt": "a sail", "image": data_uri(png(128, 128))}, "data"),
+    ],
+)
+def test_batch_of_anything_that_models_do(
+    ai: openai.OpenAI, endpoint: str, body: dict[str, Any], part: str
+):
+    line = {"method": "POST", "url": f"/v1/{endpoint}", "body": {"model": "echo", **body}}
+    content = "".join(json.dumps({"custom_id": f"r{n}", **line}) + "\n" for n in range(2))
+    batch = ended(ai, begun(ai, content.encode(), endpoint=f"/v1/{endpoint}"))
+    assert batch.status == "completed"
+    assert batch.request_counts.completed == 2, lines(ai, batch.error_file_id)
+    for answer in lines(ai, batch.output_file_id):
+        assert answer["response"]["body"][part]
+
+
+def _image_routes(logic: Any) -> Any:
+    return images_v2.routes(logic, cast("Any", None))
+
+
+ROUTES: list[tuple[Any, dict[str, Any]]] = [
+    (completions_v2.routes, {"prompt": "a"}),
+    (embeddings_v2.routes, {"input": "a"}),
+    (rerank_v2.routes, {"query": "a", "documents": ["b"]}),
+    (_image_routes, {"prompt": "a"}),
+]
+
+
+class Asked(BaseException):
+    """A call came this far."""
+
+
+@pytest.mark.parametrize(("routes", "wire"), ROUTES)
+async def test_calls_of_jobs_wait_for_all_others(routes: Any, wire: dict[str, Any]):
+    lanes: list[bool] = []
+
+    class Logic:
+        def target(self, name: str) -> str:
+            return name
+
+        async def answer(self, *_: Any, low: bool = False) -> Any:
+            lanes.append(low)
+            raise Asked
+
+    (route, *_) = routes(Logic())
+    body = msgspec.convert({"model": "echo", **wire}, route.endpoint.request)
+    for kind in ("job", "key"):
+        call = SimpleNamespace(request=body, meter=None, principal=SimpleNamespace(kind=kind))
+        with pytest.raises(Asked):
+            await route.handler(call)
+    assert lanes == [True, False]
+
+
+def test_task_of_qianfan_reads_from_a_bucket_and_writes_to_it(caller: Caller, store: Store):
+    def act(action: str, **body: Any) -> Any:
+        path = f"/v2/batchinference?Action={action}"
+        return caller.ask("POST", path, body, caller.signed("POST", path)).json
+
+    store.objects["in/1.jsonl"] = b'{"id": "1", "query": "sail"}\n{"id": "2", "query": "mast"}'
+    store.objects["in/2.jsonl"] = b'{"id": "3", "query": "keel"}\n'
+    store.objects["in/readme.md"] = b"not a request"
+    store.failures = [503]
+    task = {"modelId": "echo", "outputBosUri": "bos:/models/out"}
+    id = act("CreateBatchInferenceTask", name="b", inputBosUri="bos:/models/in", **task)["result"][
+        "taskId"
+    ]
+
+    def shown() -> Any:
+        return act("DescribeBatchInferenceTask", taskId=id)["result"]
+
+    until(lambda: shown()["runStatus"] in {"Done", "Failed"}, "the task to end")
+    assert (shown()["runStatus"], shown()["progress"]) == ("Done", 3)
+    assert shown()["outputDir"]
+    written = store.objects[f"out/{id}/output.jsonl"].splitlines()
+    answers = {row["id"]: row["output"]["result"] for row in map(json.loads, written)}
+    assert answers == {"1": "sail", "2": "mast", "3": "keel"}
+    assert f"out/{id}/error.jsonl" not in store.objects
+    nothing = act("CreateBatchInferenceTask", name="b", inputBosUri="bos:/models/none", **task)
+    id = nothing["result"]["taskId"]
+    until(lambda: shown()["runStatus"] in {"Done", "Failed"}, "the task to end")
+    assert shown()["runStatus"] == "Failed"

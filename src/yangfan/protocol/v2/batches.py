@@ -17,6 +17,7 @@ BatchEndpoint = Literal[
     "/v2/completions",
     "/v2/embeddings",
     "/v2/images/generations",
+    "/v2/images/edits",
     "/v2/rerank",
 ]
 """Where the requests of a batch may go. Their OpenAI spellings, with /v1, mean the same."""

@@ -47,9 +47,14 @@ class Completions:
         return self._services.resolve(name, "completions")
 
     async def answer(
-        self, target: Target, requests: Sequence[CompletionRequest], meter: Meter
+        self,
+        target: Target,
+        requests: Sequence[CompletionRequest],
+        meter: Meter,
+        *,
+        low: bool = False,
     ) -> ChatReply:
-        """Whole texts for each prompt, as many prompts side by side as the engine has slots.
+        """Whole texts for each prompt, as many prompts side by side as the engine has slots; of a call that is `low`, once no other call waits.
 
         The k-th text of the i-th prompt has the index i * n + k. All requests but for their prompts are the same.
 
@@ -62,7 +67,7 @@ class Completions:
             EngineFailed: The engine died repeatedly.
         """
         requests = await self._prepared(target, requests, meter)
-        return await booked(meter, _complete_all(target, requests, meter.key_id))
+        return await booked(meter, _complete_all(target, requests, meter.key_id, low=low))
 
     async def stream(
         self, target: Target, requests: Sequence[CompletionRequest], meter: Meter
@@ -108,13 +113,13 @@ class Completions:
 
 
 async def _complete_all(
-    target: Target, requests: Sequence[CompletionRequest], key: str
+    target: Target, requests: Sequence[CompletionRequest], key: str, *, low: bool
 ) -> ChatReply:
     side_by_side = asyncio.Semaphore(max(target.service.size // requests[0].n, 1))
 
     async def complete(request: CompletionRequest) -> ChatReply:
         async with side_by_side:
-            return await target.service.complete(request, key=key)
+            return await target.service.complete(request, key=key, low=low)
 
     try:
         async with asyncio.TaskGroup() as group:

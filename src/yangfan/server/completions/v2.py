@@ -51,7 +51,9 @@ def routes(completions: Completions) -> list[Route]:
             options = wire.stream_options or StreamOptions()
             chunks = _chunks(completions, target, requests, options, call.meter)
             return Stream(chunks, answered_by(target))
-        reply = await completions.answer(target, requests, call.meter)
+        reply = await completions.answer(
+            target, requests, call.meter, low=call.principal.kind == "job"
+        )
         headers = answered_by(target, estimated=reply.usage.estimated)
         return Reply(_reply(target.asked, reply), headers)
 

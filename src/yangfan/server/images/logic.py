@@ -97,9 +97,15 @@ class Images:
             raise InvalidReferenceImage(f"{param}: {error.message}", param=param) from None
 
     async def answer(
-        self, target: Target, request: ImageRequest, meter: Meter, *, style: str = "Base"
+        self,
+        target: Target,
+        request: ImageRequest,
+        meter: Meter,
+        *,
+        style: str = "Base",
+        low: bool = False,
     ) -> ImagesReply:
-        """So many pictures.
+        """So many pictures; of a call that is `low`, once no other call waits.
 
         Raises:
             InvalidImagePrompt: There is no prompt.
@@ -119,7 +125,7 @@ class Images:
             meter.reserve(target, size)
         except (TokenRateLimited, QuotaExceeded):
             meter.reserve(target, await target.service.count_text_tokens(styled.prompt))
-        reply = await target.service.generate_images(styled, key=meter.key_id)
+        reply = await target.service.generate_images(styled, key=meter.key_id, low=low)
         meter.settle(reply.usage.prompt_tokens, 0)
         return reply
 

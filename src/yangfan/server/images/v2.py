@@ -67,7 +67,7 @@ def routes(images: Images, shelf: Shelf) -> list[Route]:
         call: Call[ImagesRequest] | Call[EditsRequest], target: Target, request: ImageRequest
     ) -> Reply:
         wire = call.request
-        reply = await images.answer(target, request, call.meter)
+        reply = await images.answer(target, request, call.meter, low=call.principal.kind == "job")
         if wire.response_format == "b64_json":
             data = [
                 ImageItem(b64_json=base64.b64encode(picture).decode("ascii"))

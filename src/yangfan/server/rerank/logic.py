@@ -74,8 +74,10 @@ class Rerank:
         documents: Sequence[str] | None,
         top_n: int | None,
         meter: Meter,
+        *,
+        low: bool = False,
     ) -> Ranking:
-        """The `top_n` most relevant documents, all of them if it is None; equal ones stay in order.
+        """The `top_n` most relevant documents, all of them if it is None; equal ones stay in order. A call that is `low` waits for all others.
 
         Raises:
             Invalid: Query or documents are missing, blank, too many or too long.
@@ -87,9 +89,9 @@ class Rerank:
         meter.reserve(target, _most_tokens(target, query, documents))
         cut_query, cut_documents = await _cut(target, query, documents)
         if "rerank" in target.service.kinds:
-            reply = await target.service.rerank(cut_query, cut_documents, key=meter.key_id)
+            reply = await target.service.rerank(cut_query, cut_documents, key=meter.key_id, low=low)
         else:
-            reply = await _by_similarity(target, cut_query, cut_documents, meter.key_id)
+            reply = await _by_similarity(target, cut_query, cut_documents, meter.key_id, low=low)
         meter.settle(reply.usage.prompt_tokens, 0)
         ranked = [
             Ranked(document, score, index)
@@ -141,10 +143,10 @@ async def _shortened(target: Target, text: str, most_tokens: int) -> str:
 
 
 async def _by_similarity(
-    target: Target, query: str, documents: Sequence[str], key: str
+    target: Target, query: str, documents: Sequence[str], key: str, *, low: bool
 ) -> RerankReply:
     max_tokens = min(MAX_DOCUMENT_TOKENS, target.service.context_tokens)
-    reply = await target.service.embed([query, *documents], max_tokens=max_tokens, key=key)
+    reply = await target.service.embed([query, *documents], max_tokens=max_tokens, key=key, low=low)
     sought, *found = reply.vectors
     scores = tuple(sum(map(float.__mul__, sought, vector)) for vector in found)
     return RerankReply(scores, reply.usage)

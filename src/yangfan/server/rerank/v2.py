@@ -27,7 +27,14 @@ def routes(rerank: Rerank) -> list[Route]:
     async def answer(call: Call[RerankRequest]) -> Reply:
         wire = call.request
         target = rerank.target(named(wire.model))
-        ranking = await rerank.answer(target, wire.query, wire.documents, wire.top_n, call.meter)
+        ranking = await rerank.answer(
+            target,
+            wire.query,
+            wire.documents,
+            wire.top_n,
+            call.meter,
+            low=call.principal.kind == "job",
+        )
         return Reply(_reply(target.asked, ranking), ranked_by(target, ranking))
 
     return [Route(RERANK, answer)]

@@ -159,9 +159,11 @@ class Service:
         """
         return self._streamed(lambda engine: engine.chat_stream(request), key, request.n, low=low)
 
-    async def complete(self, request: CompletionRequest, *, key: str = "") -> ChatReply:
+    async def complete(
+        self, request: CompletionRequest, *, key: str = "", low: bool = False
+    ) -> ChatReply:
         """Whole continuations of a text; waits, tries again and raises as `chat` does."""
-        return await self._whole(lambda engine: engine.complete(request), key, request.n)
+        return await self._whole(lambda engine: engine.complete(request), key, request.n, low=low)
 
     def complete_stream(
         self, request: CompletionRequest, *, key: str = ""
@@ -182,13 +184,19 @@ class Service:
             lambda engine: engine.embed(texts, max_tokens=max_tokens), key, low=low
         )
 
-    async def rerank(self, query: str, documents: Sequence[str], *, key: str = "") -> RerankReply:
+    async def rerank(
+        self, query: str, documents: Sequence[str], *, key: str = "", low: bool = False
+    ) -> RerankReply:
         """How relevant each document is; waits, tries again and raises as `chat` does."""
-        return await self._whole(lambda engine: engine.rerank(query, documents), key)
+        return await self._whole(lambda engine: engine.rerank(query, documents), key, low=low)
 
-    async def generate_images(self, request: ImageRequest, *, key: str = "") -> ImagesReply:
+    async def generate_images(
+        self, request: ImageRequest, *, key: str = "", low: bool = False
+    ) -> ImagesReply:
         """So many pictures; waits, tries again and raises as `chat` does."""
-        return await self._whole(lambda engine: engine.generate_images(request), key, request.n)
+        return await self._whole(
+            lambda engine: engine.generate_images(request), key, request.n, low=low
+        )
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt under the model's own template."""
@@ -313,9 +321,11 @@ class AdaptedService(Service):
         """As the base does, through the adapter."""
         return self.base.stream(self._adapted(request), key=key, low=low)
 
-    async def complete(self, request: CompletionRequest, *, key: str = "") -> ChatReply:
+    async def complete(
+        self, request: CompletionRequest, *, key: str = "", low: bool = False
+    ) -> ChatReply:
         """As the base does, through the adapter."""
-        return await self.base.complete(self._adapted(request), key=key)
+        return await self.base.complete(self._adapted(request), key=key, low=low)
 
     def complete_stream(
         self, request: CompletionRequest, *, key: str = ""

@@ -48,6 +48,9 @@ TEMPERATURE = 0.7
 ANSWERING = 0.01
 """Temperature of answers: as good as none, and the least that every engine takes."""
 
+LEAST_TOKENS = 64
+"""Answers are cut at twice the characters of the longest expected one, but not below: a model that rambles is wrong anyway, and slow."""
+
 _VARIABLE = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]{0,29}\}")
 _FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _INPUT = "{input}"
@@ -151,6 +154,10 @@ class _Search:
         self._learning = drawn[:half] if self._split else drawn
         self._deciding = drawn[half:] if self._split else drawn
         self._batch = min(SHOWN, len(self._learning))
+        self._parameters: dict[str, Any] = {"temperature": ANSWERING, "seed": spec.seed}
+        longest = max((len(text) for item in drawn for text in item.references), default=0)
+        if longest and not spec.operations.get("4"):
+            self._parameters["max_tokens"] = max(LEAST_TOKENS, 2 * longest)
         self._of_row = {item.row_id: item for item in drawn}
         self._scores: dict[str, dict[str, base.Score]] = {}
         self._search: list[dict[str, Any]] = []
@@ -238,7 +245,7 @@ class _Search:
                 name="task",
                 model=self._spec.task_model or self._spec.model,
                 template=self._whole(content),
-                parameters={"temperature": ANSWERING, "seed": self._spec.seed},
+                parameters=self._parameters,
             )
             units = [(whole, item) for item in batch]
             answers = self._asking.each(
