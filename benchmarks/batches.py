@@ -1,37 +1,94 @@
 """Live chat while a batch runs: the latency of calls that are answered at once, alone and beside a batch, on the echo engine.
 
-    python benchmarks/batches.py --calls 400
-
 Rounds alternate between idle and busy, so that a machine that slows down slows both. Each call waits a little before the next, as
 people do.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+from processes import platform
+from report import Report, Table, say
 
-from tests.conftest import serving
-
-import yangfan
+from yangfan import Client
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ROUNDS = 4
+TARGET = 1.2
 PAUSE_SECONDS = 0.01
 WORDS = 20
+SLOTS = 16
+TOKEN_SECONDS = 0.002
 
 
-def measure(client: yangfan.Client, calls: int) -> list[float]:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many live calls there are, in how many rounds of each sort, and lines of the batch."""
+
+    calls: int
+    rounds: int
+    lines: int
+
+
+SIZES = {"full": Size(400, 4, 100_000), "quick": Size(100, 2, 20_000), "smoke": Size(4, 1, 500)}
+
+
+def measure(size: Size) -> Report:
+    """Ask with and without a batch in the background."""
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="bench-batches-") as folder:
+        home = Path(folder)
+        (home / "yangfan.toml").write_text(f"[options.echo]\ndelay_seconds = {TOKEN_SECONDS}\n")
+        with platform("echo", slots=SLOTS, home=home) as server:
+            facts = server.credentials
+            with Client(facts["base_url"], bearer=facts["bearer"], version=2) as client:
+                idle, busy, rate = _rounds(client, size)
+    report.tables.append(
+        Table(
+            ("live calls", "p50 ms", "p95 ms"),
+            [
+                ("alone", f"{1000 * statistics.median(idle):.1f}", f"{_p95(idle):.1f}"),
+                ("beside a batch", f"{1000 * statistics.median(busy):.1f}", f"{_p95(busy):.1f}"),
+            ],
+        )
+    )
+    report.check("p95 beside a batch", _p95(busy) / _p95(idle), form="{:.2f} times", at_most=TARGET)
+    report.notes.append(
+        f"{len(idle)} calls of each sort, a pause of {1000 * PAUSE_SECONDS:.0f} ms between them, {1000 * TOKEN_SECONDS:.0f} ms a token;"
+        f" the batch got {rate:.0f} answers/s meanwhile."
+    )
+    return report
+
+
+def _rounds(client: Client, size: Size) -> tuple[list[float], list[float], float]:
+    _ask(client, min(20, size.calls))
+    idle, busy = list[float](), list[float]()
+    answered, seconds = 0, 0.0
+    for number in range(size.rounds):
+        say(f"batches: round {number + 1} of {size.rounds}")
+        idle += _ask(client, size.calls // size.rounds)
+        id = client.batches.create(_requests(size.lines)).id
+        while not client.batches.get(id).completed:
+            time.sleep(0.1)
+        before, began = client.batches.get(id).completed, time.perf_counter()
+        busy += _ask(client, size.calls // size.rounds)
+        answered += client.batches.get(id).completed - before
+        seconds += time.perf_counter() - began
+        if not client.batches.get(id).final:
+            client.batches.cancel(id)
+        client.batches.wait(id, poll_seconds=0.2)
+    return idle, busy, answered / seconds
+
+
+def _ask(client: Client, calls: int) -> list[float]:
     """Seconds of each of so many calls, one after another."""
     found: list[float] = []
     text = "live " * WORDS
@@ -43,7 +100,7 @@ def measure(client: yangfan.Client, calls: int) -> list[float]:
     return found
 
 
-def requests(count: int) -> bytes:
+def _requests(count: int) -> bytes:
     """A batch of so many lines."""
     body = {"model": "echo", "messages": [{"role": "user", "content": "batch " * WORDS}]}
     line = {"method": "POST", "url": "/v2/chat/completions", "body": body}
@@ -52,47 +109,6 @@ def requests(count: int) -> bytes:
     )
 
 
-def p95(values: Sequence[float]) -> float:
+def _p95(values: Sequence[float]) -> float:
     """In milliseconds."""
     return 1000 * statistics.quantiles(values, n=20)[18]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="batches")
-    parser.add_argument("--calls", type=int, default=400)
-    parser.add_argument("--delay", type=float, default=0.002, help="seconds a token takes")
-    given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="bench-batches-") as folder:
-        home = Path(folder) / "home"
-        home.mkdir()
-        (home / "yangfan.toml").write_text(f"[options.echo]\ndelay_seconds = {given.delay}\n")
-        with (
-            serving(home) as server,
-            yangfan.Client(server.base_url, bearer=server.bearer, version=2) as client,
-        ):
-            measure(client, 20)
-            idle: list[float] = []
-            busy: list[float] = []
-            answered, seconds = 0, 0.0
-            for _ in range(ROUNDS):
-                idle += measure(client, given.calls // ROUNDS)
-                id = client.batches.create(requests(100_000)).id
-                while not client.batches.get(id).completed:
-                    time.sleep(0.1)
-                before, began = client.batches.get(id).completed, time.perf_counter()
-                busy += measure(client, given.calls // ROUNDS)
-                answered += client.batches.get(id).completed - before
-                seconds += time.perf_counter() - began
-                client.batches.cancel(id)
-                client.batches.wait(id, poll_seconds=0.2)
-    print(
-        f"live p50 alone {1000 * statistics.median(idle):.1f} ms, beside a batch {1000 * statistics.median(busy):.1f} ms;"
-        f" p95 alone {p95(idle):.1f} ms, beside a batch {p95(busy):.1f} ms: {p95(busy) / p95(idle):.2f} times;"
-        f" the batch got {answered / seconds:.0f} answers/s meanwhile"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services] [registry] [retrieval] [knowledge] [datasets]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services] [registry] [retrieval] [knowledge] [datasets] [batches]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -9,6 +9,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+import batches
 import bridge
 import cleaning
 import cleaning_peers
@@ -55,6 +56,7 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "retrieval": lambda size: retrieval.measure(retrieval.SIZES[size]),
     "tuning": lambda size: tuning.measure(tuning.SIZES[size]),
     "datasets": lambda size: dataset_versions.measure(dataset_versions.SIZES[size]),
+    "batches": lambda size: batches.measure(batches.SIZES[size]),
 }
 
 

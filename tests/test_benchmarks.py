@@ -9,18 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = (
-    *(
-        "overhead",
-        "programs",
-        "engines",
-        "gateway",
-        "bridge",
-        "overload",
-        "cleaning",
-        "cleaning_peers",
-    ),
-    *("embeddings", "images", "imports", "tokens", "start", "services", "registry", "tuning"),
-    *("datasets", "retrieval", "knowledge"),
+    *("overhead", "programs", "engines", "gateway", "bridge", "overload", "cleaning"),
+    *("cleaning_peers", "embeddings", "images", "imports", "tokens", "start", "services"),
+    *("registry", "knowledge", "retrieval", "tuning", "datasets", "batches"),
 )
 TIMEOUT_SECONDS = 120
 

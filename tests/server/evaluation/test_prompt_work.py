@@ -258,7 +258,7 @@ def test_sdk_searches_on_a_dataset_version(client: yangfan.Client):
     given, *tried = found.search
     assert given.value == pytest.approx(2 / 3)
     assert given.low is not None
-    assert [each.change for each in tried] == ["instruction", "examples", "instruction"]
+    assert [each.change for each in tried] == ["instruction", "form", "examples"]
     assert found.answers <= 6 + 3 * (2 * 3 + 6)
     assert client.jobs.get(found.job_id).state == "succeeded"
     with pytest.raises(errors.NotFound, match="cities:9"):

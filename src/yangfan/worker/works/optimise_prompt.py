@@ -6,7 +6,7 @@ dataset version), ``scorer``, ``budget`` (answers that may be asked for; 0: as m
 
 The search is GEPA's (https://arxiv.org/abs/2507.19457; package gepa, decision 0020): prompts that are best on some sample are changed in the light of what went
 wrong with a few, kept if those get better, and then measured on the samples that decide. What may change is the instruction, which the model
-rewrites, and the worked examples before it. From ten samples on, half are learned from and the others decide.
+rewrites, a closing line out of ``prompt_tips.toml``, and worked examples. From ten samples on, half are learned from and the others decide.
 
 Without samples the model rewrites and nobody knows whether that is better; the result says so. Whatever a model said is kept, and the search
 draws from its seed alone, so another attempt comes the same way again and asks nothing twice.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 import random
 import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ import msgspec
 
 from yangfan.errors import ConfigurationError, InternalError, Invalid
 from yangfan.scorers import base, figures
+from yangfan.scorers._tokens import has_chinese
 from yangfan.worker.works.evaluate import Asking, Candidate, Item, graded, items_of
 
 if TYPE_CHECKING:
@@ -180,6 +182,8 @@ class _Search:
                 param="budget",
             )
         parts = {"instruction": self._spec.content}
+        if not self._spec.operations.get("4"):
+            parts["form"] = ""
         # Worked examples make a prompt long, and would give away what decides.
         if self._split and not self._spec.operations.get("2"):
             parts["examples"] = ""
@@ -293,7 +297,9 @@ class _Search:
         (part,) = components_to_update
         seen = reflective_dataset[part]
         self._round += 1
-        if part == "examples":
+        if part == "form":
+            text, wrong = self._form(candidate)
+        elif part == "examples":
             text, wrong = self._examples([each["row"] for each in seen])
         else:
             failures = [each["failure"] for each in seen if each["failure"]]
@@ -333,11 +339,36 @@ class _Search:
         wrong = "" if short else "none of its samples is short enough for an example"
         return msgspec.json.encode(short).decode() if short else "", wrong
 
+    def _form(self, candidate: Mapping[str, str]) -> tuple[str, str]:
+        """The first closing line that this prompt has not been tried with."""
+        known = {each["content"] for each in self._search}
+        for line in self._tips():
+            if self._content({**candidate, "form": line}) not in known:
+                return line, ""
+        return "", "it was tried with every closing line"
+
+    def _tips(self) -> list[str]:
+        """Closing lines in the prompt's language, as long as the expected answers are."""
+        path = Path(__file__).parent.parent / "prompt_tips.toml"
+        tips = tomllib.loads(path.read_text("utf-8"))
+        expected = [text for item in self._learning for text in item.references]
+        most = {
+            "{words}": str(max((len(text.split()) for text in expected), default=20)),
+            "{characters}": str(max(map(len, expected), default=40)),
+        }
+        chinese = has_chinese(self._spec.content + self._learning[0].question)
+        lines: list[str] = tips["zh" if chinese else "en"]["lines"]
+        for name, value in most.items():
+            lines = [line.replace(name, value) for line in lines]
+        return lines
+
     # Prompts
 
     def _content(self, candidate: Mapping[str, str]) -> str:
-        """A prompt out of its parts: worked examples in the instruction's own form, then the instruction."""
+        """A prompt out of its parts: worked examples in its own form, then the instruction, then the closing line."""
         instruction = candidate["instruction"]
+        if form := candidate.get("form"):
+            instruction = f"{self._whole(instruction)}\n\n{form}"
         rows: list[str] = msgspec.json.decode(candidate.get("examples") or "[]")
         if not rows:
             return instruction
