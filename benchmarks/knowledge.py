@@ -23,6 +23,7 @@ from processes import platform, resident_bytes
 from report import Report, Table, say
 
 from yangfan import Client
+from yangfan.egress import Egress
 from yangfan.engines.base import EmbeddingsReply, Usage
 from yangfan.plugins.knowledge_base.terms import terms_of
 from yangfan.server.db import Database
@@ -123,7 +124,7 @@ async def _searches(size: Size, folder: Path, report: Report) -> None:
     service = SimpleNamespace(name=EMBEDDER, model=EMBEDDER, kinds=("embeddings",), embed=embed)
     target = SimpleNamespace(service=service, model=EMBEDDER, max_input_tokens=None)
     services: Any = SimpleNamespace(all=(service,), resolve=lambda *_: target)
-    knowledge = Knowledge(store, services, Jobs(database), folder / "knowledge")
+    knowledge = Knowledge(store, services, Jobs(database), folder / "knowledge", Egress())
     base = await knowledge.create("app", "many")
     say(f"knowledge: {size.chunks:,} chunks")
     for number in range(0, size.chunks, CHUNKS_A_DOCUMENT):

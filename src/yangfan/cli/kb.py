@@ -70,9 +70,10 @@ def add(
     connection: Connection,
     base: Base,
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="FILE...", help="pdf, docx, pptx, xlsx, html, md, txt, csv / 文档", exists=True
+            metavar="FILE...",
+            help="pdf, docx, pptx, xlsx, html, md, txt, csv, or the URL of a page / 文档或网址",
         ),
     ],
     *,
@@ -81,7 +82,10 @@ def add(
     """Add documents; of a folder, all that it holds and that can be read. / 添加文档，可为文件夹。"""
     with connection.client(version=2) as client:
         found = _base(client, base)
-        for file in _files(files):
+        for url in filter(_is_url, files):
+            typer.echo(client.knowledge.add_page(found.id, url).id)
+        paths = [Path(each) for each in files if not _is_url(each)]
+        for file in _files(paths) if paths else ():
             document = client.knowledge.upload(found.id, file)
             typer.echo(document.id)
         if watch:
@@ -230,6 +234,10 @@ def _questions(file: Path) -> list[tuple[str, Mapping[str, int] | Sequence[str]]
             ) from None
         questions.append((read.query, read.relevant))
     return questions
+
+
+def _is_url(text: str) -> bool:
+    return text.lower().startswith(("https://", "http://"))
 
 
 def _files(given: list[Path]) -> list[Path]:

@@ -237,7 +237,7 @@ async def build(
             Pictures(egress, max_total_bytes=settings.max_body_bytes),
             lenient=settings.lenient,
         )
-        knowledge = await _knowledge(database, services, jobs, home)
+        knowledge = await _knowledge(database, services, jobs, home, egress)
         plugins = _plugins(settings, database, vault, knowledge, chat, egress, stack)
         datasets = Datasets(database, home.datasets)
         datasets.users.append(
@@ -525,8 +525,10 @@ async def _charge_routes(
     ]
 
 
-async def _knowledge(database: Database, services: Services, jobs: Jobs, home: Home) -> Knowledge:
-    knowledge = Knowledge(KnowledgeStore(database), services, jobs, home.knowledge)
+async def _knowledge(
+    database: Database, services: Services, jobs: Jobs, home: Home, egress: Egress
+) -> Knowledge:
+    knowledge = Knowledge(KnowledgeStore(database), services, jobs, home.knowledge, egress)
     await knowledge.start()
     return knowledge
 

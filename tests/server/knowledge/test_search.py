@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from yangfan.egress import Egress
 from yangfan.engines.base import EmbeddingsReply, Usage
 from yangfan.errors import Conflict, Forbidden, Invalid, ModelNotFound, NotFound
 from yangfan.plugins.knowledge_base.chunks import Chunking
@@ -92,7 +93,7 @@ def knowledge(store: KnowledgeStore, tmp_path: Path) -> Knowledge:
 
 def made(store: KnowledgeStore, folder: Path) -> Knowledge:
     jobs = Jobs(store._database)  # pyright: ignore[reportPrivateUsage]
-    return Knowledge(store, FakeServices(), jobs, folder / "knowledge")  # pyright: ignore[reportArgumentType]
+    return Knowledge(store, FakeServices(), jobs, folder / "knowledge", Egress())  # pyright: ignore[reportArgumentType]
 
 
 def chunk(text: str) -> NewChunk:

@@ -14,6 +14,7 @@ import pytest
 import qianfan
 from tests.conftest import EMBEDDINGS_MODEL, Server, serving, wait_until
 from tests.plugins.weather.test_weather import ANSWER
+from tests.server.plugins.world import a_world
 from typer.testing import CliRunner
 
 from yangfan import Client
@@ -246,6 +247,39 @@ def test_errors(client: Client, server: Server, handbook: str) -> None:
         headers={"Authorization": f"Bearer {key.secret}"},
     )
     assert reply.json()["error_code"] == 6
+
+
+def test_a_page_is_read_found_and_fetched_again(client: Client) -> None:
+    base = client.knowledge.create("pages")
+
+    def ready() -> bool:
+        states = {each.state for each in client.knowledge.documents(base.id)}
+        assert "failed" not in states
+        return states == {"ready"}
+
+    with a_world() as world:
+        page = client.knowledge.add_page(base.id, f"{world.url}/rules", metadata={"by": "us"})
+        assert page.name == "127.0.0.1-rules.html"
+        assert page.metadata == {"by": "us", "source_url": f"{world.url}/rules"}
+        wait_until(ready, "the page to be read", WAIT_SECONDS)
+        (found,) = client.knowledge.search([base.id], "Where may cats sleep?")
+        assert (found.text, found.headings) == ("Cats may sleep on the sofa.", "Rules")
+        world.rule = "Cats may sleep nowhere."
+        again = client.knowledge.fetch_again(base.id, page.id)
+        assert (again.id, again.name) == (page.id, page.name)
+        wait_until(ready, "the page to be read again", WAIT_SECONDS)
+        (found,) = client.knowledge.search([base.id], "Where may cats sleep?")
+        assert found.text == "Cats may sleep nowhere."
+        for path, text in (("picture", "is image/png, which is not read"), ("none", "HTTP 404")):
+            with pytest.raises(Invalid, match=text):
+                client.knowledge.add_page(base.id, f"{world.url}/{path}")
+    with pytest.raises(Invalid, match="cannot be fetched"):
+        client.knowledge.fetch_again(base.id, page.id)
+    (text,) = client.knowledge.add_texts(base.id, {"a.txt": "By hand."})
+    with pytest.raises(Invalid, match="was not fetched from the web"):
+        client.knowledge.fetch_again(base.id, text.id)
+    with pytest.raises(Invalid, match="is not a public address"):
+        client.knowledge.add_page(base.id, "https://169.254.169.254/latest/meta-data")
 
 
 def test_the_command_line(server: Server, handbook: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,7 @@ class World(ThreadingHTTPServer):
     def __init__(self) -> None:
         """Listen on a free port."""
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.rule = "Cats may sleep on the sofa."
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
 
     @property
@@ -113,6 +114,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._chat(json.loads(body))
         elif path == "/away":
             self._raw(302, b"", "text/plain", location="https://10.1.2.3/elsewhere")
+        elif path == "/rules":
+            page = f"<html><body><h1>Rules</h1><p>{world.rule}</p></body></html>"
+            self._raw(200, page.encode(), "text/html; charset=utf-8")
         elif path == "/picture":
             self._raw(200, b"\x89PNG\x00\x01", "image/png")
         elif path.startswith("/pets/"):

@@ -170,6 +170,25 @@ class Knowledge:
         reply = self._ask(wire.CREATE_DOCUMENTS, {"id": base_id, "documents": documents})
         return tuple(map(document_of, reply.items))
 
+    def add_page(
+        self, base_id: str, url: str, *, metadata: Mapping[str, Any] | None = None
+    ) -> KnowledgeDocument:
+        """Add a page of the web, or another document that is there; the server fetches it.
+
+        Raises:
+            Invalid: Its address is refused, it cannot be had, or it is no kind of document that is read.
+        """
+        body: JSON = {"id": base_id, "url": url, "metadata": dict(metadata or {})}
+        return document_of(self._ask(wire.FETCH_DOCUMENT, body))
+
+    def fetch_again(self, base_id: str, document_id: str) -> KnowledgeDocument:
+        """Fetch a page again; what it said before is found until the new content is ready.
+
+        Raises:
+            Invalid: It did not come from the web, or cannot be had from there now.
+        """
+        return document_of(self._ask(wire.FETCH_DOCUMENT, _named(base_id, document_id)))
+
     def documents(
         self, base_id: str, *, state: DocumentState | None = None, keyword: str = ""
     ) -> tuple[KnowledgeDocument, ...]:

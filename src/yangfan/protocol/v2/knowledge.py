@@ -103,6 +103,15 @@ class CreateDocuments(msgspec.Struct, kw_only=True):
     documents: Annotated[list[TextDocument], Meta(min_length=1, max_length=100)]
 
 
+class FetchDocument(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A page of the web, or another document that is there; or with `documentId` one that came from there, to be fetched again."""
+
+    id: BaseId
+    url: Annotated[str, Meta(max_length=2048)] = ""
+    documentId: Annotated[str, Meta(max_length=64)] = ""  # noqa: N815 - the wire's spelling
+    metadata: dict[str, Any] = {}
+
+
 class DescribeDocuments(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A page of documents, in the order in which they came."""
 
@@ -379,6 +388,14 @@ CREATE_DOCUMENTS = _action(
     KnowledgeDocuments,
     "Add documents that come as text.",
     "以文本形式添加文档。",
+)
+FETCH_DOCUMENT = _action(
+    "fetch",
+    "FetchDocument",
+    FetchDocument,
+    KnowledgeDocument,
+    "Add a page of the web, or fetch it again.",
+    "抓取网页作为文档，或重新抓取。",
 )
 DESCRIBE_DOCUMENTS = _action(
     "documents",

@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from yangfan.errors import ConfigurationError, Conflict, Forbidden, Invalid, NotFound, Overloaded
+from yangfan.errors import (
+    ConfigurationError,
+    Conflict,
+    FetchError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Overloaded,
+)
 from yangfan.hub.disk import full_disk_said_clearly, require_free
 from yangfan.plugins.knowledge_base.chunks import Chunking
 from yangfan.plugins.knowledge_base.parsing import MAX_FILE_BYTES, reader_of
 from yangfan.plugins.knowledge_base.terms import terms_of
 from yangfan.server.files import plain_name, read_form, settle, tidy
 from yangfan.server.http.call import new_id
+from yangfan.server.knowledge.pages import SOURCE_URL, fetch
 from yangfan.server.knowledge.quality import measured
 from yangfan.server.knowledge.search import Search
 from yangfan.server.knowledge.store import NewChunk, readable
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from yangfan.egress import Egress
     from yangfan.protocol.v2.knowledge import SearchMode
     from yangfan.server.jobs import Jobs
     from yangfan.server.knowledge.quality import Figures, Judged
@@ -50,10 +60,14 @@ class Knowledge:
         services: Who turns texts into vectors.
         jobs: What indexes documents.
         folder: Where the contents of documents lie, and what workers hand over; made when first needed.
+        egress: The guard that pages of the web are fetched through.
     """
 
-    def __init__(self, store: KnowledgeStore, services: Services, jobs: Jobs, folder: Path) -> None:
+    def __init__(
+        self, store: KnowledgeStore, services: Services, jobs: Jobs, folder: Path, egress: Egress
+    ) -> None:
         self._store = store
+        self._egress = egress
         self._services = services
         self._folder = folder
         self._vectors = Vectors(store)
@@ -244,6 +258,82 @@ class Knowledge:
             raise Overloaded(f"the document cannot be kept: {error.message}") from None
         finally:
             coming.unlink(missing_ok=True)
+
+    async def add_page(
+        self, app_id: str, base_id: str, url: str, metadata: Mapping[str, Any]
+    ) -> Document:
+        """Add a page of the web, or another document that is there. Its metadata say where it came from, as `source_url`.
+
+        Raises:
+            Invalid: It cannot be had from there, or is no kind of document that is read.
+            NotFound: The application may search no such base.
+            Forbidden: It is another application's.
+            Overloaded: The disk is full.
+        """
+        async with self._store.read() as connection:
+            await self._owned(connection, base_id, app_id)
+        written = _metadata(msgspec.json.encode({**metadata, SOURCE_URL: url}).decode())
+        coming = self._coming()
+        try:
+            name, sha256 = await self._fetched(url, coming)
+            return (await self._take(app_id, base_id, name, coming, sha256, written))[1]
+        finally:
+            coming.unlink(missing_ok=True)
+
+    async def fetch_again(self, base_id: str, document_id: str, app_id: str) -> Document:
+        """Fetch a page of the web again; what it said before is found until the new content is ready.
+
+        Raises:
+            NotFound: There is no such base or document.
+            Forbidden: It is another application's.
+            Invalid: It did not come from the web, or cannot be had from there now.
+            Overloaded: The disk is full.
+        """
+        async with self._store.read() as connection:
+            base = await self._owned(connection, base_id, app_id)
+            document = await self._of(connection, base, document_id)
+        url = document.metadata.get(SOURCE_URL)
+        if not isinstance(url, str):
+            raise Invalid(
+                f"{document.name} was not fetched from the web; send it again", param="documentId"
+            )
+        coming = self._coming()
+        try:
+            name, sha256 = await self._fetched(url, coming)
+            async with self._lock:
+                path = content_of(self._folder, sha256)
+                await asyncio.to_thread(settle, coming, path)
+                async with self._store.write() as connection:
+                    document = await self._of(connection, base, document_id)
+                    await self._store.change_document(
+                        connection,
+                        document.number,
+                        name=name,
+                        sha256=sha256,
+                        size_bytes=path.stat().st_size,
+                        state="waiting",
+                        revision=document.revision + 1,
+                    )
+                    await self.work.go_on(connection, base.number)
+                    changed = await self._store.document(connection, number=document.number)
+                if document.sha256 not in await self._store.contents():
+                    await self._drop({document.sha256})
+        finally:
+            coming.unlink(missing_ok=True)
+        assert changed is not None, "it was just changed"
+        return changed
+
+    async def _fetched(self, url: str, coming: Path) -> tuple[str, str]:
+        """Fetch into a file: the name of the document, and its sha256."""
+        try:
+            require_free(self._folder, 0)
+            with full_disk_said_clearly(self._folder):
+                page = await fetch(self._egress, url, coming)
+        except FetchError as error:
+            raise Invalid(f"the page cannot be fetched: {error.message}", param="url") from None
+        except ConfigurationError as error:
+            raise Overloaded(f"the document cannot be kept: {error.message}") from None
+        return page
 
     async def documents(
         self,

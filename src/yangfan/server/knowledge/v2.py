@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from yangfan.errors import Forbidden
+from yangfan.errors import Forbidden, Invalid
 from yangfan.plugins.knowledge_base.chunks import Chunking
 from yangfan.protocol.endpoint import Endpoint
 from yangfan.protocol.v2 import knowledge as wire
@@ -148,6 +148,16 @@ def _document_routes(knowledge: Knowledge) -> list[Route]:
         ]
         return success(wire.KnowledgeDocuments(items=[*map(_document, made)]))
 
+    async def fetch(call: Call[wire.FetchDocument]) -> Reply:
+        wanted, app_id = call.request, call.principal.app_id
+        if bool(wanted.url) == bool(wanted.documentId):
+            raise Invalid("give either url or documentId", param="url")
+        if wanted.documentId:
+            document = await knowledge.fetch_again(wanted.id, wanted.documentId, app_id)
+        else:
+            document = await knowledge.add_page(app_id, wanted.id, wanted.url, wanted.metadata)
+        return success(_document(document))
+
     async def list_all(call: Call[wire.DescribeDocuments]) -> Reply:
         wanted = call.request
         found, marker = await knowledge.documents(
@@ -193,6 +203,7 @@ def _document_routes(knowledge: Knowledge) -> list[Route]:
     return [
         Route(wire.UPLOAD_DOCUMENT, upload),
         Route(wire.CREATE_DOCUMENTS, add_texts),
+        Route(wire.FETCH_DOCUMENT, fetch),
         Route(wire.DESCRIBE_DOCUMENTS, list_all),
         Route(wire.DESCRIBE_DOCUMENT, show),
         Route(wire.MODIFY_DOCUMENT, modify),
