@@ -9,6 +9,7 @@ import typer
 
 from yangfan.cli.connection import Connection, connected, dialect
 from yangfan.cli.conversation import Conversation, converse
+from yangfan.cli.options import AsJSON, Seed, Temperature, TopP, Version
 from yangfan.cli.terminal import document, show_json
 from yangfan.errors import ConfigurationError
 
@@ -39,24 +40,17 @@ def chat(  # noqa: PLR0913 - one parameter per option
         ),
     ] = None,
     system: Annotated[str | None, typer.Option(help="Persona / 人设")] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="0 to 2, higher is more random / 随机性")
-    ] = None,
-    top_p: Annotated[float | None, typer.Option(help="0 to 1 / 核采样")] = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
     max_tokens: Annotated[
         int | None, typer.Option(help="Longest answer, in tokens / 最大输出 token 数")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Equal seeds, equal answers / 随机种子")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the whole result as JSON / 以 JSON 输出完整结果")
-    ] = False,
+    seed: Seed = None,
+    as_json: AsJSON = False,
     stream: Annotated[
         bool, typer.Option("--stream/--no-stream", help="Print as it comes / 流式输出")
     ] = True,
-    version: Annotated[
-        str | None,
-        typer.Option(metavar="1|2", help="Dialect of the API, default by credentials / 接口版本"),
-    ] = None,
+    version: Version = None,
     verbose: Annotated[
         bool,
         typer.Option(

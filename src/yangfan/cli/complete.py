@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from yangfan.cli.connection import Connection, connected, dialect
+from yangfan.cli.options import AsJSON, Seed, Temperature, TopP, Version
 from yangfan.cli.terminal import document, given_text, printable, show_json
 
 if TYPE_CHECKING:
@@ -30,24 +31,17 @@ def complete(  # noqa: PLR0913 - one parameter per option
     model: Annotated[
         str, typer.Option("--model", "-m", help="Name of the model / 模型名")
     ] = DEFAULT_MODEL,
-    temperature: Annotated[
-        float | None, typer.Option(help="0 to 2, higher is more random / 随机性")
-    ] = None,
-    top_p: Annotated[float | None, typer.Option(help="0 to 1 / 核采样")] = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
     max_tokens: Annotated[
         int, typer.Option(help="Longest text, in tokens / 最大输出 token 数")
     ] = DEFAULT_OUTPUT_TOKENS,
     stop: Annotated[
         list[str] | None, typer.Option(help="Ends the text; repeatable / 停止串，可重复")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Equal seeds, equal texts / 随机种子")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the whole result as JSON / 以 JSON 输出完整结果")
-    ] = False,
-    version: Annotated[
-        str | None,
-        typer.Option(metavar="1|2", help="Dialect of the API, default by credentials / 接口版本"),
-    ] = None,
+    seed: Seed = None,
+    as_json: AsJSON = False,
+    version: Version = None,
 ) -> None:
     """Let a model go on from a text. / 让模型续写文本。
 

@@ -13,7 +13,48 @@ function are translated."""
 JSONObject: TypeAlias = Mapping[str, object]
 
 
-class ChatOptions(TypedDict, total=False):
+class WritingOptions(TypedDict, total=False):
+    """Options that chats and completions share; all may be left out, and None means left out.
+
+    "v1" or "v2" in front says that only that dialect has it: the other refuses it with ConfigurationError.
+    """
+
+    temperature: float | None
+    """(0, 1.0] in v1 and for ernie models in chats, [0, 2.0] otherwise; higher is more random. Default: the model's own, 0.95 or 0.8 in
+    chats with ERNIE presets."""
+    top_p: float | None
+    """[0, 1.0]. Default: the model's own, 0.7 or 0.8 in chats with ERNIE presets."""
+    top_k: int | None
+    """At least 1; open-weight models."""
+    penalty_score: float | None
+    """[1.0, 2.0] against repetition. Default 1.0."""
+    repetition_penalty: float | None
+    """v2: (0, 2.0]; open-weight models."""
+    stop: str | Sequence[str] | None
+    """Up to 4 strings of 1 to 20 characters each that end the answer."""
+    seed: int | None
+    """[0, 2147483647]; equal seeds give equal answers on one engine."""
+    logit_bias: Mapping[str, float] | None
+    """v2: token id to bias."""
+    disable_search: bool | None
+    """v1: no search. Default false."""
+    enable_citation: bool | None
+    """v1: mark sources in the text. Default false."""
+    user_id: str | None
+    """Your own end user, for your logs. v2 sends it as user."""
+    user: str | None
+    """The name of user_id in v2; give one of the two."""
+    stream_options: JSONObject | None
+    """v2: ``{"include_usage": true}`` for usage at the end of a stream. The client asks for it unless you say otherwise."""
+    extra_parameters: JSONObject | None
+    """Parameters of single models, such as ChatLaw's ``{"use_keyword": true, "use_reference": true}``."""
+    extra_body: JSONObject | None
+    """Fields that this list does not know, put into the body as they are."""
+    n: int | None
+    """v2: answers to generate, for each prompt of a completion, [1, 8]. Default 1."""
+
+
+class ChatOptions(WritingOptions, total=False):
     """Options of a chat call; all may be left out, and None means left out.
 
     "v1" or "v2" in front says that only that dialect has it: the other refuses it with ConfigurationError.
@@ -21,22 +62,10 @@ class ChatOptions(TypedDict, total=False):
 
     system: str | None
     """Persona; counts towards the input limits. v2 sends it as the first message."""
-    temperature: float | None
-    """(0, 1.0] for ernie models, [0, 2.0] for others in v2; higher is more random. Default 0.95 or 0.8 by model."""
-    top_p: float | None
-    """[0, 1.0]. Default 0.7 or 0.8 by model."""
-    top_k: int | None
-    """At least 1; open-weight models."""
-    penalty_score: float | None
-    """[1.0, 2.0] against repetition. Default 1.0."""
     frequency_penalty: float | None
     """[-2.0, 2.0]."""
     presence_penalty: float | None
     """[-2.0, 2.0]."""
-    repetition_penalty: float | None
-    """v2: (0, 2.0]; open-weight models."""
-    stop: str | Sequence[str] | None
-    """Up to 4 strings of 1 to 20 characters each that end the answer."""
     max_output_tokens: int | None
     """[2, 2048], or [2, 4096] for 128K models. Default 1024 (4096). v2 sends it as max_completion_tokens."""
     max_completion_tokens: int | None
@@ -45,16 +74,10 @@ class ChatOptions(TypedDict, total=False):
     """v1: [2, 1024]."""
     response_format: Literal["text", "json_object"] | JSONObject | None
     """text (default) or json_object; v2 also takes ``{"type": "json_schema", "json_schema": {…}}``."""
-    seed: int | None
-    """[0, 2147483647]; equal seeds give equal answers on one engine."""
-    n: int | None
-    """v2: answers to generate, [1, 8]. Default 1."""
     logprobs: bool | None
     """v2: return log-probabilities."""
     top_logprobs: int | None
     """v2: how many alternatives to each token, [0, 20]."""
-    logit_bias: Mapping[str, float] | None
-    """v2: token id to bias."""
     functions: Sequence[JSONObject] | None
     """Functions on offer: name, description, parameters (JSON Schema). v2 sends them as tools."""
     tools: Sequence[JSONObject] | None
@@ -64,10 +87,6 @@ class ChatOptions(TypedDict, total=False):
     """``{"type": "function", "function": {"name": …}}`` forces one; the words are v2's alone."""
     parallel_tool_calls: bool | None
     """v2: allow several calls in one answer. Default true."""
-    disable_search: bool | None
-    """v1: no search. Default false."""
-    enable_citation: bool | None
-    """v1: mark sources in the text. Default false."""
     enable_trace: bool | None
     """v1: return what search found. Default false."""
     trace_number: int | None
@@ -92,23 +111,13 @@ class ChatOptions(TypedDict, total=False):
     """[0, 2]: what Baidu's cloud puts into the user memory by itself; Yangfan servers put nothing."""
     user_setting: str | None
     """v1: old name of a persona."""
-    user_id: str | None
-    """Your own end user, for your logs. v2 sends it as user."""
-    user: str | None
-    """The name of user_id in v2; give one of the two."""
     metadata: Mapping[str, str] | None
     """v2: your own labels."""
     preemptible: bool | None
     """v2: low priority. Default false."""
-    stream_options: JSONObject | None
-    """v2: ``{"include_usage": true}`` for usage at the end of a stream. The client asks for it unless you say otherwise."""
-    extra_parameters: JSONObject | None
-    """Parameters of single models, such as ChatLaw's ``{"use_keyword": true, "use_reference": true}``."""
-    extra_body: JSONObject | None
-    """Fields that this list does not know, put into the body as they are."""
 
 
-class CompletionOptions(TypedDict, total=False):
+class CompletionOptions(WritingOptions, total=False):
     """Options of a completion; all may be left out, and None means left out.
 
     "v1" or "v2" in front says that only that dialect has it: the other refuses it with ConfigurationError.
@@ -116,32 +125,16 @@ class CompletionOptions(TypedDict, total=False):
 
     system: str | None
     """v1: put in front of the prompt, on a line of its own."""
-    temperature: float | None
-    """(0, 1.0] in v1, [0, 2.0] in v2; higher is more random. Default: the model's own."""
-    top_p: float | None
-    """[0, 1.0]."""
-    top_k: int | None
-    """At least 1."""
-    penalty_score: float | None
-    """[1.0, 2.0] against repetition. Default 1.0."""
     frequency_penalty: float | None
     """v2: [-2.0, 2.0]."""
     presence_penalty: float | None
     """v2: [-2.0, 2.0]."""
-    repetition_penalty: float | None
-    """v2: (0, 2.0]."""
-    stop: str | Sequence[str] | None
-    """Up to 4 strings of 1 to 20 characters each that end the text."""
     max_output_tokens: int | None
     """Most tokens of each text. v1: at least 2, default 1024. v2 sends it as max_tokens: at least 1, default 16."""
     max_tokens: int | None
     """The name of max_output_tokens in v2; give one of the two."""
     response_format: Literal["text"] | None
     """v1: text, the only one."""
-    seed: int | None
-    """[0, 2147483647]; equal seeds give equal texts on one engine."""
-    n: int | None
-    """v2: texts for each prompt, [1, 8]. Default 1."""
     best_of: int | None
     """v2: must equal n."""
     logprobs: int | None
@@ -150,19 +143,3 @@ class CompletionOptions(TypedDict, total=False):
     """v2: put the prompt in front of each text."""
     suffix: str | None
     """v2: text behind the gap to fill; models here fill none and refuse it."""
-    logit_bias: Mapping[str, float] | None
-    """v2: token id to bias."""
-    disable_search: bool | None
-    """v1: no search. Default false."""
-    enable_citation: bool | None
-    """v1: mark sources in the text. Default false."""
-    user_id: str | None
-    """Your own end user, for your logs. v2 sends it as user."""
-    user: str | None
-    """The name of user_id in v2; give one of the two."""
-    stream_options: JSONObject | None
-    """v2: ``{"include_usage": true}`` for usage at the end of a stream. The client asks for it unless you say otherwise."""
-    extra_parameters: JSONObject | None
-    """Parameters of single models."""
-    extra_body: JSONObject | None
-    """Fields that this list does not know, put into the body as they are."""

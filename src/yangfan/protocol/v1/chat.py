@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from yangfan.protocol.endpoint import Endpoint
+from yangfan.protocol.v1.sampling import Writing
 
 PREFIX = "/rpc/2.0/ai_custom/v1/wenxinworkshop"
 
@@ -73,7 +74,7 @@ class ToolChoice(msgspec.Struct, omit_defaults=True):
     name: str | None = None
 
 
-class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ChatRequest(Writing, kw_only=True, omit_defaults=True):
     """Body of a v1 chat call."""
 
     messages: Annotated[
@@ -81,24 +82,6 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         Meta(
             description="Conversation: odd count, roles alternate, the last is user or function. Required."
         ),
-    ] = None
-    stream: Annotated[
-        bool | None, Meta(description="Answer as server-sent events. Default false.")
-    ] = None
-    temperature: Annotated[
-        Annotated[float, Meta(gt=0, le=1)] | None,
-        Meta(description="(0, 1.0]; higher is more random. Default 0.95 or 0.8 by model family."),
-    ] = None
-    top_p: Annotated[
-        Annotated[float, Meta(ge=0, le=1)] | None,
-        Meta(description="[0, 1.0]. Default 0.7 or 0.8 by family."),
-    ] = None
-    top_k: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="Positive; open-source models.")
-    ] = None
-    penalty_score: Annotated[
-        Annotated[float, Meta(ge=1, le=2)] | None,
-        Meta(description="[1.0, 2.0] against repetition. Default 1.0."),
     ] = None
     frequency_penalty: Annotated[
         Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")
@@ -109,27 +92,12 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     system: Annotated[str | None, Meta(description="Persona; counts towards the input limits.")] = (
         None
     )
-    stop: Annotated[
-        Annotated[list[Annotated[str, Meta(min_length=1, max_length=20)]], Meta(max_length=4)]
-        | None,
-        Meta(description="Up to 4 strings of 1 to 20 characters that end the answer."),
-    ] = None
-    max_output_tokens: Annotated[
-        Annotated[int, Meta(ge=2)] | None,
-        Meta(description="At least 2; at most 2048, or 4096 for 128K models. Default 1024 (4096)."),
-    ] = None
     min_output_tokens: Annotated[
         Annotated[int, Meta(ge=2, le=1024)] | None, Meta(description="[2, 1024].")
     ] = None
     response_format: Annotated[
         Literal["text", "json_object"] | None,
         Meta(description="text (default) or json_object; a string in v1."),
-    ] = None
-    seed: Annotated[
-        Annotated[int, Meta(ge=0, le=2147483647)] | None,
-        Meta(
-            description="[0, 2147483647]; equal seeds give equal answers on one engine. An extension of ours."
-        ),
     ] = None
     disable_search: bool | None = None
     enable_citation: bool | None = None
@@ -159,10 +127,6 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         Meta(description="[0, 2]; nothing is extracted here: /v2/memory fills memories."),
     ] = None
     user_setting: str | None = None
-    user_id: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
-    extra_parameters: Annotated[
-        dict[str, Any] | None, Meta(description="Sent by the official SDKs, ignored.")
-    ] = None
 
 
 class Usage(msgspec.Struct):

@@ -6,46 +6,22 @@ ignored, because the official SDKs send both.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from yangfan.protocol.endpoint import Endpoint
 from yangfan.protocol.v1.chat import PREFIX, Usage
+from yangfan.protocol.v1.sampling import Writing
 
 
-class CompletionRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
+class CompletionRequest(Writing, kw_only=True, omit_defaults=True):
     """Body of a v1 completions call."""
 
     prompt: Annotated[
         str | None,
         Meta(description="The text to go on from; 4800 characters for the 7B presets. Required."),
-    ] = None
-    stream: Annotated[
-        bool | None, Meta(description="Answer as server-sent events. Default false.")
-    ] = None
-    temperature: Annotated[
-        Annotated[float, Meta(gt=0, le=1)] | None,
-        Meta(description="(0, 1.0]; higher is more random. Default: the model's own."),
-    ] = None
-    top_p: Annotated[
-        Annotated[float, Meta(ge=0, le=1)] | None,
-        Meta(description="[0, 1.0]. Default: the model's own."),
-    ] = None
-    top_k: Annotated[Annotated[int, Meta(ge=1)] | None, Meta(description="Positive.")] = None
-    penalty_score: Annotated[
-        Annotated[float, Meta(ge=1, le=2)] | None,
-        Meta(description="[1.0, 2.0] against repetition. Default 1.0."),
-    ] = None
-    stop: Annotated[
-        Annotated[list[Annotated[str, Meta(min_length=1, max_length=20)]], Meta(max_length=4)]
-        | None,
-        Meta(description="Up to 4 strings of 1 to 20 characters that end the text."),
-    ] = None
-    max_output_tokens: Annotated[
-        Annotated[int, Meta(ge=2)] | None,
-        Meta(description="At least 2; at most 2048 for presets. Default 1024."),
     ] = None
     system: Annotated[
         str | None,
@@ -55,18 +31,8 @@ class CompletionRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         Literal["text", "json_object"] | None,
         Meta(description="text; json_object is for chat and refused here."),
     ] = None
-    seed: Annotated[
-        Annotated[int, Meta(ge=0, le=2147483647)] | None,
-        Meta(
-            description="[0, 2147483647]; equal seeds give equal texts on one engine. An extension of ours."
-        ),
-    ] = None
     disable_search: bool | None = None
     enable_citation: bool | None = None
-    user_id: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
-    extra_parameters: Annotated[
-        dict[str, Any] | None, Meta(description="Sent by the official SDKs, ignored.")
-    ] = None
 
 
 class CompletionReply(msgspec.Struct, kw_only=True):

@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from yangfan.protocol.endpoint import Endpoint
 from yangfan.protocol.v1.chat import PREFIX, Usage
+from yangfan.protocol.v1.sampling import Drawing
 
 KNOWLEDGE_BASE = "uuid-zhishiku"
 IMAGE_QUESTIONS = "uuid-chatocr"
@@ -22,12 +23,8 @@ class PluginTurn(msgspec.Struct):
     content: str
 
 
-class PluginSampling(msgspec.Struct, omit_defaults=True):
+class PluginSampling(Drawing, kw_only=True, omit_defaults=True):
     """How the model writes its answer."""
-
-    temperature: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    penalty_score: Annotated[float, Meta(ge=1, le=2)] | None = None
 
 
 class PluginRequest(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from yangfan.protocol.endpoint import Endpoint
+from yangfan.protocol.v2.sampling import Writing
 
 
 class ImageUrl(msgspec.Struct, omit_defaults=True):
@@ -53,13 +54,6 @@ class Message(msgspec.Struct, omit_defaults=True):
     reasoning_content: str | None = None
 
 
-class StreamOptions(msgspec.Struct, omit_defaults=True):
-    """What a stream carries besides text."""
-
-    include_usage: bool | None = None
-    chunk_include_usage: bool | None = None
-
-
 class ToolFunction(msgspec.Struct, omit_defaults=True):
     """A function on offer; `parameters` is a JSON Schema object."""
 
@@ -96,31 +90,11 @@ class ResponseFormat(msgspec.Struct, omit_defaults=True):
     json_schema: dict[str, Any] | None = None
 
 
-class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
+class ChatRequest(Writing, kw_only=True, omit_defaults=True):
     """Body of a v2 chat call. Unknown and null fields are ignored."""
 
-    model: Annotated[
-        str | None, Meta(description="Service name, preset name or endpoint suffix. Required.")
-    ] = None
     messages: Annotated[
         list[Message] | None, Meta(description="Conversation, not empty. Required.")
-    ] = None
-    stream: Annotated[
-        bool | None, Meta(description="Answer as server-sent events. Default false.")
-    ] = None
-    stream_options: StreamOptions | None = None
-    temperature: Annotated[
-        Annotated[float, Meta(ge=0, le=2)] | None,
-        Meta(description="(0, 1.0] for ernie models, [0, 2] for others; 0 is greedy."),
-    ] = None
-    top_p: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="[0, 1.0].")] = (
-        None
-    )
-    top_k: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="Positive; an extension.")
-    ] = None
-    penalty_score: Annotated[
-        Annotated[float, Meta(ge=1, le=2)] | None, Meta(description="[1.0, 2.0].")
     ] = None
     max_completion_tokens: Annotated[
         Annotated[int, Meta(ge=1)] | None, Meta(description="At least 1 (2 for ernie models).")
@@ -129,38 +103,20 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="OpenAI's older name of max_completion_tokens."),
     ] = None
-    seed: Annotated[
-        Annotated[int, Meta(ge=0, le=2147483647)] | None, Meta(description="[0, 2147483647].")
-    ] = None
-    stop: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=20)]
-        | Annotated[list[Annotated[str, Meta(min_length=1, max_length=20)]], Meta(max_length=4)]
-        | None,
-        Meta(description="One string, or up to 4, of 1 to 20 characters each."),
-    ] = None
-    user: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
-    frequency_penalty: Annotated[
-        Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")
-    ] = None
-    presence_penalty: Annotated[
-        Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")
-    ] = None
-    repetition_penalty: Annotated[
-        Annotated[float, Meta(gt=0, le=2)] | None, Meta(description="(0, 2.0].")
-    ] = None
-    logit_bias: dict[str, float] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[
         Annotated[int, Meta(ge=0, le=20)] | None, Meta(description="[0, 20].")
-    ] = None
-    n: Annotated[
-        Annotated[int, Meta(ge=1, le=8)] | None, Meta(description="Answers to generate, [1, 8].")
     ] = None
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
-    web_search: dict[str, Any] | None = None
+    web_search: Annotated[
+        dict[str, Any] | None,
+        Meta(
+            description="Passed on to models that run elsewhere; those that run here do not search."
+        ),
+    ] = None
     enable_thinking: bool | None = None
     thinking_budget: Annotated[
         Annotated[int, Meta(ge=0)] | None,
@@ -169,7 +125,10 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         ),
     ] = None
     metadata: Annotated[
-        dict[str, str] | None, Meta(description="Your own labels, text to text; ignored here.")
+        dict[str, str] | None,
+        Meta(
+            description="Your own labels, text to text; passed on to models that run elsewhere, ignored otherwise."
+        ),
     ] = None
     preemptible: Annotated[
         bool | None, Meta(description="Answer only when no other call waits.")
@@ -177,7 +136,9 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     preemptable: Annotated[
         bool | None, Meta(description="How Qianfan's own Python programs spell preemptible.")
     ] = None
-    trace_number: int | None = None
+    trace_number: Annotated[
+        int | None, Meta(description="How many results of a search to return; see web_search.")
+    ] = None
     enable_system_memory: Annotated[
         bool | None, Meta(description="Put a system memory in front; needs system_memory_id.")
     ] = None
@@ -198,7 +159,6 @@ class ChatRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         Annotated[int, Meta(ge=0, le=2)] | None,
         Meta(description="[0, 2]; nothing is extracted here: /v2/memory fills memories."),
     ] = None
-    extra_parameters: dict[str, Any] | None = None
 
 
 class PromptTokensDetails(msgspec.Struct):

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from yangfan.protocol.endpoint import Endpoint
-from yangfan.protocol.v2.chat import StreamOptions, Usage
+from yangfan.protocol.v2.chat import Usage
+from yangfan.protocol.v2.sampling import Writing
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's."""
 
 
-class CompletionRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
+class CompletionRequest(Writing, kw_only=True, omit_defaults=True):
     """Body of a v2 completions call. Unknown and null fields are ignored."""
 
-    model: Annotated[
-        str | None, Meta(description="Service name, preset name or endpoint suffix. Required.")
-    ] = None
     prompt: Annotated[
         str | Annotated[list[str], Meta(max_length=64)] | None,
         Meta(
@@ -34,28 +32,10 @@ class CompletionRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Most tokens of each text, at least 1. Default 16, as OpenAI's."),
     ] = None
-    temperature: Annotated[
-        Annotated[float, Meta(ge=0, le=2)] | None,
-        Meta(description="[0, 2]; 0 is greedy. Default: the model's own."),
-    ] = None
-    top_p: Annotated[Annotated[float, Meta(ge=0, le=1)] | None, Meta(description="[0, 1.0].")] = (
-        None
-    )
-    top_k: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="Positive; an extension.")
-    ] = None
-    n: Annotated[
-        Annotated[int, Meta(ge=1, le=8)] | None,
-        Meta(description="Texts to generate for each prompt, [1, 8]. Default 1."),
-    ] = None
     best_of: Annotated[
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Refused unless it equals n: every text that is generated is returned."),
     ] = None
-    stream: Annotated[
-        bool | None, Meta(description="Answer as server-sent events. Default false.")
-    ] = None
-    stream_options: StreamOptions | None = None
     logprobs: Annotated[
         Annotated[int, Meta(ge=0, le=5)] | None,
         Meta(description="Log-probabilities of the tokens and of so many alternatives, [0, 5]."),
@@ -64,33 +44,6 @@ class CompletionRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         bool | None,
         Meta(description="Put the prompt in front of each text; not together with logprobs."),
     ] = None
-    stop: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=20)]
-        | Annotated[list[Annotated[str, Meta(min_length=1, max_length=20)]], Meta(max_length=4)]
-        | None,
-        Meta(description="One string, or up to 4, of 1 to 20 characters each."),
-    ] = None
-    presence_penalty: Annotated[
-        Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")
-    ] = None
-    frequency_penalty: Annotated[
-        Annotated[float, Meta(ge=-2, le=2)] | None, Meta(description="[-2.0, 2.0].")
-    ] = None
-    repetition_penalty: Annotated[
-        Annotated[float, Meta(gt=0, le=2)] | None, Meta(description="(0, 2.0]; an extension.")
-    ] = None
-    penalty_score: Annotated[
-        Annotated[float, Meta(ge=1, le=2)] | None,
-        Meta(description="[1.0, 2.0]; Qianfan's name of repetition_penalty."),
-    ] = None
-    seed: Annotated[
-        Annotated[int, Meta(ge=0, le=2147483647)] | None, Meta(description="[0, 2147483647].")
-    ] = None
-    logit_bias: Annotated[
-        dict[str, float] | None, Meta(description="Token id to a number in [-100, 100].")
-    ] = None
-    user: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
-    extra_parameters: dict[str, Any] | None = None
 
 
 class Logprobs(msgspec.Struct, kw_only=True):

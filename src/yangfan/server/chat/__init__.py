@@ -8,6 +8,7 @@ from yangfan.server.chat.pictures import (
     check,
     decode_base64,
 )
+from yangfan.server.chat.sampling import v1_sampling, v2_sampling
 from yangfan.server.chat.tools import OfferedFunction, read_tools
 
 __all__ = [
@@ -19,4 +20,6 @@ __all__ = [
     "check",
     "decode_base64",
     "read_tools",
+    "v1_sampling",
+    "v2_sampling",
 ]

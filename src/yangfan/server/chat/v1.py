@@ -30,6 +30,7 @@ from yangfan.server.chat import react
 from yangfan.server.chat.lenient import put_right
 from yangfan.server.chat.memories import memories_of
 from yangfan.server.chat.pictures import V1_PICTURE_BYTES
+from yangfan.server.chat.sampling import v1_sampling
 from yangfan.server.chat.tools import OfferedFunction, read_tools
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
@@ -98,17 +99,11 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
         translated.append(_message(message, position))
     request = base.ChatRequest(
         messages=tuple(translated),
-        sampling=base.Sampling(
-            temperature=wire.temperature,
-            top_p=wire.top_p,
-            top_k=wire.top_k,
-            repetition_penalty=wire.penalty_score,
+        sampling=msgspec.structs.replace(
+            v1_sampling(wire),
             frequency_penalty=wire.frequency_penalty,
             presence_penalty=wire.presence_penalty,
-            max_output_tokens=wire.max_output_tokens,
             min_output_tokens=wire.min_output_tokens,
-            seed=wire.seed,
-            stop=tuple(wire.stop or ()),
         ),
         tools=read_tools(
             [_offered(function) for function in wire.functions or ()], param="functions"

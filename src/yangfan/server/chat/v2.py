@@ -32,13 +32,14 @@ from yangfan.protocol.v2.chat import (
     NamedToolChoice,
     PromptTokensDetails,
     SearchResult,
-    StreamOptions,
     ToolCall,
     ToolFunction,
     Usage,
 )
+from yangfan.protocol.v2.sampling import StreamOptions
 from yangfan.server.chat.memories import memories_of
 from yangfan.server.chat.pictures import V2_PICTURE_BYTES
+from yangfan.server.chat.sampling import v2_sampling
 from yangfan.server.chat.schema import Reducer
 from yangfan.server.chat.tools import OfferedFunction, read_tools
 from yangfan.server.http import Call, Reply, Route, Stream
@@ -108,21 +109,9 @@ def to_engine(wire: ChatRequest, target: Target, *, lenient: bool = False) -> ba
         _check_ernie_ranges(wire, target)
     _check_tools(wire)
     _check_logit_bias(wire)
-    stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
     return base.ChatRequest(
         messages=tuple(_message(message) for message in wire.messages),
-        sampling=base.Sampling(
-            temperature=wire.temperature,
-            top_p=wire.top_p,
-            top_k=wire.top_k,
-            repetition_penalty=wire.repetition_penalty or wire.penalty_score,
-            frequency_penalty=wire.frequency_penalty,
-            presence_penalty=wire.presence_penalty,
-            max_output_tokens=wire.max_completion_tokens or wire.max_tokens,
-            seed=wire.seed,
-            stop=stop,
-            logit_bias=wire.logit_bias,
-        ),
+        sampling=v2_sampling(wire, wire.max_completion_tokens or wire.max_tokens),
         n=wire.n or 1,
         tools=read_tools(
             [_offered(tool.function) for tool in wire.tools or () if tool.function is not None],

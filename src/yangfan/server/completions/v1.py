@@ -19,6 +19,7 @@ from yangfan.protocol.v1.completions import (
     CompletionReply,
     CompletionRequest,
 )
+from yangfan.server.chat import v1_sampling
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
 from yangfan.server.services import answered_by
@@ -77,15 +78,7 @@ def to_engine(wire: CompletionRequest, target: Target) -> base.CompletionRequest
         )
     return base.CompletionRequest(
         prompt=f"{wire.system}\n{wire.prompt}" if wire.system else wire.prompt,
-        sampling=base.Sampling(
-            temperature=wire.temperature,
-            top_p=wire.top_p,
-            top_k=wire.top_k,
-            repetition_penalty=wire.penalty_score,
-            max_output_tokens=wire.max_output_tokens,
-            seed=wire.seed,
-            stop=tuple(wire.stop or ()),
-        ),
+        sampling=v1_sampling(wire),
         passed={"user": wire.user_id} if wire.user_id else {},
     )
 

@@ -12,7 +12,7 @@ from yangfan.engines import base
 from yangfan.engines.base import Finish
 from yangfan.errors import Invalid
 from yangfan.protocol.sse import pieces
-from yangfan.protocol.v2.chat import PromptTokensDetails, StreamOptions, Usage
+from yangfan.protocol.v2.chat import PromptTokensDetails, Usage
 from yangfan.protocol.v2.completions import (
     COMPLETIONS,
     DEFAULT_MAX_TOKENS,
@@ -21,6 +21,8 @@ from yangfan.protocol.v2.completions import (
     CompletionRequest,
     Logprobs,
 )
+from yangfan.protocol.v2.sampling import StreamOptions
+from yangfan.server.chat import v2_sampling
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
 from yangfan.server.services import answered_by, named
@@ -77,19 +79,7 @@ def to_engine(wire: CompletionRequest) -> list[base.CompletionRequest]:
             where = "prompt" if isinstance(wire.prompt, str) else f"prompt[{position}]"
             raise Invalid(f"{where} must not be empty; give the text to go on from", param="prompt")
     _check_fields(wire)
-    stop = (wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ())
-    sampling = base.Sampling(
-        temperature=wire.temperature,
-        top_p=wire.top_p,
-        top_k=wire.top_k,
-        repetition_penalty=wire.repetition_penalty or wire.penalty_score,
-        frequency_penalty=wire.frequency_penalty,
-        presence_penalty=wire.presence_penalty,
-        max_output_tokens=wire.max_tokens or DEFAULT_MAX_TOKENS,
-        seed=wire.seed,
-        stop=stop,
-        logit_bias=wire.logit_bias,
-    )
+    sampling = v2_sampling(wire, wire.max_tokens or DEFAULT_MAX_TOKENS)
     return [
         base.CompletionRequest(
             prompt,

@@ -19,7 +19,7 @@ from yangfan.protocol.v1.image2text import (
     ImageToTextReply,
     ImageToTextRequest,
 )
-from yangfan.server.chat import V1_PICTURE_BYTES, check, decode_base64
+from yangfan.server.chat import V1_PICTURE_BYTES, check, decode_base64, v1_sampling
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
 from yangfan.server.services import answered_by
@@ -78,14 +78,7 @@ def to_engine(wire: ImageToTextRequest, target: Target) -> base.ChatRequest:
     content = (base.Part(image_url=picture.data_uri), base.Part(text=wire.prompt))
     return base.ChatRequest(
         messages=(base.Message("user", content),),
-        sampling=base.Sampling(
-            temperature=wire.temperature,
-            top_p=wire.top_p,
-            top_k=wire.top_k,
-            repetition_penalty=wire.penalty_score,
-            max_output_tokens=wire.max_output_tokens,
-            stop=tuple(wire.stop or ()),
-        ),
+        sampling=v1_sampling(wire),
         passed={"user": wire.user_id} if wire.user_id else {},
     )
 
