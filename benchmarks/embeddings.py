@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import urllib.request
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sentence_transformers_peer as peer
@@ -13,7 +15,7 @@ from load import HOST, LoadError, Target, ask_for_replies, percentile
 from processes import allow_many_connections, model_store, platform
 from report import Report, Table, say
 
-from yangfan.engines import transformers
+from yangfan import extensions
 from yangfan.hub.store import ModelStore
 
 if TYPE_CHECKING:
@@ -26,11 +28,13 @@ TEXT = (
 SLOTS = 16
 SIMILAR = 0.99
 PEER = "Sentence Transformers"
+ENGINES = {"llama_cpp": "llama.cpp", "transformers": "Transformers"}
+"""Engines that read the model, and what they are called in the tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How long each number of clients asks; `peers` says whether to measure anything beside the platform's own engine."""
+    """How long each number of clients asks; `peers` says whether to measure real engines and the library."""
 
     seconds: float
     clients: tuple[int, ...] = (1, 8, 64)
@@ -68,46 +72,49 @@ def measure(size: Size) -> Report:
             )
         vectors.append(_vector(target))
 
-    own = "Yangfan, echo" if size.model == "echo" else "Yangfan, llama.cpp"
-    with platform(size.model, slots=SLOTS) as server:
-        through(own, server.target)
+    measured: list[str] = []
+    for name, label in ENGINES.items() if size.peers else [("echo", "echo")]:
+        lacking = extensions.load("yangfan.engines", name).missing()
+        if lacking is not None:
+            report.notes.append(f"{label} was not measured: {lacking}")
+            continue
+        with tempfile.TemporaryDirectory(prefix="yangfan-bench-") as home:
+            if size.peers:
+                settings = f'[options.{size.model}]\nengine = "{name}"\n'
+                (Path(home) / "yangfan.toml").write_text(settings)
+            with platform(size.model, slots=SLOTS, home=Path(home)) as server:
+                through(f"Yangfan, {label}", server.target)
+        measured.append(f"Yangfan, {label}")
     if size.peers:
-        _measure_peers(size, report, through, rates, rows, vectors)
+        _measure_peer(size, report, rates, rows, vectors)
     columns = ("embeddings", "clients, or texts a batch", "vectors/s", "p50 ms", "p99 ms")
     report.tables.append(Table(columns, rows))
     least = min(_cosine(vectors[0], vector) for vector in vectors)
     report.check("least cosine to the first vector", least, at_least=SIMILAR, form="{:.3f}")
-    for clients in size.clients:
-        if (PEER, clients) in rates:
-            report.check(
-                f"{clients} clients, of {PEER} in batches of {clients}",
-                100 * rates[own, clients] / rates[PEER, clients],
-                at_least=100,
-                form="{:.0f} %",
-            )
+    for engine in measured:
+        for clients in size.clients:
+            if (PEER, clients) in rates:
+                report.check(
+                    f"{engine}, {clients} clients, of {PEER} in batches of {clients}",
+                    100 * rates[engine, clients] / rates[PEER, clients],
+                    at_least=100,
+                    form="{:.0f} %",
+                )
     report.notes.append(
         f"{size.model}, one text of {len(TEXT.split())} words a call; {SLOTS} slots. The load generator uses the same cores."
     )
     return report
 
 
-def _measure_peers(
+def _measure_peer(
     size: Size,
     report: Report,
-    through: object,
     rates: dict[tuple[str, int], float],
     rows: list[Sequence[str]],
     vectors: list[list[float]],
 ) -> None:
-    assert callable(through)
     stored = ModelStore(model_store()).get(size.model)
     assert stored is not None
-    lacking = transformers.missing()
-    if lacking is not None:
-        report.notes.append(f"Transformers and what builds on it were not measured: {lacking}")
-        return
-    with platform(str(stored.folder), slots=SLOTS) as server:
-        through("Yangfan, Transformers", replace(server.target, model=stored.folder.name.lower()))
     try:
         peer.install()
     except peer.UnavailableError as error:

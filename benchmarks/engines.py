@@ -1,4 +1,4 @@
-"""Generation by each installed engine, through our own engine interface, and by two of their libraries without it, at several numbers of streams.
+"""Generation by each installed engine, through our own engine interface, and by its library without it, at several numbers of streams.
 
 All sides are loaded all the time and only one of them works, at most `CELL_SECONDS` at a time. Their order turns from round to round, so that a machine that gets
 slower harms all. All get the same prompts. Answers may end early, so what counts is tokens that came, not tokens asked for.
@@ -45,7 +45,7 @@ VLLM_PYTHON = "VLLM_PYTHON"
 CELL_SECONDS = 120.0
 """A side that takes longer for its answers in one round is not asked again at that number of streams."""
 
-START_SECONDS = 120.0
+START_SECONDS = 400.0
 BARE_SIGN = ", bare"
 SLOTS = 16
 
@@ -106,7 +106,57 @@ for line in sys.stdin:
 """
 """What its documentation shows: the questions of one moment as one batch, in the type that our engine takes on a CPU."""
 
-BARE = {"openvino": _BARE_OPENVINO, "transformers": _BARE_TRANSFORMERS}
+_BARE_LLAMA_CPP = """
+import json, os, sys, time
+from concurrent.futures import ThreadPoolExecutor
+import xllamacpp
+told = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+path, slots, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+params = xllamacpp.CommonParams()
+params.model.path = path
+params.n_parallel, params.n_ctx, params.kv_unified = slots, 32768, True
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+params.n_gpu_layers, params.verbosity = 0, 1
+server = xllamacpp.Server(params)
+print("ready", file=told, flush=True)
+def ask(text, most):
+    body = {"messages": [{"role": "user", "content": text}], "max_tokens": most, "temperature": 0}
+    return server.handle_chat_completions(body)["usage"]["completion_tokens"]
+with ThreadPoolExecutor(slots) as pool:
+    for line in sys.stdin:
+        texts, most = json.loads(line)
+        began = time.perf_counter()
+        tokens = sum(pool.map(ask, texts, [most] * len(texts)))
+        print(json.dumps([tokens, time.perf_counter() - began]), file=told, flush=True)
+"""
+"""The wheel's calls, from as many threads as there are questions."""
+
+_BARE_VLLM = """
+import json, os, sys, time
+told = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+import vllm
+path, slots = sys.argv[1], int(sys.argv[2])
+model = vllm.LLM(path, max_num_seqs=slots, gpu_memory_utilization=0.2, enforce_eager=True)
+print("ready", file=told, flush=True)
+for line in sys.stdin:
+    texts, most = json.loads(line)
+    began = time.perf_counter()
+    talks = [[{"role": "user", "content": text}] for text in texts]
+    wanted = vllm.SamplingParams(temperature=0, max_tokens=most)
+    replies = model.chat(talks, wanted, use_tqdm=False)
+    tokens = sum(len(reply.outputs[0].token_ids) for reply in replies)
+    print(json.dumps([tokens, time.perf_counter() - began]), file=told, flush=True)
+"""
+"""Its calls from Python, without its server."""
+
+BARE = {
+    "llama_cpp": _BARE_LLAMA_CPP,
+    "openvino": _BARE_OPENVINO,
+    "transformers": _BARE_TRANSFORMERS,
+    "vllm": _BARE_VLLM,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +209,8 @@ async def _measure(size: Size) -> Report:
                 sides[name] = _through(engine)
                 if name in BARE and model is not None:
                     program = await asyncio.create_subprocess_exec(
-                        *[sys.executable, "-c", BARE[name], model, str(SLOTS), str(threads)],
+                        *[options.get("python", sys.executable), "-c", BARE[name]],
+                        *[model, str(SLOTS), str(threads)],
                         stdin=asyncio.subprocess.PIPE,
                         stdout=asyncio.subprocess.PIPE,
                         stderr=asyncio.subprocess.DEVNULL,
@@ -185,7 +236,9 @@ def _options(name: str) -> dict[str, Any] | None:
     if name != "vllm":
         return {}
     python = os.environ.get(VLLM_PYTHON)
-    return None if python is None else {"python": python}
+    if python is None:
+        return None
+    return {"python": python, "gpu_memory_utilization": 0.2, "enforce_eager": True}
 
 
 def _folder(path: Path) -> Path:
