@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yangfan.plugins.image_questions.layout import chart_text, rows_of, text_blocks, told
+from yangfan.plugins.image_questions.layout import chart_text, pointed, rows_of, text_blocks, told
 from yangfan.plugins.image_questions.words import Chart, Values, Word
 
 
@@ -65,3 +65,12 @@ def test_a_chart_is_told_with_its_extremes_and_the_words_beside_it() -> None:
 
 def test_nothing_is_nothing() -> None:
     assert told([], None, chinese=True) == ""
+
+
+def test_the_cells_that_a_question_names_are_said_outright() -> None:
+    text = "Prices\n\n| City | 2024 | 2025 |\n| --- | --- | --- |\n| Rome | 12 | 13 |\n| Oslo |  | 9 |\n\nOslo 2025"
+    assert pointed(text, "And Rome in 2025?", chinese=False) == "\n\nAsked for:\nRome 2025: 13"
+    assert pointed(text, "Rome?", chinese=False) == ""
+    assert pointed(text, "Oslo 2024?", chinese=False) == ""
+    lone = "| 类别 | 数值 |\n| --- | --- |\n| 一月 | 3 |"
+    assert pointed(lone, "一月是多少？", chinese=True) == "\n\n问题所指：\n一月 数值: 3"

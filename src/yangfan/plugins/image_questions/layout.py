@@ -192,3 +192,29 @@ def _extremes(chart: Chart, place: int, *, chinese: bool) -> str:
     if chinese:
         return f"{name}最高是{most[1]}（{most[0]:g}），最低是{least[1]}（{least[0]:g}）"
     return f"{name}highest is {most[1]} ({most[0]:g}), lowest is {least[1]} ({least[0]:g})"
+
+
+def pointed(text: str, question: str, *, chinese: bool) -> str:
+    """The cells of told tables whose row and column a question names, said outright: small models do not find them; "" if it names none."""
+    folded = question.casefold()
+    head: list[str] = []
+    found: list[str] = []
+    for line in text.splitlines():
+        if not line.startswith("| "):
+            if not line.startswith("|"):
+                head = []
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not head:
+            head = cells
+        elif cells[0] and cells[0] != "---" and cells[0].casefold() in folded:
+            columns = [n for n, name in enumerate(head) if n and name and name.casefold() in folded]
+            found += [
+                f"{cells[0]} {head[place]}: {cells[place]}"
+                for place in columns or ([1] if len(head) == 2 else [])
+                if place < len(cells) and cells[place]
+            ]
+    if not found:
+        return ""
+    lines = "\n".join(found[:10])
+    return f"\n\n问题所指：\n{lines}" if chinese else f"\n\nAsked for:\n{lines}"

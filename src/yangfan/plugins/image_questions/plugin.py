@@ -8,7 +8,7 @@ from yangfan.engines.base import Part
 from yangfan.errors import InvalidImage, InvalidPluginArgument
 from yangfan.plugins._texts import filled, is_chinese
 from yangfan.plugins.base import Outcome
-from yangfan.plugins.image_questions.layout import told
+from yangfan.plugins.image_questions.layout import pointed, told
 from yangfan.plugins.image_questions.reader import Reader
 from yangfan.plugins.image_questions.words import Page
 
@@ -67,7 +67,8 @@ async def call(inputs: Mapping[str, Any], host: Host) -> Outcome:
     if not text and not host.sees:
         said = _NOTHING[chinese]
         return Outcome(said, answer=said, request=request, response=response)
-    values = {**host.variables, "context": text, "question": question}
+    context = text + pointed(text, question, chinese=chinese)
+    values = {**host.variables, "context": context, "question": question}
     prompt = filled(host.prompt or _ASK[chinese], values)
     shown = (Part(image_url=picture.data_uri), Part(text=prompt)) if host.sees else prompt
     return Outcome(text, prompt=shown, sources=(text,), request=request, response=response)
