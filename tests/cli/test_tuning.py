@@ -8,6 +8,7 @@ import pytest
 
 from yangfan.cli import tuning
 from yangfan.client.types import TuningMetric, TuningTask
+from yangfan.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Command
@@ -87,3 +88,16 @@ def test_what_goes_wrong_is_said(yangfan: Command, words: tuple[str, ...], text:
     told = yangfan.inside("tuning", *words)
     assert told.status == 1
     assert text in told.err
+
+
+def test_rewards_are_scorers_with_arguments_and_a_reward_model() -> None:
+    assert tuning.rewards_told([], None) is None
+    assert tuning.rewards_told(["exact", 'regex={"pattern": "a=b"}'], "task-2") == {
+        "rules": [
+            {"scorer": "exact", "parameters": {}},
+            {"scorer": "regex", "parameters": {"pattern": "a=b"}},
+        ],
+        "taskId": "task-2",
+    }
+    with pytest.raises(ConfigurationError, match="write the arguments as JSON"):
+        tuning.rewards_told(["regex=yes"], None)

@@ -138,3 +138,18 @@ def test_what_lora_learnt_is_served_beside_its_base(
     assert len(texts) == 1  # merged or beside, once or twice
     with pytest.raises(errors.Conflict, match=f"{version.id} is an adapter for it"):
         client.models.delete(found["task"]["baseModelId"])
+
+
+@pytest.mark.model
+def test_a_dataset_that_a_run_reads_stays(client: yangfan.Client, found: dict[str, Any]) -> None:
+    assert found["answer"]  # the model and the dataset are there
+    run = client.tuning.create("base", "faq:1", hyper_parameters={"epoch": 50, "maxSeqLen": 64})
+    try:
+        with pytest.raises(errors.Conflict, match=f"the tuning task {run.id} uses it"):
+            client.datasets.delete_version("faq:1")
+        with pytest.raises(errors.Conflict, match="is in use"):
+            client.models.delete(run.base_id)
+    finally:
+        client.tuning.stop(run.id)
+        assert client.tuning.wait(run.id).status == "Stopped"
+    client.tuning.delete(run.id)

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
 from tests.trainers.conftest import Bench, Ear, Sample
 
+from yangfan.trainers import grpo
 from yangfan.trainers.base import TrainSpec
 from yangfan.trainers.pipeline import rows
 from yangfan.trainers.pipeline.launch import Machines, Trainer
@@ -182,3 +184,41 @@ def test_two_processes_learn_what_one_learns(bench: Bench):
         assert events[-1]["outcome"] == "done", events[-1]
         losses.append([event["row"]["loss"] for event in events if event["event"] == "progress"])
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("trl") is None, reason="trl is not installed")
+@pytest.mark.filterwarnings("ignore")  # the libraries warn of each other
+def test_grpo_costs_what_trl_says(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    samples: list[Sample] = [
+        {"turns": [{"prompt": f"Say {n}", "responses": [f"yes {n}"]}]} for n in range(2)
+    ]
+    # A policy that has left its base, so that the distance between them counts.
+    settings: dict[str, Any] = {"max_steps": 3, "batch_size": 2, "checkpoint_interval": 100}
+    policy = bench.run(bench.spec("sft", "full", samples, "policy", **settings)).final
+    rewards = [[0.0, 1.0, 3.0], [2.0, 2.5, 0.0]]
+    spec = bench.spec(
+        "grpo", "full", samples, num_generations=3, beta=0.1, rewards=[{"scorer": "exact"}]
+    )
+    words = Words(bench.base)
+    questions = grpo.objective(rows.read(Path(spec.train)), words, spec.hyper_parameters)
+    texts = (("yes", "no no", "The sea"), ("one", "two and more", "x"))
+    said = [[[*words.tokens(text), *words.end_ids[:1]] for text in group] for group in texts]
+    monkeypatch.setattr(questions, "_answers", Mock(side_effect=said))
+    monkeypatch.setattr(questions, "_earned", Mock(side_effect=rewards))
+    questions.prepare(Network(spec, "cpu", "float32"), bench.folder / "before")
+    network = Network(msgspec.structs.replace(spec, base=policy), "cpu", "float32")
+    loss = questions.loss(network, network.model, [0, 1], 1).total / 2
+    loss.backward()
+    squares = sum(
+        float((each.grad**2).sum()) for each in network.learnt.values() if each.grad is not None
+    )
+    prompts = [words.prompt(row, rows.asked(row)[0]) for row in rows.read(Path(spec.train))]
+    given = {"prompts": prompts, "answers": said, "rewards": rewards, "beta": 0.1}
+    file = bench.folder / "answers.json"
+    file.write_text(json.dumps(given), "utf-8")
+    program = [sys.executable, str(Path(__file__).with_name("trl_grpo.py")), str(bench.base)]
+    told = subprocess.run([*program, policy, str(file)], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    theirs = json.loads(told.stdout.splitlines()[-1])
+    assert float(loss) == pytest.approx(theirs["loss"], rel=1e-4)
+    assert squares**0.5 == pytest.approx(theirs["gradient"], rel=1e-3)

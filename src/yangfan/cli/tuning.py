@@ -101,7 +101,7 @@ def create(  # noqa: PLR0913 - what a run is made of, one option each
             hyper_parameters=dict(map(_assigned, hyper or ())),
             after=after,
             after_step=after_step,
-            rewards=_rewards(reward or [], reward_model),
+            rewards=rewards_told(reward or [], reward_model),
         )
         if watch:
             _follow(client, task.id, as_json=as_json)
@@ -319,7 +319,7 @@ def publish(  # noqa: PLR0913 - what a publication is made of, one option each
             show_json(version)
 
 
-def _rewards(rules: Sequence[str], model: str | None) -> dict[str, Any] | None:
+def rewards_told(rules: Sequence[str], model: str | None) -> dict[str, Any] | None:
     """What answers are worth: rules such as ``exact`` or ``regex={"pattern": "yes"}``, and a reward model."""
     told: dict[str, Any] = {}
     for rule in rules:

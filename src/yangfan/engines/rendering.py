@@ -10,10 +10,12 @@ import json
 import signal
 from typing import TYPE_CHECKING, Any
 
+from yangfan.engines.wire.types import ChatMessage
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from yangfan.engines.wire.types import ChatMessage, ToolSpec
+    from yangfan.engines.wire.types import ToolSpec
 
 MAX_PROMPT_CHARACTERS = 16 * 1024 * 1024
 """Longest prompt that a template may render to."""
@@ -94,6 +96,16 @@ class ChatTemplate:
         if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_CHARACTERS:
             raise ValueError("the model's chat template made no prompt of a sensible length")
         return prompt
+
+    def said(self, messages: Sequence[ChatMessage], answer: str) -> str:
+        """The text of an answer as it stands behind the prompt of a conversation, with what ends it.
+
+        Raises:
+            ValueError: The template refuses it, or takes too long.
+        """
+        prompt = self.render(messages)
+        whole = self.render([*messages, ChatMessage("assistant", answer)], to_be_answered=False)
+        return whole[len(prompt) :] if whole.startswith(prompt) else answer
 
     def _message(self, message: ChatMessage) -> dict[str, Any]:
         turn: dict[str, Any] = {"role": message.role, "content": self._content(message)}

@@ -4,10 +4,11 @@ To each question the model writes `num_generations` answers. Those that earn mor
 others less likely; nobody has to write what would have been right.
 
     advantage = (reward - mean of the group) / (standard deviation of the group + 1e-4)
-    loss      = mean over answers of the mean over their tokens of  -advantage · p / p′ + β (q / p - log (q / p) - 1)
+    loss      = mean over answers of the mean over their tokens of  p / p′ · (-advantage + β (q / p - log (q / p) - 1))
 
 with p the probability of a token, p′ the same number without a gradient (each answer is learnt from once, right after it was written), and q
-what the model before the first step would have given it. What an answer earns is the sum of what `rewards` say: scorers
+what the model before the first step would have given it. The distance is weighted by p / p′, too, for only then does its gradient draw the
+model back without a bias (arXiv 2512.02556; TRL does so, too). What an answer earns is the sum of what `rewards` say: scorers
 (`yangfan.scorers`), and models that were trained to score (`yangfan.trainers.reward`). Answers follow from the seed and the step, as
 everything random does, so a run that was killed writes the same ones again.
 """
@@ -112,14 +113,15 @@ class Questions:
         ]
         given = batch([[answer] for answer in answers], self._words.pad_id, network.where)
         found, row = log_probabilities(network, model, given, temperature=hyper.temperature)
-        cost = -advantage[row] * (found - found.detach()).exp()
+        ratio = (found - found.detach()).exp()
+        cost = -advantage[row] * ratio
         more = {"reward": earned.mean(dim=1).sum(), "reward_spread": spread.sum()}
         if hyper.beta:
             with torch.no_grad(), self._as_before(network) as before:
                 known, _ = log_probabilities(network, before, given, temperature=hyper.temperature)
             far = known - found
             distance = far.exp() - far - 1
-            cost = cost + hyper.beta * distance
+            cost = cost + hyper.beta * distance * ratio
             more["distance"] = self._mean(distance.detach(), row, given).sum()
         lengths = given.learnt.sum(1).float()
         more["answer_tokens"] = lengths.reshape(len(asked), -1).mean(dim=1).sum()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.trainers.conftest import PAIRS
+from tests.trainers.conftest import Bench as TrainerBench
 
 from yangfan.errors import ConfigurationError, Invalid
 from yangfan.hub import adapters
@@ -84,7 +87,11 @@ class Bench:
         self.root = root
         self.store = ModelStore(root / "store")
         self.files = [self._keep(path) for path in sorted(base.iterdir()) if path.suffix != ".gguf"]
-        self.manifest = self._rows()
+        turns = [
+            [{"prompt": f"Say only: yes {number}", "response": [["The sea was calm."]]}]
+            for number in range(4)
+        ]
+        self.manifest = self.rows("PromptResponse", turns)
         self.store.publish(
             Manifest(
                 name="amv-base",
@@ -105,14 +112,15 @@ class Bench:
         self.store.adopt(part, file.sha256)
         return msgspec.structs.asdict(file)
 
-    def _rows(self) -> Any:
+    def rows(self, data_format: str, rows: Sequence[Any]) -> Any:
+        """A manifest of rows."""
         from yangfan.datasets.formats import DataFormat, parse
         from yangfan.datasets.shards import BlobFolder, ShardWriter
 
-        writer = ShardWriter(BlobFolder(self.root / "blobs"), DataFormat("PromptResponse"))
-        for number in range(4):
-            turn = {"prompt": f"Say only: yes {number}", "response": [["The sea was calm."]]}
-            writer.add(f"r{number}", parse(DataFormat("PromptResponse"), [turn]))
+        form = DataFormat(data_format)
+        writer = ShardWriter(BlobFolder(self.root / "blobs"), form)
+        for number, row in enumerate(rows):
+            writer.add(f"r{number}", parse(form, row))
         return msgspec.to_builtins(writer.finish())
 
     def task(self, label: str, **spec: Any) -> Any:
@@ -227,6 +235,33 @@ def test_an_adapter_beside_its_base_passes_the_gate_and_the_base_alone_does_not(
     assert (parity["passed"], parity["equal_prompts"]) == (False, 2)
 
 
+@needs_trainers
+@pytest.mark.model
+@pytest.mark.filterwarnings("ignore")  # the libraries warn of each other
+def test_a_reward_model_ranks_answers_as_it_was_trained_to(
+    bench: Bench, tiny_chat_folder: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    threads = torch.get_num_threads()
+    trainer = TrainerBench(tiny_chat_folder, tmp_path)
+    trained = trainer.run(trainer.spec("reward", "lora", PAIRS, epoch=2)).final
+    torch.use_deterministic_algorithms(mode=False)
+    torch.set_num_threads(threads)
+    rows = [
+        {"prompt": one["turns"][0]["prompt"], "chosen": one["chosen"], "rejected": one["rejected"]}
+        for one in PAIRS
+    ]
+    sources = [{"manifest": bench.rows("DPO_PromptChosenRejected", rows)}]
+    task = bench.publish("reward", trained, mode="reward", train=sources)
+    found = publish_model.run(task)
+    assert (found["format"], found["kind"]) == ("safetensors", "rerank")
+    parity = found["parity"]
+    assert parity["passed"] is True, parity
+    assert (parity["engine"], parity["prompts"]) == ("transformers", 6)
+    assert parity["mean_difference"] < 0.001
+
+
 def test_an_adapter_beside_its_base_is_what_lora_learnt(bench: Bench) -> None:
     for more, text in (
         ({"method": "full"}, "format adapter is for what LoRA learnt"),
@@ -241,7 +276,8 @@ def test_an_adapter_beside_its_base_is_what_lora_learnt(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("more", "text"),
     [
-        ({"mode": "reward"}, "a reward model gives scores and answers nothing"),
+        ({"mode": "reward", "format": "gguf"}, "publish it as safetensors"),
+        ({"mode": "reward", "quantization": "Q8_0"}, "publish it as safetensors"),
         ({"method": "prompt_tuning"}, "train with LoRA to publish"),
         ({"trained": "/nowhere"}, "what was trained is gone"),
     ],

@@ -11,6 +11,40 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from yangfan.engines._transformers.loading import Loaded
+    from yangfan.engines._transformers.prompts import Prompts
+
+
+READS = "yangfan_reads"
+"""Field of config.json: ``conversations`` where a query is a question and a document its answer, in the model's own template."""
+
+
+def reads_conversations(loaded: Loaded) -> bool:
+    """Whether it is a reward model that was published here."""
+    return getattr(loaded.model.config, READS, "") == "conversations"
+
+
+class Conversations:
+    """Questions with answers, as a reward model was trained to read them.
+
+    Args:
+        prompts: The model's template.
+        endings: Tokens that end an answer.
+    """
+
+    def __init__(self, prompts: Prompts, endings: list[int]) -> None:
+        self._prompts, self._endings = prompts, endings
+
+    def tokenize(self, question: str, *answers: str) -> Inputs:
+        """A question and its answer in tokens, to the one that ends it."""
+        ids, said = self._prompts.asked_and_said(question, answers[0] if answers else "")
+        for place, token in enumerate(said):
+            if token in self._endings:
+                said = said[: place + 1]
+                break
+        else:
+            said = [*said, *self._endings[:1]]
+        whole = [*ids, *said]
+        return {"input_ids": whole, "attention_mask": [1] * len(whole)}
 
 
 class Encoder:
@@ -37,7 +71,8 @@ class Encoder:
         return {name: list(values) for name, values in made.items()}
 
     def _forward(self, inputs: list[Inputs]) -> list[list[float]]:
-        filling: int = self._loaded.tokenizer.pad_token_id or 0
+        known = getattr(self._loaded.model.config, "pad_token_id", None)
+        filling: int = known if isinstance(known, int) else self._loaded.tokenizer.pad_token_id or 0
         rows = {
             name: self._torch.tensor(values, device=self._loaded.device)
             for name, values in padded(inputs, filling).items()

@@ -10,11 +10,12 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from yangfan.engines.rendering import ChatTemplate
+from yangfan.engines.wire.types import ChatMessage
 
 if TYPE_CHECKING:
     from yangfan.engines._transformers.config import TransformersConfig
     from yangfan.engines._transformers.loading import Loaded
-    from yangfan.engines.wire.types import ChatBody, ChatMessage, ToolSpec
+    from yangfan.engines.wire.types import ChatBody, ToolSpec
 
 THINKING = "<think>"
 
@@ -56,6 +57,17 @@ class Prompts:
             ids: list[int] = self._loaded.tokenizer(text, add_special_tokens=special)["input_ids"]
         self._loaded.require_known(ids)
         return ids
+
+    def asked_and_said(self, question: str, answer: str) -> tuple[list[int], list[int]]:
+        """Tokens of a question's prompt, and of an answer behind it.
+
+        Raises:
+            ValueError: The template refuses them, or takes too long.
+        """
+        messages = [ChatMessage("user", question)]
+        prompt = self.tokens(self.render(messages), special=not self._template.exists)
+        said = self._template.said(messages, answer) if answer.strip() else ""
+        return prompt, self.tokens(said, special=False)
 
     def chat(self, body: ChatBody) -> tuple[list[int], dict[str, Any] | None, str]:
         """Tokens of a chat's prompt, what to read with it, and the tag that the template opened, if it did."""

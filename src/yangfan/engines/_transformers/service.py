@@ -12,7 +12,7 @@ import msgspec
 from yangfan.engines._texts import TextAnswers
 from yangfan.engines._transformers.batch import Batch, Job, Step, Thoughts
 from yangfan.engines._transformers.config import CountedPrompt, TransformersConfig
-from yangfan.engines._transformers.encoders import Encoder
+from yangfan.engines._transformers.encoders import Conversations, Encoder, reads_conversations
 from yangfan.engines._transformers.grammar import Grammars
 from yangfan.engines._transformers.prompts import Prompts
 from yangfan.engines._transformers.sampling import Sampler, settle
@@ -72,8 +72,11 @@ class Service:
                 loaded, Path(config.path), rerank=rerank, batch_tokens=config.batch_tokens
             )
             self._encoder.batches.start()
+            tokenize = self._encoder.tokenize
+            if rerank and reads_conversations(loaded):
+                tokenize = Conversations(self.prompts, self._endings).tokenize
             answers = TextAnswers(
-                self._encoder.batches, self._encoder.tokenize, loaded.require_known, context_tokens
+                self._encoder.batches, tokenize, loaded.require_known, context_tokens
             )
             routes["/v1/rerank" if rerank else "/v1/embeddings"] = (
                 answers.rerank if rerank else answers.embed

@@ -691,8 +691,8 @@ class Tuning:
                 "seed": view.task.hyper_parameters.get("seed", 42),
                 **{name: value for name, value in held_out.items() if value is not None},
             },
+            kind="rerank" if view.job.mode == "RM" else base.kind,
             parent_id=base.id,
-            kind=base.kind,
             origin={
                 "jobId": view.job.id,
                 "jobName": view.job.name,

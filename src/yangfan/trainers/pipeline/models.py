@@ -201,8 +201,8 @@ class Network:
         return "PROMPT_TUNING" if self._is_prompt() else "LORA"
 
 
-def merge(base: Path, adapter: Path, target: Path) -> None:
-    """Write a base and its LoRA adapter as one model, in the base's own precision.
+def merge(base: Path, adapter: Path, target: Path, *, scores: bool = False) -> None:
+    """Write a base and its LoRA adapter as one model, in the base's own precision; one that `scores` in 32 bits, for its scores are small.
 
     Raises:
         ConfigurationError: They cannot be loaded.
@@ -211,15 +211,17 @@ def merge(base: Path, adapter: Path, target: Path) -> None:
     peft: Any = importlib.import_module("peft")
     torch = libraries.torch()
     try:
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            str(base), dtype=torch.float32, use_safetensors=True, **_SAFE
+        kind = "SequenceClassification" if scores else "CausalLM"
+        more: dict[str, Any] = {"num_labels": 1} if scores else {}
+        model = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(
+            str(base), dtype=torch.float32, use_safetensors=True, **_SAFE, **more
         )
         merged = peft.PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ConfigurationError(
             f"the adapter cannot be merged into its base: {type(error).__name__}: {error}"
         ) from error
-    dtype = _written_dtype(base)
+    dtype = None if scores else _written_dtype(base)
     target.mkdir(parents=True, exist_ok=True)
     (merged if dtype is None else merged.to(dtype)).save_pretrained(str(target))
     _copy_the_rest(base, target)

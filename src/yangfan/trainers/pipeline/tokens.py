@@ -14,12 +14,12 @@ from array import array
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yangfan.engines.rendering import ChatTemplate
-from yangfan.engines.wire.types import ChatMessage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from yangfan.engines.wire.types import ChatMessage
     from yangfan.trainers.pipeline.rows import Row
 
 _FILL_IN = (
@@ -104,9 +104,10 @@ class Words:
         """
         if not answer.strip():
             raise row.refused("its answer is empty")
-        prompt = self._asked(row, messages)
-        whole = self.rendered(row, [*messages, ChatMessage("assistant", answer)])
-        said = whole[len(prompt) :] if whole.startswith(prompt) else answer
+        try:
+            said = self.template.said(messages, answer)
+        except ValueError as error:
+            raise row.refused(str(error)) from error
         ids = self.tokens(said)
         for place, token in enumerate(ids):
             if token in self.end_ids:

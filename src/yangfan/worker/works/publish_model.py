@@ -68,6 +68,9 @@ MAX_TEXT_CHARS = 400
 TOLERANCES = {"F32": 0.02, "F16": 0.02, "BF16": 0.05, "Q8_0": 0.10, "Q4_K_M": 0.60}
 """Most that log-probabilities may differ on average, by how the weights are kept."""
 
+SCORE_TOLERANCE = 0.05
+"""Most that a reward model's scores may differ on average; rows are told apart by more."""
+
 STATES = frozenset({"optimizer.safetensors", "state.json", "manifest.json"})
 """Files of a checkpoint that are no part of the model."""
 
@@ -170,9 +173,9 @@ def run(task: Task) -> dict[str, Any]:
 
 
 def _require_servable(spec: _Spec) -> None:
-    if spec.mode == "reward":
+    if spec.mode == "reward" and (spec.format not in {None, "safetensors"} or spec.quantization):
         raise ConfigurationError(
-            "a reward model gives scores and answers nothing, so no engine here serves it; train with it instead"
+            "a reward model is served by the transformers engine, which scores with it; publish it as safetensors, without quantization"
         )
     if spec.method == "prompt_tuning":
         raise ConfigurationError(
@@ -205,12 +208,29 @@ def _whole(task: Task, spec: _Spec, base: Path) -> Path:
     else:
         task.progress(0, 3, "steps", "merging the adapter into its base")
         if spec.mode == PICTURES:
-            from yangfan.trainers.pipeline.painting import merge
+            from yangfan.trainers.pipeline import painting
+
+            painting.merge(base, trained, new)
         else:
             from yangfan.trainers.pipeline.models import merge
-        merge(base, trained, new)
+
+            merge(base, trained, new, scores=spec.mode == "reward")
+    if spec.mode == "reward":
+        _read_conversations(new)
     new.rename(target)
     return target
+
+
+def _read_conversations(folder: Path) -> None:
+    """Have the engine that ranks with a reward model read questions with answers, as it was trained to."""
+    from yangfan.trainers.pipeline.tokens import Words
+
+    path = folder / "config.json"
+    told = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    told |= {"yangfan_reads": "conversations", "pad_token_id": Words(folder).pad_id}
+    # What an answer is worth has no bounds; Sentence Transformers' own field says so.
+    told["sbert_ce_default_activation_function"] = "torch.nn.modules.linear.Identity"
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=2))
 
 
 def _beside(task: Task, spec: _Spec, store: ModelStore) -> Served:
@@ -308,7 +328,7 @@ def _stored(spec: _Spec, store: ModelStore, whole: Path, model: Path) -> dict[st
     stored = store.publish(
         Manifest(
             name=spec.name,
-            kind="images" if spec.mode == PICTURES else "chat",
+            kind="images" if spec.mode == PICTURES else facts.kind,
             format=facts.format,
             licence=facts.licence,
             source=f"trained:{spec.base_model}",
@@ -337,6 +357,8 @@ def _parity(task: Task, spec: _Spec, base: Path, served: Served) -> dict[str, An
         return {"passed": None, "reason": f"not measured: {why}", **told}
     limit = inspection.inspect(base).context_tokens
     context = min(CONTEXT_TOKENS, limit or CONTEXT_TOKENS)
+    if spec.mode == "reward":
+        return {**told, **_scored_alike(task, spec, base, served, engine, context)}
     prompts = [prompt for prompt in prompts if 0 < len(prompt.ids) <= context - TOKENS]
     workdir = _in(task.folder / "engine")
     try:
@@ -356,7 +378,7 @@ def _engine(served: Served) -> tuple[str | None, str]:
         return None, "only vllm serves adapters of this architecture"
     path, size_bytes = str(served.model), facts.weights_bytes
     found = choose(
-        ModelFacts(facts.format, "chat", facts.architecture, path, size_bytes)
+        ModelFacts(facts.format, facts.kind, facts.architecture, path, size_bytes)
         if facts.format != "gguf"
         else ModelFacts("gguf", path=path, size_bytes=size_bytes)
     )
@@ -429,7 +451,7 @@ def _asked(mode: str, row: Any) -> list[ChatMessage]:
     """The conversation of a row up to the answer."""
     from yangfan.trainers.pipeline import rows
 
-    if mode == "dpo":
+    if mode in {"dpo", "reward"}:
         return list(rows.preference(row).messages)
     if mode == "kto":
         return list(rows.judged(row)[0].messages)
@@ -465,6 +487,61 @@ def _rows(spec: _Spec) -> list[tuple[str, dict[str, Any]]]:
                     found.append((row.row_id, sample))
         first += manifest.rows
     return found
+
+
+def _scored_alike(
+    task: Task, spec: _Spec, base: Path, served: Served, engine: str, context: int
+) -> dict[str, Any]:
+    """Compare the scores of answers: the trainer's, and those that the engine ranks by."""
+    from yangfan.trainers.pipeline import rows
+    from yangfan.trainers.pipeline.rewards import RewardModel
+
+    adapter = "" if spec.method == "full" else spec.trained
+    model = RewardModel(Path(spec.trained) if spec.method == "full" else base, adapter, "cpu")
+    asked: list[tuple[str, list[str]]] = []
+    expected: list[float] = []
+    for number, (name, sample) in enumerate(_rows(spec), 1):
+        pair = rows.preference(rows.Row(number, name, sample))
+        answers = [pair.chosen, pair.rejected]
+        if (
+            len(pair.messages) == 1
+        ):  # a ranking knows a question and answers, no longer conversation
+            asked.append((str(pair.messages[0].content), answers))
+            expected += model.scores(pair.messages, answers)
+    if not asked:
+        return {"passed": None, "reason": "not measured: no row is a question with answers alone"}
+    try:
+        found = asyncio.run(_rank(engine, served, context, asked, _in(task.folder / "engine")))
+    except (EngineFailed, ConfigurationError) as error:
+        return {"passed": False, "reason": f"the engine cannot run it: {error.message}"}
+    differences = [abs(here - there) for here, there in zip(found, expected, strict=True)]
+    mean, tolerance = sum(differences) / len(differences), SCORE_TOLERANCE
+    return {
+        "passed": mean <= tolerance,
+        "reason": f"scores of {len(found)} answers differ by {mean:.4f} on average (at most {max(differences):.4f}; {tolerance} on average is"
+        " allowed)",
+        "prompts": len(asked),
+        "mean_difference": round(mean, 6),
+        "greatest_difference": round(max(differences), 6),
+        "tolerance": tolerance,
+    }
+
+
+async def _rank(
+    name: str, served: Served, context: int, asked: list[tuple[str, list[str]]], workdir: Path
+) -> list[float]:
+    """The scores that the engine gives to answers, in order."""
+    spec = EngineSpec("parity", str(served.model), context_tokens=context, slots=1, kind="rerank")
+    engine: Any = extensions.load(ENGINES, name).create(spec, workdir)
+    await engine.start()
+    try:
+        return [
+            score
+            for question, answers in asked
+            for score in (await engine.rerank(question, answers)).scores
+        ]
+    finally:
+        await engine.stop()
 
 
 async def _ask(
