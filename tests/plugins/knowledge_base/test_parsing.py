@@ -209,6 +209,22 @@ def test_hostile_documents_are_refused_with_a_reason(
     assert blocks_of(parser, tmp_path, "a.txt", "still there") == [Block("text", "still there")]
 
 
+def test_macros_and_what_is_packed_inside_are_not_looked_at(parser: Parser, tmp_path: Path) -> None:
+    space = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    text = f"<w:document xmlns:w='{space}'><w:body><w:p><w:r><w:t>Only this.</w:t></w:r></w:p></w:body></w:document>"
+    inner = office(bomb=b"0" * 50_000_000)
+    content = office(
+        word__document_xml=text.encode(),
+        word__vbaProject=b'Sub AutoOpen()\nShell "touch /tmp/owned"\nEnd Sub',
+        word__embeddings__inner=inner,
+    )
+    assert blocks_of(parser, tmp_path, "a.docx", content) == [Block("text", "Only this.")]
+    page = (
+        "<p>Only this.</p><script>while(true){}</script><iframe src='file:///etc/passwd'></iframe>"
+    )
+    assert blocks_of(parser, tmp_path, "a.html", page) == [Block("text", "Only this.")]
+
+
 def test_a_file_that_takes_all_memory_or_for_ever_costs_only_its_process(tmp_path: Path) -> None:
     with Parser(seconds=20.0, memory_bytes=256 << 20) as small:
         wide = "字".encode() * (20 << 20)
