@@ -266,7 +266,7 @@ def install(side: str) -> str:
     Raises:
         UnavailableError: It cannot be installed, usually because no package index is reachable.
     """
-    folder = FOLDER / f"cleaning-{side}"
+    folder = FOLDER / f"peer-{side}"
     wanted = (HERE / f"requirements-{side}.txt").read_text("utf-8")
     finished, python = folder / "installed", folder / "bin/python"
     if finished.is_file() and finished.read_text("utf-8") == wanted:

@@ -2,8 +2,8 @@
 
 Ragged means what real files are: fields that some rows have and others not, and fields whose type differs from row to row. What a
 reader does not give back is lost, and so is everything when it gives up. Each side runs in a process of its own, whose peak memory is
-told. Ours checks every row against the data format and writes shards; the others only parse. Neither is a dependency: they are in the
-table where they are installed, by name where they are not.
+told. Ours checks every row against the data format and writes shards; the others only parse. Neither is a dependency: the one that is
+not installed gets an environment of its own, and is in the table by name where that cannot be made.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+from cleaning_peers import UnavailableError, install
 from report import Report, Table, say
 
 
@@ -27,12 +28,13 @@ class Size:
 
     megabytes: int
     growth: tuple[int, ...]
+    peers: bool = True
 
 
 SIZES = {
     "full": Size(megabytes=1000, growth=(10_000, 100_000, 1_000_000, 3_000_000)),
     "quick": Size(megabytes=60, growth=(10_000, 100_000)),
-    "smoke": Size(megabytes=1, growth=(500, 1000)),
+    "smoke": Size(megabytes=1, growth=(500, 1000), peers=False),
 }
 
 _OURS = """
@@ -75,10 +77,11 @@ def measure(size: Size) -> Report:
         say(f"imports: {rows} rows, {megabytes:.0f} MB")
         table: list[tuple[str, ...]] = []
         for side, code in _SIDES:
-            if importlib.util.find_spec(side) is None:
+            python = interpreter(side, size)
+            if not python:
                 table.append((f"{side} (not installed)", "-", "-", "-", "-"))
                 continue
-            seconds, taken, peak, why = run(code, file, folder / side)
+            seconds, taken, peak, why = run(code, file, folder / side, python)
             done = seconds > 0 and taken > 0
             table.append(
                 (
@@ -97,6 +100,16 @@ def measure(size: Size) -> Report:
         )
         report.tables.append(growth(size.growth, folder, report))
     return report
+
+
+def interpreter(side: str, size: Size) -> str:
+    """Whose Python has a side, or nothing."""
+    if importlib.util.find_spec(side) is not None:
+        return sys.executable
+    try:
+        return install(side) if size.peers else ""
+    except UnavailableError:
+        return ""
 
 
 def growth(counts: tuple[int, ...], folder: Path, report: Report) -> Table:
@@ -160,7 +173,9 @@ def write_ragged(file: Path, size_bytes: int = 0, rows: int = 0) -> int:
     return count
 
 
-def run(code: str, file: Path, scratch: Path) -> tuple[float, int, float, str]:
+def run(
+    code: str, file: Path, scratch: Path, python: str = sys.executable
+) -> tuple[float, int, float, str]:
     """Seconds, rows and peak memory of a side in a process of its own, and why it gave up."""
     scratch.mkdir()
     program = f"""
@@ -176,9 +191,7 @@ seconds = time.perf_counter() - begun
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 print("RESULT" + json.dumps([seconds, rows, peak, why]))
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
     if "RESULT" not in done.stdout:
         return 0.0, 0, 0.0, "killed" if done.returncode < 0 else done.stderr[-200:]
     seconds, rows, peak, why = json.loads(done.stdout.rpartition("RESULT")[2])
