@@ -14,6 +14,8 @@ import types
 from pathlib import Path
 from typing import Any
 
+PACKAGE = "qianfan.dataset.local_data_operators"
+
 
 class Segmenter:
     """What it takes for a SentencePiece model."""
@@ -35,25 +37,28 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
     ltp: Any = types.ModuleType("ltp")
     ltp.StnSplit = object
     sys.modules.update(sentencepiece=sentencepiece, ltp=ltp)
-    package: Any = importlib.import_module("qianfan.dataset.local_data_operators")
+
+    def operator(module: str, name: str) -> Any:
+        return getattr(importlib.import_module(f"{PACKAGE}.{module}"), name)
+
     limits = settings["limits"]
     common = {"filter_column": "text", "text_language": settings["language"].upper()}
     words = {**common, "sentence_piece_model_path": ""}
     operators = [
-        package.LocalCheckWordRepetitionFilter(
+        operator("check_word_repetition_filter", "LocalCheckWordRepetitionFilter")(
             **words,
             word_repetition_length=limits["word_repetition_length"],
             word_repetition_max_cutoff=limits["word_repetition_max"],
         ),
-        package.LocalCheckCharacterRepetitionFilter(
+        operator("check_character_repetition_filter", "LocalCheckCharacterRepetitionFilter")(
             **common,
             character_repetition_length=limits["character_repetition_length"],
             character_repetition_max_cutoff=limits["character_repetition_max"],
         ),
-        package.LocalCheckSpecialCharactersFilter(
+        operator("check_special_characters", "LocalCheckSpecialCharactersFilter")(
             **common, special_characters_max_cutoff=limits["special_characters_max"]
         ),
-        package.LocalCheckFlaggedWordsFilter(
+        operator("check_flagged_words", "LocalCheckFlaggedWordsFilter")(
             **words, flagged_words_max_cutoff=limits["flagged_words_max"]
         ),
     ]
@@ -61,7 +66,7 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
     with Path(settings["file"]).open("rb") as rows, Path(settings["out"]).open("wb") as out:
         for line in rows:
             row = json.loads(line)
-            if all(operator(row) for operator in operators):
+            if all(stays(row) for stays in operators):
                 out.write(line)
     return {"seconds": time.perf_counter() - begun}
 
