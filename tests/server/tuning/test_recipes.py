@@ -21,7 +21,7 @@ def test_the_defaults_of_every_recipe_are_allowed_and_trainers_take_them(
 ) -> None:
     found = RECIPES.check(mode, scale, {}, 512)
     assert RECIPES.check(mode, scale, found, 512) == found
-    assert found["maxSeqLen"] <= 512
+    assert found.get("maxSeqLen", 0) <= 512  # pictures have no length in tokens
     trainer = recipes.for_trainer(found)
     trainer.pop("seed")
     msgspec.convert(trainer, HyperParameters, strict=False)
@@ -77,7 +77,7 @@ def test_what_is_given_wins_and_what_is_null_is_not_given() -> None:
 
 
 def test_an_unknown_mode_or_scale_is_refused_with_what_there_is() -> None:
-    with pytest.raises(Invalid, match="trainMode must be one of SFT, PostPretrain, DPO"):
+    with pytest.raises(Invalid, match=r"trainMode must be one of SFT, .*PostPretrain, DPO"):
         RECIPES.mode("RLHF")
     with pytest.raises(Invalid, match="parameterScale of DPO must be one of LoRA, FullFineTuning"):
         RECIPES.scale("DPO", "PromptTuning")
