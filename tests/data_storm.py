@@ -34,6 +34,8 @@ from yangfan.server.datasets import Datasets
 from yangfan.server.db import Database
 
 MAX_ATTEMPTS = 1_000_000
+SIGNS = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳云腾致雨露结为霜"
+"""What answers are made of: rows that are not near one another, so that most stay."""
 END_SECONDS = 900.0
 """Longest wait for the end of a job: a cleaning with every operator takes its time, beside other work as well."""
 
@@ -67,7 +69,7 @@ def write_rows(file: Path, rows: int) -> None:
                 out.write("no json\n")
             turn: dict[str, Any] = {
                 "prompt": f"问题 {number}",
-                "response": [["答" * generator.randrange(250)]],
+                "response": [["".join(generator.choices(SIGNS, k=generator.randrange(250)))]],
             }
             if generator.random() < 0.1:
                 turn["score"] = generator.choice([1, 0.5, "high", None])
@@ -106,11 +108,15 @@ class Storm:
         }
 
     def clean_spec(self, manifest: Any) -> dict[str, Any]:
-        """All operators; the place is saved five times a second."""
+        """Operators of every stage; the place is saved five times a second."""
+        everything = recipes.everything().operations
+        # Ratios and models take the time of a run and add nothing to a storm.
+        number = [recipes.Step("filter_check_number_words", {"number_words_min_cutoff": 3})]
+        stages = msgspec.structs.replace(everything, filter=number)
         return {
             "blobs": str(self.blobs),
             "manifest": manifest,
-            "recipe": msgspec.to_builtins(recipes.everything()),
+            "recipe": msgspec.to_builtins(recipes.Recipe(stages)),
             "out": str(self.folder),
             "save_seconds": 0.2,
         }
@@ -167,6 +173,9 @@ class Storm:
         while account.kills < kills:
             found = self.run(kind, spec, min(kills - account.kills, 4), undisturbed)
             account.kills += self.killed
+            if not self.killed:
+                # It was over before: the machine has less to do than at the first run.
+                undisturbed /= 2
             account.jobs += 1
             account.equal &= self.left(found) == wanted and self.refused() == refused
         account.seconds = time.monotonic() - begun
