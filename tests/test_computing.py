@@ -44,3 +44,13 @@ def test_programs_that_read_and_write_weights_are_told_so(
     with pytest.raises(ConfigurationError):
         child.run(order, lambda _done, _total: None)
     assert told == [str(computing.OPENMP_SPINS)]
+
+
+def test_programs_of_others_see_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YANGFAN_DATABASE_PASSWORD", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("LANG", "C.UTF-8")
+    given = computing.environment_of_strangers()
+    assert "secret" not in given.values()
+    assert given["LANG"] == "C.UTF-8"
+    assert "PATH" in given

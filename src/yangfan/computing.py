@@ -13,6 +13,8 @@ SmolLM2 gave 1.3 tokens a second beside ten busy processes on two cores, and giv
 `GOMP_SPINCOUNT` in the environment of `yangfan serve` has precedence, and so has `OMP_WAIT_POLICY`, which means the same less exactly.
 """
 
+_HARMLESS: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
+
 
 def environment() -> dict[str, str]:
     """The environment of a child process: this one's, with what its libraries should do where nobody said otherwise."""
@@ -20,3 +22,8 @@ def environment() -> dict[str, str]:
     if "OMP_WAIT_POLICY" in whole:
         return whole
     return {"GOMP_SPINCOUNT": str(OPENMP_SPINS), **whole}
+
+
+def environment_of_strangers() -> dict[str, str]:
+    """The environment of a program that is not ours: where it finds itself, and none of the keys that this process was given."""
+    return {name: os.environ[name] for name in _HARMLESS if name in os.environ}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from yangfan.computing import environment_of_strangers
 from yangfan.errors import BadReply, FetchError, PluginFailed, SourceUnavailable
 from yangfan.protocol import mcp, sse
 from yangfan.server.plugins.operations import Told, clipped
@@ -225,6 +226,7 @@ async def over_pipe(
             stderr=asyncio.subprocess.DEVNULL,
             limit=MAX_MESSAGE_BYTES,
             start_new_session=True,
+            env=environment_of_strangers(),
         )
     except OSError as error:
         raise SourceUnavailable(f"{command[0]} does not start: {error.strerror}") from None
