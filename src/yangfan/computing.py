@@ -13,7 +13,18 @@ SmolLM2 gave 1.3 tokens a second beside ten busy processes on two cores, and giv
 `GOMP_SPINCOUNT` in the environment of `yangfan serve` has precedence, and so has `OMP_WAIT_POLICY`, which means the same less exactly.
 """
 
-_HARMLESS: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
+_HARMLESS: Final = (
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "USER",
+)
 
 
 def environment() -> dict[str, str]:
