@@ -40,7 +40,7 @@ def test_programs_that_read_and_write_weights_are_told_so(
         return start(*args, env=env, **options)  # pyright: ignore[reportArgumentType, reportCallIssue] - as it was called
 
     monkeypatch.setattr(subprocess, "Popen", noting)
-    order = child.Order(work="scores", source=str(tmp_path / "nothing.gguf"), tokens=(1,))
+    order = child.Order(work="perplexity", source=str(tmp_path / "nothing.gguf"))
     with pytest.raises(ConfigurationError):
         child.run(order, lambda _done, _total: None)
     assert told == [str(computing.OPENMP_SPINS)]

@@ -37,4 +37,4 @@ def environment() -> dict[str, str]:
 
 def environment_of_strangers() -> dict[str, str]:
     """The environment of a program that is not ours: where it finds itself, and none of the keys that this process was given."""
-    return {name: os.environ[name] for name in _HARMLESS if name in os.environ}
+    return {name: value for name, value in environment().items() if name in _HARMLESS}
