@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import typer
 
 _EXTRA = re.compile(r"([A-Za-z0-9._-]+).*\bextra == ['\"]([a-z]+)['\"]")
-_NO_ENGINES = frozenset(
-    {"server", "postgresql", "data", "knowledge", "tuning", "dev", "all", "otel"}
-)
+_ENGINES = frozenset({"llama", "transformers", "diffusers", "openvino"})
+"""Extras that bring one."""
 
 
 def version() -> None:
@@ -31,5 +30,5 @@ def engine_libraries() -> Iterator[str]:
     """Distributions that the engines' extras of this package bring."""
     for requirement in importlib.metadata.requires("yangfan") or ():
         match = _EXTRA.match(requirement)
-        if match is not None and match[2] not in _NO_ENGINES and match[1] != "yangfan":
+        if match is not None and match[2] in _ENGINES:
             yield match[1]

@@ -43,6 +43,9 @@ found["state"] = Model.get_evaluation_info(made)["result"]["state"]
 found["metric"] = Model.get_evaluation_result(made)["result"][0]["effectMetric"]
 export = Model.create_evaluation_result_export_task(made)["result"]["exportIDStr"]
 info = Model.get_evaluation_result_export_task_status(export)["result"]
+while info["state"] == "Uploading":
+    time.sleep(0.1)
+    info = Model.get_evaluation_result_export_task_status(export)["result"]
 found["export"] = [info["state"], info["downloadUrl"]]
 found["listed"] = Model.get_evaluation_result_list(made, 1, 10)["result"]["total"]
 Model.batch_delete_evaluation_result([made])

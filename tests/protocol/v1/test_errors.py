@@ -36,6 +36,7 @@ MERGED: dict[type[errors.RefusedError], type[errors.RefusedError]] = {
     errors.BearerInvalid: errors.SignatureInvalid,
     errors.HeadersTooLarge: errors.BodyTooLarge,
     errors.Conflict: errors.Invalid,
+    errors.InvalidPluginArgument: errors.Invalid,
     errors.InvalidImage: errors.Invalid,
     errors.InvalidImagePrompt: errors.Invalid,
     errors.InvalidReferenceImage: errors.Invalid,

@@ -98,5 +98,5 @@ def test_the_command_line_prints_a_table(
     file.write_text('{"query": "form HR-17"}\n')
     refused = CliRunner().invoke(application(argv), argv)
     assert refused.exit_code != 0
-    assert "line 1 of" in refused.stderr
+    assert "line 1 of" in str(refused.exception)
     assert client.knowledge.get(base).id == base

@@ -58,6 +58,7 @@ class Asked:
     """An application's question, as far as a host looks at it."""
 
     variables: Mapping[str, str] = {}
+    file_name = ""
 
     class application:  # noqa: N801 - stands for an attribute
         prompt = ""
