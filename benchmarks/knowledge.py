@@ -8,6 +8,7 @@ slows down slows both.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import statistics
@@ -42,44 +43,9 @@ SEARCH_TARGET_MS = 100.0
 CHAT_TARGET = 1.2
 PAUSE_SECONDS = 0.02
 ECHO = "[options.echo]\ndelay_seconds = 0.002\n"
-WORDS = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "market",
-    "report",
-    "revenue",
-    "server",
-    "network",
-    "policy",
-    "leave",
-    "travel",
-    "invoice",
-    "contract",
-    "energy",
-    "water",
-    "北京",
-    "上海",
-    "天气",
-    "预报",
-    "价格",
-    "合同",
-    "休假",
-    "图书",
-    "音乐",
-    "电影",
-    "服务",
-    "网络",
-    "报销",
-    "发票",
-    "安全",
-    "模型",
-    "数据",
-    "训练",
-    "评估",
-    "部署",
-]
+VOCABULARY = 20_000
+LATIN, HAN = "bcdfghklmnprstvz", 0x4E00
+"""Words are made up: syllables, and pairs of Chinese characters; how often each comes follows Zipf's law, as in natural text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +65,44 @@ SIZES = {
 }
 
 
+class Speech:
+    """Text of made-up words.
+
+    Args:
+        seed: Of everything.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._draw = random.Random(seed)
+        words = [self._word() for _ in range(VOCABULARY)]
+        self._words = words
+        self._weights = [*itertools.accumulate(1 / rank for rank in range(1, VOCABULARY + 1))]
+
+    def words(self, count: int) -> list[str]:
+        """Words as a text has them, the common ones often."""
+        return self._draw.choices(self._words, cum_weights=self._weights, k=count)
+
+    def question(self, words: list[str]) -> str:
+        """A few different words of a text."""
+        known = sorted({*words})
+        return " ".join(self._draw.sample(known, min(4, len(known))))
+
+    def document(self) -> str:
+        """Five sections of 160 words."""
+        sections = (
+            f"## {' '.join(self.words(3))}\n\n{' '.join(self.words(160))}" for _ in range(5)
+        )
+        return "# Title\n\n" + "\n\n".join(sections)
+
+    def _word(self) -> str:
+        draw = self._draw
+        if draw.random() < 0.5:
+            return "".join(chr(HAN + draw.randrange(3000)) for _ in range(2))
+        return "".join(
+            draw.choice(LATIN) + draw.choice("aeiou") for _ in range(draw.randrange(2, 5))
+        )
+
+
 def measure(size: Size) -> Report:
     """Measure both."""
     report = Report()
@@ -109,7 +113,7 @@ def measure(size: Size) -> Report:
 
 
 async def _searches(size: Size, folder: Path, report: Report) -> None:
-    draw = random.Random(1)
+    speech, questions = Speech(1), list[str]()
     numpy: Any = __import__("numpy")
     noise = numpy.random.default_rng(1)
     database = Database(folder / "yangfan.db")
@@ -133,7 +137,9 @@ async def _searches(size: Size, folder: Path, report: Report) -> None:
         vectors /= numpy.linalg.norm(vectors, axis=1, keepdims=True)
         chunks: list[NewChunk] = []
         for vector in vectors.astype(numpy.float32):
-            text = f"{' '.join(draw.choices(WORDS, k=60))} {draw.randrange(10**6)}"
+            words = speech.words(60)
+            text = " ".join(words)
+            questions.append(speech.question(words))
             terms = list(terms_of(text))
             chunks.append(NewChunk(text, "", 0, " ".join(terms), len(terms), vector.tobytes()))
         async with store.write() as connection:
@@ -143,8 +149,7 @@ async def _searches(size: Size, folder: Path, report: Report) -> None:
     rows: list[Sequence[str]] = []
     for mode in ("hybrid", "fulltext", "semantic"):
         seconds: list[float] = []
-        for _ in range(size.searches):
-            text = " ".join([*draw.choices(WORDS, k=3), str(draw.randrange(10**6))])
+        for text in questions[:: max(1, len(questions) // size.searches)][: size.searches]:
             began = time.perf_counter()
             await knowledge.search([base.id], "app", Question(text, mode=mode))
             seconds.append(time.perf_counter() - began)
@@ -159,7 +164,7 @@ async def _searches(size: Size, folder: Path, report: Report) -> None:
     report.tables.append(Table(("search", "p50", "p95"), rows))
     file_bytes = await asyncio.to_thread(_size_bytes, folder)
     report.notes.append(
-        f"{size.chunks:,} chunks of 61 words, vectors of {WIDTH} dimensions: database {file_bytes / 1e6:,.0f} MB, "
+        f"{size.chunks:,} chunks of 60 words, questions of 4 words of one of them, vectors of {WIDTH} dimensions: database {file_bytes / 1e6:,.0f} MB, "
         f"memory of the process {resident_bytes(os.getpid()) / 1e6:,.0f} MB."
     )
     await database.close()
@@ -170,7 +175,7 @@ def _size_bytes(folder: Path) -> int:
 
 
 def _indexing(size: Size, report: Report) -> None:
-    draw = random.Random(2)
+    speech = Speech(2)
     idle: list[float] = []
     busy: list[float] = []
     searches: list[float] = []
@@ -193,7 +198,7 @@ def _indexing(size: Size, report: Report) -> None:
                 count = size.documents // rounds
                 for start in range(0, count, 100):
                     texts = {
-                        f"{number}.md": _document(draw)
+                        f"{number}.md": speech.document()
                         for number in range(start, min(start + 100, count))
                     }
                     client.knowledge.add_texts(base, texts)
@@ -201,7 +206,7 @@ def _indexing(size: Size, report: Report) -> None:
                 while client.knowledge.get(base).job_id:
                     busy += _chat(client, 10)
                     asked = time.perf_counter()
-                    client.knowledge.search(base, " ".join(draw.choices(WORDS, k=3)))
+                    client.knowledge.search(base, " ".join(speech.words(3)))
                     searches.append(time.perf_counter() - asked)
                 indexed += time.perf_counter() - began
     ratio = _ms(busy, 95) / _ms(idle, 95)
@@ -232,14 +237,6 @@ def _chat(client: Client, calls: int) -> list[float]:
         seconds.append(time.perf_counter() - began)
         time.sleep(PAUSE_SECONDS)
     return seconds
-
-
-def _document(draw: random.Random) -> str:
-    sections = (
-        f"## {draw.choice(WORDS)} {draw.randrange(1000)}\n\n{' '.join(draw.choices(WORDS, k=160))}"
-        for _ in range(5)
-    )
-    return "# Title\n\n" + "\n\n".join(sections)
 
 
 def _ms(seconds: Sequence[float], percent: int) -> float:
