@@ -349,6 +349,8 @@ async def test_a_picture_that_is_no_picture_is_said_to_be_none(engine: Engine) -
 @in_one_loop
 async def test_a_caller_that_leaves_ends_the_picture(engine: Engine, wait_until: WaitUntil) -> None:
     async def busy() -> bool:
+        if call.done():
+            call.result()
         return (await engine.slots()).busy == 1
 
     async def idle() -> bool:

@@ -28,6 +28,7 @@ import math
 import secrets
 import sys
 import threading
+import traceback
 from contextlib import suppress
 from importlib import resources, util
 from pathlib import Path
@@ -441,6 +442,11 @@ class Studio:
                 raise
             except _Refused as error:
                 self._refuse(exchange, error)
+                return
+            except Exception as error:  # noqa: BLE001 - a library may fail in any way, and the caller is told which
+                traceback.print_exc(file=sys.stderr)
+                text = f"the picture could not be drawn: {type(error).__name__}: {error}"[:500]
+                self._refuse(exchange, _Refused(text, status=500, kind="image_failed_error"))
                 return
         exchange.reply(200, self._encode(result))
 
