@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import cleaning_corpus
+from peers import HERE, UnavailableError, install
 from report import Report, Table, say
 
 from yangfan.operators import _tables
 
-HERE = Path(__file__).resolve().parent
-FOLDER = Path("~/.cache/yangfan-bench").expanduser()
 MOST_SECONDS = 3600
 LANGUAGES = ("en", "zh")
 LIMITS: dict[str, Any] = {
@@ -100,10 +99,6 @@ class Found:
     peak_bytes: int = 0
     written_bytes: int = 0
     stays: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
-
-
-class UnavailableError(Exception):
-    """A peer cannot be installed or run here; the text says why in one line."""
 
 
 def measure(size: Size) -> Report:
@@ -258,31 +253,6 @@ def _written_bytes(pids: list[int]) -> int:
         facts = dict(line.split(": ") for line in lines)
         total += int(facts["write_bytes"]) - int(facts["cancelled_write_bytes"])
     return total
-
-
-def install(side: str) -> str:
-    """A peer's own environment, made on first use; its interpreter.
-
-    Raises:
-        UnavailableError: It cannot be installed, usually because no package index is reachable.
-    """
-    folder = FOLDER / f"peer-{side}"
-    wanted = (HERE / f"requirements-{side}.txt").read_text("utf-8")
-    finished, python = folder / "installed", folder / "bin/python"
-    if finished.is_file() and finished.read_text("utf-8") == wanted:
-        return str(python)
-    say(f"installing {side} into {folder}")
-    steps = (
-        [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [str(python), "-m", "pip", "install", "-qr", str(HERE / f"requirements-{side}.txt")],
-    )
-    for step in steps:
-        done = subprocess.run(step, capture_output=True, text=True, check=False)
-        if done.returncode:
-            lines = done.stderr.strip().splitlines() or ["no reason given"]
-            raise UnavailableError(f"it cannot be installed: {lines[-1]}")
-    finished.write_text(wanted, "utf-8")
-    return str(python)
 
 
 def _module(side: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import sentence_transformers_peer as peer
 from load import HOST, LoadError, Target, ask_for_replies, percentile
+from peers import UnavailableError
 from processes import allow_many_connections, model_store, platform
 from report import Report, Table, say
 
@@ -117,7 +118,7 @@ def _measure_peer(
     assert stored is not None
     try:
         peer.install()
-    except peer.UnavailableError as error:
+    except UnavailableError as error:
         report.notes.append(f"{PEER} was not measured: {error}")
         return
     say(f"embeddings: {PEER}")

@@ -18,7 +18,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from cleaning_peers import UnavailableError, install
+from peers import UnavailableError, install
 from report import Report, Table, say
 
 

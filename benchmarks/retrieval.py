@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import vector_stores_peer as peer
 from load import HOST
+from peers import UnavailableError, requirements
 from processes import platform
 from report import Report, Table, say
 
@@ -87,22 +88,21 @@ def _measure_peers(
     rows: list[Sequence[str]],
     gains: dict[str, float],
 ) -> None:
-    try:
-        peer.install()
-    except peer.UnavailableError as error:
-        report.notes.append(f"LanceDB and Chroma were not measured: {error}")
-        return
     say("retrieval: LanceDB and Chroma")
     queries = [query for query, _ in questions]
     ids = [*texts]
-    rankings = peer.measure(
-        ids,
-        [*texts.values()],
-        _vectors(client, [*texts.values()]),
-        queries,
-        _vectors(client, queries),
-        depth=100,
-    )
+    try:
+        rankings = peer.measure(
+            ids,
+            [*texts.values()],
+            _vectors(client, [*texts.values()]),
+            queries,
+            _vectors(client, queries),
+            depth=100,
+        )
+    except UnavailableError as error:
+        report.notes.append(f"LanceDB and Chroma were not measured: {error}")
+        return
     numbers = {id: number for number, id in enumerate(ids)}
     for name, found in rankings.items():
         pairs = [
@@ -118,7 +118,7 @@ def _measure_peers(
         }
         rank = fmean(reciprocal_rank(ranking, grades) for ranking, grades in pairs)
         rows.append(_row(name, recalls, gains[name], rank))
-    report.versions |= peer.VERSIONS
+    report.versions |= dict(line.split("==", 1) for line in requirements("vector-stores"))
 
 
 def _filled(client: Client, texts: dict[str, str]) -> str:

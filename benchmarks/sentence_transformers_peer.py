@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -12,16 +11,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from peers import run
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = "6.2.0"
 FOLDER = Path("~/.cache/yangfan-bench/sentence-transformers").expanduser()
 MOST_SECONDS = 300
-
-
-class UnavailableError(Exception):
-    """It cannot be installed or run here; the text says why in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +41,19 @@ def install() -> None:
     if finished.is_file() and finished.read_text() == wanted:
         return
     print(f"installing Sentence Transformers {VERSION} into {FOLDER}", file=sys.stderr, flush=True)
-    _run([sys.executable, "-m", "venv", "--clear", str(FOLDER)])
+    run([sys.executable, "-m", "venv", "--clear", str(FOLDER)])
     python = str(FOLDER / "bin/python")
-    site = _run([python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"])
+    site = run([python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"])
     (Path(site.strip()) / "platform.pth").write_text(here)
-    _run([python, "-m", "pip", "install", "--quiet", f"sentence-transformers=={VERSION}"])
+    run([python, "-m", "pip", "install", "--quiet", f"sentence-transformers=={VERSION}"])
     finished.write_text(wanted)
 
 
 def measure(folder: Path, text: str, batches: Sequence[int], seconds: float) -> Found:
     """Run this file as a program there."""
     asked = json.dumps([str(folder), text, list(batches), seconds])
-    printed = _run([str(FOLDER / "bin/python"), __file__, asked])
+    printed = run([str(FOLDER / "bin/python"), __file__, asked], MOST_SECONDS)
     return Found(**json.loads(printed.splitlines()[-1]))
-
-
-def _run(command: list[str]) -> str:
-    result = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=MOST_SECONDS
-    )
-    if result.returncode != 0:
-        lines = result.stderr.strip().splitlines() or ["no reason given"]
-        raise UnavailableError(f"{Path(command[1]).name} failed: {lines[-1]}")
-    return result.stdout
 
 
 def _embed(folder: str, text: str, batches: list[int], seconds: float) -> dict[str, Any]:

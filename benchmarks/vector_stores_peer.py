@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peers import install, run
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERSIONS = {"lancedb": "0.40.0", "chromadb": "1.5.9"}
-FOLDER = Path("~/.cache/yangfan-bench/vector-stores").expanduser()
 MOST_SECONDS = 600
-
-
-class UnavailableError(Exception):
-    """They cannot be installed or run here; the text says why in one line."""
-
-
-def install() -> None:
-    """Install them on first use (about 500 MB).
-
-    Raises:
-        UnavailableError: pip failed, usually because no package index is reachable.
-    """
-    finished = FOLDER / "versions"
-    wanted = [f"{name}=={version}" for name, version in VERSIONS.items()]
-    if finished.is_file() and finished.read_text() == " ".join(wanted):
-        return
-    print(f"installing {' '.join(wanted)} into {FOLDER}", file=sys.stderr, flush=True)
-    _run([sys.executable, "-m", "venv", "--clear", str(FOLDER)])
-    _run([str(FOLDER / "bin/python"), "-m", "pip", "install", "--quiet", *wanted])
-    finished.write_text(" ".join(wanted))
 
 
 def measure(
@@ -47,24 +26,19 @@ def measure(
     *,
     depth: int,
 ) -> dict[str, list[list[str]]]:
-    """What each finds for each query: ids, the best first."""
+    """What each finds for each query: ids, the best first.
+
+    Raises:
+        UnavailableError: They cannot be installed or run here.
+    """
+    python = install("vector-stores")
     with tempfile.TemporaryDirectory(prefix="yangfan-bench-") as folder:
         asked = Path(folder) / "asked.json"
         asked.write_text(
             json.dumps([folder, [*ids], [*texts], [*vectors], [*queries], [*query_vectors], depth])
         )
-        printed = _run([str(FOLDER / "bin/python"), __file__, str(asked)])
+        printed = run([python, __file__, str(asked)], MOST_SECONDS)
     return json.loads(printed.splitlines()[-1])
-
-
-def _run(command: list[str]) -> str:
-    result = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=MOST_SECONDS
-    )
-    if result.returncode != 0:
-        lines = result.stderr.strip().splitlines() or ["no reason given"]
-        raise UnavailableError(f"{Path(command[1]).name} failed: {lines[-1]}")
-    return result.stdout
 
 
 def _find(
