@@ -57,7 +57,9 @@ class Line(NamedTuple):
 def main() -> None:
     """Answer pictures until stdin ends."""
     memory_bytes, threads = (int(argument) for argument in sys.argv[1:3])
-    _limit(memory_bytes)
+    from yangfan.engines.process import confine
+
+    confine(memory_bytes)
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     recognise = _recogniser(threads)
@@ -187,18 +189,6 @@ def _recogniser(threads: int) -> Recognise:
         return lines
 
     return recognise
-
-
-def _limit(memory_bytes: int) -> None:
-    if sys.platform == "linux":
-        import resource
-
-        from yangfan.engines.process import die_with_parent
-
-        die_with_parent()
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 if __name__ == "__main__":

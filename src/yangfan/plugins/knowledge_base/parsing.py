@@ -165,7 +165,9 @@ class Parser:
 
 def main() -> None:
     """The process: answer documents until stdin ends."""
-    _limit(int(sys.argv[1]))
+    from yangfan.engines.process import confine
+
+    confine(int(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     for line in sys.stdin.buffer:
@@ -195,18 +197,6 @@ def _answer(order: _Order) -> _Answer:
     if not blocks:
         return _Answer(error="it holds no text")
     return _Answer(blocks)
-
-
-def _limit(memory_bytes: int) -> None:
-    if sys.platform == "linux":
-        import resource
-
-        from yangfan.engines.process import die_with_parent
-
-        die_with_parent()
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 if __name__ == "__main__":
