@@ -70,10 +70,12 @@ def digests(folder: str) -> dict[str, str]:
     }
 
 
-def drawn(folder: Path) -> list[Any]:
+def drawn(folder: Path, lora: Path | None = None) -> list[Any]:
     torch: Any = importlib.import_module("torch")
     pipeline = read_pipeline(folder, torch.float32)
     pipeline.set_progress_bar_config(disable=True)
+    if lora is not None:
+        pipeline.load_lora_weights(str(lora.parent), weight_name=lora.name)
     made: list[Any] = []
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
@@ -108,6 +110,8 @@ def test_a_new_word_is_learnt_and_a_stopped_run_ends_the_same(
     taught = [(each.ground, each.colour) for each in drawn(whole)]
     assert taught == [("black", "green")] * 3
     assert taught != [(each.ground, each.colour) for each in drawn(shapes.base)]
+    same = drawn(shapes.base, Path(untouched.final, LORA_FILE))
+    assert [(each.ground, each.colour) for each in same] == taught
     gate = pictures.parity(shapes.base, Path(untouched.final), whole, [WORD], tmp_path / "engine")
     assert gate["passed"] is True, gate
     other = pictures.parity(shapes.base, Path(untouched.final), shapes.base, [WORD], tmp_path / "e")

@@ -93,16 +93,14 @@ class Painting(Network):
         super().save(folder, final=final)
         if final:
             peft: Any = importlib.import_module("peft")
-            utils: Any = importlib.import_module("diffusers.utils")
             safetensors: Any = importlib.import_module("safetensors.torch")
-            kept = utils.convert_state_dict_to_diffusers(peft.get_peft_model_state_dict(self.model))
             config = self.model.peft_config["default"]
+            # Programs that read no alpha take it to be the rank.
             scale = config.lora_alpha / config.r
             tensors: dict[str, Any] = {}
-            for name, value in kept.items():
+            for name, value in peft.get_peft_model_state_dict(self.model).items():
+                grown = value * scale if ".lora_B." in name else value
                 plain = name.removeprefix("base_model.model.")
-                # Programs that read no alpha take it to be the rank.
-                grown = value * scale if ".lora_B." in name or ".up." in name else value
                 tensors[f"unet.{plain}"] = grown.detach().cpu().contiguous()
             safetensors.save_file(tensors, str(folder / LORA_FILE), metadata={"format": "pt"})
 

@@ -195,10 +195,10 @@ class Run:
             "hyper": msgspec.to_builtins(spec.hyper_parameters),
             "rows": sha256_of(Path(spec.train)),
             "base": {
-                file.name: file.stat().st_size
+                file.relative_to(folder).as_posix(): file.stat().st_size
                 for folder in (spec.base, spec.adapter)
                 if folder
-                for file in Path(folder).glob("*.safetensors")
+                for file in Path(folder).rglob("*.safetensors")
             },
         }
         for reward in ordered["hyper"]["rewards"]:
