@@ -49,18 +49,6 @@ absent = ["/nowhere/program"]
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> Generator[Client]:
-    with Client(
-        server.base_url,
-        api_key=server.api_key,
-        secret_key=server.secret_key,
-        access_key=server.access_key,
-        secret_access_key=server.secret_access_key,
-    ) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def pets(client: Client, world: World) -> str:
     """A bridge to the API, and an application with it."""
     client.plugins.add_openapi("pets", url=f"{world.url}/openapi.json", secret=KEY)

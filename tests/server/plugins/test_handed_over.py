@@ -76,18 +76,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> Generator[Client]:
-    with Client(
-        server.base_url,
-        api_key=server.api_key,
-        secret_key=server.secret_key,
-        access_key=server.access_key,
-        secret_access_key=server.secret_access_key,
-    ) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def eyes(client: Client) -> str:
     """An application that reads pictures, whose model is told the text as well."""
     client.plugins.create("eyes", CHATOCR, model="echo", prompt="{who}: {context} ? {question}")

@@ -76,18 +76,6 @@ def server(
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> Generator[Client]:
-    with Client(
-        server.base_url,
-        api_key=server.api_key,
-        secret_key=server.secret_key,
-        access_key=server.access_key,
-        secret_access_key=server.secret_access_key,
-    ) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
 def handbook(client: Client) -> str:
     """A plugin application over a knowledge base with two documents."""
     base = client.knowledge.create("handbook")
