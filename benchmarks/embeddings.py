@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import subprocess
+import sys
 import tempfile
 import urllib.request
 from dataclasses import dataclass, replace
@@ -29,8 +32,10 @@ TEXT = (
 SLOTS = 16
 SIMILAR = 0.99
 PEER = "Sentence Transformers"
-ENGINES = {"llama_cpp": "llama.cpp", "transformers": "Transformers"}
-"""Engines that read the model, and what they are called in the tables."""
+ENGINES = {"llama_cpp": "llama.cpp", "transformers": "Transformers", "openvino": "OpenVINO"}
+"""Engines, and what they are called in the tables; the last reads a folder that is made of the model, the others the model itself."""
+
+MAKE_FOLDER = Path(__file__).parent.parent / "tests" / "openvino_folders.py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +85,15 @@ def measure(size: Size) -> Report:
             report.notes.append(f"{label} was not measured: {lacking}")
             continue
         with tempfile.TemporaryDirectory(prefix="yangfan-bench-") as home:
-            if size.peers:
+            served = size.model
+            if name == "openvino":
+                served = str(_openvino_folder(size.model))
+            elif size.peers:
                 settings = f'[options.{size.model}]\nengine = "{name}"\n'
                 (Path(home) / "yangfan.toml").write_text(settings)
-            with platform(size.model, slots=SLOTS, home=Path(home)) as server:
-                through(f"Yangfan, {label}", server.target)
+            with platform(served, slots=SLOTS, home=Path(home)) as server:
+                target = replace(server.target, model=Path(served).name)
+                through(f"Yangfan, {label}", target)
         measured.append(f"Yangfan, {label}")
     if size.peers:
         _measure_peer(size, report, rates, rows, vectors)
@@ -105,6 +114,20 @@ def measure(size: Size) -> Report:
         f"{size.model}, one text of {len(TEXT.split())} words a call; {SLOTS} slots. The load generator uses the same cores."
     )
     return report
+
+
+def _openvino_folder(model: str) -> Path:
+    """The model in OpenVINO's own format, made once for all runs."""
+    stored = ModelStore(model_store()).get(model)
+    assert stored is not None
+    folder = model_store() / "folders" / f"{model}-openvino"
+    if not folder.exists():
+        part = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        argv = [sys.executable, str(MAKE_FOLDER), str(part), str(stored.folder)]
+        subprocess.run(argv, check=True, stdout=sys.stderr)
+        part.rename(folder)
+    return folder
 
 
 def _measure_peer(

@@ -57,7 +57,7 @@ def main(settings: dict[str, Any]) -> dict[str, Any]:
             logging_steps=1,
             report_to=[],
             save_strategy="no",
-            use_cpu=True,
+            use_cpu=not torch.cuda.is_available(),
             bf16=is_bf16,
             gradient_checkpointing=False,
             disable_tqdm=True,

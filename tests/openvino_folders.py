@@ -2,12 +2,15 @@
 
 FOLDER/embeddings holds a BERT that pools by mean, FOLDER/rerank a cross-encoder; FOLDER/wanted.json what they give for `TEXTS`. Their
 weights are random. The folders are what `optimum-cli export openvino` writes, as far as an engine reads it.
+
+`python openvino_folders.py FOLDER MODEL` writes the encoder in the folder MODEL to FOLDER instead, for benchmarks.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,11 +58,19 @@ def make_tokenizer() -> Any:
 
 def write(folder: Path, tokenizer: Any, class_name: str, output: str) -> Any:
     """One model in its folder; returns the network that was written."""
-    torch, known, openvino = map(library, ("torch", "transformers", "openvino"))
+    torch, known = map(library, ("torch", "transformers"))
     torch.manual_seed(7)
     config = known.BertConfig(vocab_size=len(tokenizer), num_labels=1, **SHAPE)
     config.architectures = [class_name]
-    network = getattr(known, class_name)(config).eval().requires_grad_(requires_grad=False)
+    network = getattr(known, class_name)(config)
+    export(folder, network, tokenizer, output)
+    return network
+
+
+def export(folder: Path, network: Any, tokenizer: Any, output: str) -> None:
+    """A network that reads texts as BERT does, with one of its outputs."""
+    torch, openvino = map(library, ("torch", "openvino"))
+    network.eval().requires_grad_(requires_grad=False)
 
     class Bare(torch.nn.Module):
         """With one output, as a plain tensor."""
@@ -83,8 +94,7 @@ def write(folder: Path, tokenizer: Any, class_name: str, output: str) -> Any:
     openvino.save_model(model, folder / "openvino_model.xml", compress_to_fp16=False)
     convert = library("openvino_tokenizers").convert_tokenizer
     openvino.save_model(convert(tokenizer), folder / "openvino_tokenizer.xml")
-    config.save_pretrained(folder)
-    return network
+    network.config.save_pretrained(folder)
 
 
 def main(folder: Path) -> None:
@@ -108,5 +118,18 @@ def main(folder: Path) -> None:
     (folder / "wanted.json").write_text(json.dumps(told))
 
 
+def of(model: Path, folder: Path) -> None:
+    """Write an encoder that is there, and how it pools."""
+    known = library("transformers")
+    network = known.AutoModel.from_pretrained(str(model))
+    export(folder, network, known.AutoTokenizer.from_pretrained(str(model)), "last_hidden_state")
+    for file in ("modules.json", "1_Pooling/config.json"):
+        (folder / file).parent.mkdir(exist_ok=True)
+        shutil.copyfile(model / file, folder / file)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        of(Path(sys.argv[2]), Path(sys.argv[1]))
+    else:
+        main(Path(sys.argv[1]))

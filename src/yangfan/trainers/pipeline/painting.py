@@ -69,6 +69,8 @@ class Painting(Network):
             kept
         )  # mixed precision of these small steps gains nothing on a CPU, and autoencoders overflow
         torch = libraries.torch()
+        # Attention in 32 bits on a GPU is the same each time only where nothing else is allowed; all that these UNets do can be.
+        torch.use_deterministic_algorithms(mode=True, warn_only=False)
         self.pipeline = read_pipeline(folder, torch.float32)
         self.pipeline.to(self.where)
         for part in self.pipeline.components.values():
