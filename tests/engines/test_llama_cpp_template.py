@@ -90,7 +90,8 @@ WORDS: dict[str, list[str]] = {
     "</think>\n\n": SPEAKS,
     # In plain words.
     "Fine": [", thanks."],
-    ", thanks.": [scripted.END],
+    ", thanks.": [scripted.END, " Really."],
+    " Really.": [scripted.END, " Really."],
     # Two calls of its own accord; the model would rather say town.
     "<tool_call>": ['\n{"name": "weather", '],
     '\n{"name": "weather", ': ['"arguments": '],
@@ -387,3 +388,37 @@ async def test_calls_and_their_results_are_in_the_prompt(engine: Engine) -> None
     assert reply.usage.prompt_tokens == await engine.count_text_tokens(rendered)
     words = await answer(engine, asked, tools=TOOLS, enable_thinking=False)
     assert words.text == WORDS_SAID
+
+
+# Answers of a least length ------------------------------------------------------------------------
+
+
+async def test_an_answer_has_at_least_as_many_tokens_as_are_wanted(engine: Engine) -> None:
+    """The model would end after its two words; kept from it, it says another over and over."""
+
+    def wanted(least: int, most: int = 40, *stop: str) -> ChatRequest:
+        sampling = Sampling(
+            temperature=0, min_output_tokens=least, max_output_tokens=most, stop=stop
+        )
+        return ChatRequest(HI, sampling)
+
+    short = await engine.chat(ChatRequest(HI, SPEAKING))
+    tokens = short.usage.completion_tokens
+    assert short.answers[0].finish is Finish.NATURAL
+    same = await engine.chat(wanted(2))
+    (one,), (other,) = same.answers, short.answers
+    assert (one.text, one.reasoning, one.finish) == (
+        other.text,
+        other.reasoning.strip(),
+        other.finish,
+    )
+    assert same.usage.completion_tokens == tokens
+    longer = await engine.chat(wanted(tokens + 6))
+    assert tokens + 6 <= longer.usage.completion_tokens <= tokens + 7
+    assert longer.usage.prompt_tokens == short.usage.prompt_tokens
+    assert longer.answers[0].text.startswith(f"{WORDS_SAID} Really. Really.")
+    assert (longer.answers[0].finish, longer.answers[0].reasoning) == (Finish.NATURAL, THOUGHT)
+    full = await engine.chat(wanted(tokens + 6, tokens + 6))
+    assert (full.usage.completion_tokens, full.answers[0].finish) == (tokens + 6, Finish.LENGTH)
+    stopped = await engine.chat(wanted(tokens, 40, ", than"))
+    assert (stopped.answers[0].text, stopped.answers[0].finish) == ("Fine", Finish.STOP_STRING)

@@ -6,7 +6,8 @@ waits, first come, first served.
 
 What a request leaves open is llama.cpp's default: temperature 0.8, top_p 0.95, top_k 40, min_p 0.05, no penalties (they look at the last
 64 tokens). A seed gives the same text again on an idle engine; beside other requests the batch changes the last bits of the logits.
-`min_output_tokens` is not supported by llama.cpp and has no effect.
+`min_output_tokens` holds for chats of text without functions and without a shape; llama.cpp knows no such limit, so the beginning is
+generated without an end and the rest goes on from it.
 
 What a model can be asked for is read from its file: an encoder (BERT and its kin) or a file with a pooling type gives embeddings,
 pooling type rank gives rerank, every other model chats. A text for embeddings may have 2048 tokens, fewer if the model takes fewer,
@@ -50,12 +51,13 @@ from yangfan.engines import _native, _native_build, _requantize
 from yangfan.engines._admission import Admission
 from yangfan.engines._gguf import Facts, NotGGUFError, check, read_facts
 from yangfan.engines._schema_size import size_of
-from yangfan.engines.base import EngineSpec, Fit
+from yangfan.engines.base import CompletionRequest, EngineSpec, Fit
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.calling import first_call, prepare, read_calls
-from yangfan.engines.wire.chat import gather_reply
+from yangfan.engines.wire.chat import encode_messages, gather_reply
 from yangfan.engines.wire.engine import ChildEngine, Ready
-from yangfan.engines.wire.types import LoraScale, TokenizeBody, Tokens
+from yangfan.engines.wire.least import at_least
+from yangfan.engines.wire.types import LoraScale, Prompt, TemplateBody, TokenizeBody, Tokens
 from yangfan.errors import ConfigurationError, EngineFailed, Invalid, ModelNotFound
 from yangfan.weights.gguf import POOLING_NONE
 
@@ -66,7 +68,6 @@ if TYPE_CHECKING:
     from yangfan.engines.base import (
         ChatReply,
         ChatRequest,
-        CompletionRequest,
         Delta,
         EmbeddingsReply,
         Engine,
@@ -432,13 +433,30 @@ class LlamaEngine(ChildEngine):
             template_has_tools=self._template_has_tools,
         )
         admitted = self._admit(request, _most_prompt_tokens(request))
-        generated = super().chat_stream(request)
+        generated = (
+            self._at_least(request, request.sampling.min_output_tokens or 0)
+            if _is_lengthened(request)
+            else super().chat_stream(request)
+        )
         if reader is not None:
             found = read_calls(generated, reader)
         else:
             # Its grammar for templates with tools lets calls follow each other whatever the request says.
             found = first_call(generated) if request.parallel_tool_calls is False else generated
         async with admitted, aclosing(found) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def _at_least(self, request: ChatRequest, tokens: int) -> AsyncGenerator[Delta]:
+        """The deltas of an answer of at least so many tokens, to the prompt that the conversation becomes."""
+        thinking = request.enable_thinking
+        template = TemplateBody(
+            encode_messages(request.messages),
+            None if thinking is None else {"enable_thinking": thinking},
+        )
+        prompt = (await self._control("/apply-template", template, Prompt)).prompt
+        plain = CompletionRequest(prompt, request.sampling, adapter=request.adapter)
+        async with aclosing(at_least(tokens, plain, super().complete_stream)) as deltas:
             async for delta in deltas:
                 yield delta
 
@@ -508,6 +526,13 @@ class LlamaEngine(ChildEngine):
     def _admit_texts(self, texts: Sequence[str]) -> AbstractAsyncContextManager[None]:
         tokens = sum(min(SPECIAL_TOKENS + _size_bytes(text), self.context_tokens) for text in texts)
         return self._admission.hold(tokens=tokens, slots=len(texts))
+
+
+def _is_lengthened(request: ChatRequest) -> bool:
+    """Whether its answer gets a least length: one of plain text does, which a grammar or a call does not shape."""
+    shaped = request.tools or request.response_format or request.logprobs
+    parts = any(isinstance(message.content, tuple) for message in request.messages)
+    return bool(request.sampling.min_output_tokens) and request.n == 1 and not (shaped or parts)
 
 
 def _refuse_dear_grammars(request: ChatRequest) -> None:

@@ -28,6 +28,8 @@ def generation_fields(
         "model": model,
         "max_tokens": sampling.max_output_tokens,
         "min_tokens": sampling.min_output_tokens,
+        "ignore_eos": sampling.max_output_tokens is not None
+        and (sampling.min_output_tokens or 0) >= sampling.max_output_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,

@@ -89,7 +89,9 @@ class GenerationBody(msgspec.Struct, kw_only=True, omit_defaults=True):
     model: str
     max_tokens: int | None = None
     min_tokens: int | None = None
-    """vLLM's name for the fewest tokens of an answer; llama.cpp knows none."""
+    """vLLM's name for the fewest tokens of an answer; llama.cpp knows none (see `yangfan.engines.wire.least`)."""
+    ignore_eos: bool = False
+    """Go on where the model would end."""
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
