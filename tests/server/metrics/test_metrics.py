@@ -101,11 +101,18 @@ def test_streams_tell_their_time_to_first_event(watched: Caller):
 def test_tokens_agree_with_usage(watched: Caller):
     name = "yangfan_tokens_total"
     kinds = ("prompt", "completion")
-    before = {kind: value(watched, name, model="echo", kind=kind) for kind in kinds}
+
+    def counted(name: str) -> dict[str, float]:
+        return {kind: value(watched, name, model="echo", kind=kind) for kind in kinds}
+
+    before, calls = counted(name), counted("yangfan_call_tokens_count")
+    together = counted("yangfan_call_tokens_sum")
     usage = watched.v1(ask("one two three")).json["usage"]
-    after = {kind: value(watched, name, model="echo", kind=kind) for kind in kinds}
-    assert after["prompt"] - before["prompt"] == usage["prompt_tokens"]
-    assert after["completion"] - before["completion"] == usage["completion_tokens"]
+    for kind in kinds:
+        tokens = usage[f"{kind}_tokens"]
+        assert counted(name)[kind] - before[kind] == tokens
+        assert counted("yangfan_call_tokens_sum")[kind] - together[kind] == tokens
+        assert counted("yangfan_call_tokens_count")[kind] - calls[kind] == 1
 
 
 def test_limiter_decisions_are_counted(watched: Caller):
@@ -118,6 +125,14 @@ def test_limiter_decisions_are_counted(watched: Caller):
     assert holder.v2().status == 429
     assert decided("admitted") == admitted + 1
     assert decided("requests_per_minute") == refused + 1
+
+
+def test_a_call_that_the_queue_turns_away_is_not_counted_as_admitted():
+    metrics = Metrics()
+    for outcome in ("Overloaded", "PreemptibleLimited", OK):
+        metrics.began()
+        metrics.ended(call_of(outcome=outcome))
+    assert metrics.decisions == {"overload": 1, "preemptible": 1, "admitted": 1}
 
 
 def test_models_loop_ledger_and_process_are_shown(watched: Caller):

@@ -169,6 +169,12 @@ class PlatformCollector_(Collector):  # noqa: N801 - the library has a PlatformC
             tokens.add_metric((model, "prompt"), count.prompt_tokens)
             tokens.add_metric((model, "completion"), count.completion_tokens)
         yield tokens
+        yield _family(
+            "yangfan_call_tokens",
+            "Tokens of each call's prompt and answer, by model and kind (prompt, completion).",
+            self._metrics.tokens,
+            ("model", "kind"),
+        )
         yield GaugeMetricFamily(
             "yangfan_ledger_pending",
             "Rows of usage that are in the spool and not yet in the database.",

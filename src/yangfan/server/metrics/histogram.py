@@ -28,6 +28,9 @@ SECONDS = (
 )
 """Upper bounds for durations, from a refusal to a long answer."""
 
+TOKENS = (1.0, 8.0, 32.0, 128.0, 512.0, 2048.0, 8192.0, 32768.0, 131072.0)
+"""Upper bounds for the tokens of one prompt or answer, up to the longest context of a preset."""
+
 
 class Histogram:
     """Counts of values by upper bound.

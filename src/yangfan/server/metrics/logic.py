@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from yangfan.server.http import OK
-from yangfan.server.metrics.histogram import Histogram
+from yangfan.server.metrics.histogram import SECONDS, TOKENS, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,11 +28,12 @@ LIMITER: dict[str, str] = {
     "TotalQuotaExceeded": "total_quota",
     "ModelForbidden": "model_not_allowed",
     "Overloaded": "overload",
+    "PreemptibleLimited": "preemptible",
 }
 """Error classes by which calls are turned away, and what the decision is called."""
 
 Series = tuple[str, str]
-"""Endpoint and model."""
+"""Endpoint and model, or model and kind of tokens."""
 
 
 class Metrics:
@@ -52,6 +53,7 @@ class Metrics:
         self.outcomes: dict[tuple[str, str, str], int] = {}
         self.durations: dict[Series, Histogram] = {}
         self.first_events: dict[Series, Histogram] = {}
+        self.tokens: dict[Series, Histogram] = {}
         self.decisions: dict[str, int] = {}
         self.loop_lag = Histogram()
         self._told = tuple(told)
@@ -73,6 +75,14 @@ class Metrics:
         if call.first_event_seconds is not None:
             first = self.first_events.get(series) or self._new(self.first_events, series)
             first.add(call.first_event_seconds)
+        if call.prompt_tokens or call.completion_tokens:
+            for kind, count in (
+                ("prompt", call.prompt_tokens),
+                ("completion", call.completion_tokens),
+            ):
+                counted = (model, kind)
+                tokens = self.tokens.get(counted) or self._new(self.tokens, counted, TOKENS)
+                tokens.add(count)
         if outcome != OK and outcome in LIMITER:
             decision = LIMITER[outcome]
             self.decisions[decision] = self.decisions.get(decision, 0) + 1
@@ -92,8 +102,13 @@ class Metrics:
             with suppress(asyncio.CancelledError):
                 await self._watch
 
-    def _new(self, table: dict[Series, Histogram], series: Series) -> Histogram:
-        histogram = Histogram()
+    def _new(
+        self,
+        table: dict[Series, Histogram],
+        series: Series,
+        bounds: tuple[float, ...] = SECONDS,
+    ) -> Histogram:
+        histogram = Histogram(bounds)
         if len(table) < MAX_SERIES:
             table[series] = histogram
         return histogram
