@@ -29,6 +29,9 @@
     │   │   ├── ModelForbidden
     │   │   ├── ModelOffline
     │   │   └── ContentRefused
+    │   │       ├── UserSettingRefused
+    │   │       ├── FunctionsRefused
+    │   │       └── ImageRefused
     │   ├── NotFound
     │   │   ├── EndpointNotFound
     │   │   └── ModelNotFound
@@ -239,6 +242,18 @@ class ModelOffline(Forbidden):
 
 class ContentRefused(Forbidden):
     """The content was refused by moderation."""
+
+
+class UserSettingRefused(ContentRefused):
+    """The `user_setting` was refused by moderation."""
+
+
+class FunctionsRefused(ContentRefused):
+    """The functions were refused by moderation."""
+
+
+class ImageRefused(ContentRefused):
+    """A picture was refused by moderation."""
 
 
 class NotFound(RefusedError):

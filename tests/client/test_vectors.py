@@ -51,6 +51,20 @@ async def test_v1_embeds_under_the_path_of_the_preset(connect: Connect, playback
     assert result.info.served_model == "minilm"
 
 
+async def test_a_picture_goes_beside_its_text_and_in_v2_only(connect: Connect, playback: Playback):
+    playback.json({**VECTORS, "data": VECTORS["data"][1:]})
+    given = [{"text": "one", "image": "https://a.example/b.png"}]
+    client = connect(version=2, bearer="bce-v3/ALTAK-a/b")
+    await client.of(client.client.embeddings(given, model="gme-qwen2-vl-2b"))
+    (call,) = playback.calls
+    assert call.json() == {"model": "gme-qwen2-vl-2b", "input": given}
+    with pytest.raises(errors.ConfigurationError, match="no PNG, JPEG"):
+        await client.of(client.client.embeddings([{"image": b"no"}], model="gme-qwen2-vl-2b"))
+    client = connect(**PAIR)
+    with pytest.raises(errors.ConfigurationError, match="v1 takes texts alone"):
+        await client.of(client.client.embeddings(given, model="gme-qwen2-vl-2b"))
+
+
 async def test_v2_embeds_one_text_as_a_list_of_one(connect: Connect, playback: Playback):
     playback.json({**VECTORS, "model": "bge-large-zh"})
     client = connect(version=2, bearer="bce-v3/ALTAK-a/b")

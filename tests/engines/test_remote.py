@@ -32,13 +32,16 @@ from yangfan.engines.base import (
     Sampling,
     Tool,
     Usage,
+    Verdict,
 )
 from yangfan.engines.wire.trace import CURRENT, Trace
 from yangfan.errors import (
     ContentRefused,
     ContextTooLong,
     Invalid,
+    InvalidImage,
     ModelNotFound,
+    ModelOffline,
     RequestRateLimited,
     UpstreamFailed,
 )
@@ -250,6 +253,8 @@ async def test_tokens_are_estimated_where_the_upstream_does_not_count(tmp_path: 
         (403, {"code": "account_overdue", "message": "overdue"}, UpstreamFailed),
         (403, {"code": "system_unsafe", "message": "unsafe"}, ContentRefused),
         (401, {"code": "invalid_model", "message": "no such model"}, ModelNotFound),
+        (403, {"code": "model_offline", "message": "offline"}, ModelOffline),
+        (400, {"code": "invalid_image_url", "message": "too small"}, InvalidImage),
         (400, {"code": "tokens_too_long", "message": "Prompt tokens too long"}, ContextTooLong),
         (400, {"code": "new_code", "message": "maximum context length is 9"}, ContextTooLong),
         (400, {"code": "invalid_argument", "message": "top_p"}, Invalid),
@@ -454,6 +459,7 @@ async def test_what_only_a_server_elsewhere_acts_on_is_passed_on(
             "user": "me",
             "metadata": {"a": "b"},
             "web_search": {"enable": True},
+            "trace_number": 3,
             "preemptible": True,
         },
     )
@@ -578,6 +584,27 @@ async def test_vectors_and_scores_may_come_without_an_index(tmp_path: Path) -> N
     async with upstream(tmp_path, answer) as (engine, other):
         ranked = await engine.rerank("q", ["a", "b"])
     assert ranked.scores == (0.1, 0.9)
+
+
+async def test_only_baidus_cloud_is_asked_to_turn_a_picture_into_a_vector(tmp_path: Path) -> None:
+    vectors = whole({"data": [{"embedding": [1.0], "index": 0}], "usage": {"total_tokens": 4}})
+    async with upstream(tmp_path, vectors, dialect="qianfan") as (engine, other):
+        reply = await engine.embed_picture("a", "data:image/png;base64,AA==")
+    assert (reply.vectors, reply.usage.prompt_tokens) == (([1.0],), 4)
+    assert other.requests[0][2]["input"] == [{"text": "a", "image": "data:image/png;base64,AA=="}]
+    async with upstream(tmp_path, vectors) as (engine, other):
+        with pytest.raises(Invalid, match="leave image out"):
+            await engine.embed_picture("a", "data:image/png;base64,AA==")
+    assert other.requests == []
+
+
+async def test_a_warning_in_the_middle_of_a_stream_is_told_at_once(tmp_path: Path) -> None:
+    warned: dict[str, Any] = {"choices": [{"index": 0, "delta": {}, "flag": 1, "ban_round": 0}]}
+    events = stream(piece(content="he"), warned, piece("stop", content="llo"))
+    async with upstream(tmp_path, events, dialect="qianfan") as (engine, _):
+        deltas = await collect(engine)
+    assert [delta.verdict for delta in deltas] == [None, Verdict(1, 0), None]
+    assert deltas[-1].finish is not None
 
 
 async def test_pictures_come_in_base64_or_are_fetched(tmp_path: Path) -> None:

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import msgspec
 
 from yangfan import errors
 from yangfan.client.call import convert
 from yangfan.client.dialect import UsageItem
+from yangfan.client.pictures import Image, address_of
 from yangfan.client.types import JSON, EmbeddingsResult, ReplyInfo
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+Inputs: TypeAlias = str | Sequence[str | Mapping[str, Image]]
+"""One text, or several; in v2 also one mapping with a `text`, an `image` (file, bytes or address), or both, for multimodal models."""
 
 
-def body(texts: str | Sequence[str], *, model: str, user: str | None, version: int) -> JSON:
-    """Body of the call; one text is a list of one, because v1 clouds take lists only."""
-    fields: JSON = {"input": [texts] if isinstance(texts, str) else list(texts)}
+def body(texts: Inputs, *, model: str, user: str | None, version: int) -> JSON:
+    """Body of the call; one text is a list of one, because v1 clouds take lists only.
+
+    Raises:
+        ConfigurationError: A picture in v1.
+    """
+    given = [texts] if isinstance(texts, str) else texts
+    if version == 1 and any(not isinstance(text, str) for text in given):
+        raise errors.ConfigurationError(
+            "v1 takes texts alone: make the client with version=2 for pictures"
+        )
+    fields: JSON = {"input": [text if isinstance(text, str) else _pictured(text) for text in given]}
     if version == 2:
         fields["model"] = model
     if user is not None:
         fields["user_id" if version == 1 else "user"] = user
     return fields
+
+
+def _pictured(given: Mapping[str, Image]) -> dict[str, Image]:
+    return {name: address_of(value) if name == "image" else value for name, value in given.items()}
 
 
 def result(document: JSON, *, model: str, info: ReplyInfo) -> EmbeddingsResult:

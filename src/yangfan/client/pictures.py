@@ -32,13 +32,23 @@ def image_part(image: Image, *, detail: str | None = None) -> dict[str, object]:
     Raises:
         ConfigurationError: The file cannot be read or is no picture, or a text is no address.
     """
+    url = address_of(image)
+    address = {"url": url} if detail is None else {"url": url, "detail": detail}
+    return {"type": "image_url", "image_url": address}
+
+
+def address_of(image: Image) -> str:
+    """The URL of a picture, or a data URI that holds it.
+
+    Raises:
+        ConfigurationError: The file cannot be read or is no picture, or a text is no address.
+    """
     url = image if isinstance(image, str) else _data_uri(bytes_of(image))
     if not url.lower().startswith(_ADDRESSES):
         raise ConfigurationError(
             "a picture given as text must be an https URL or a data URI; give a file as pathlib.Path(…)"
         )
-    address = {"url": url} if detail is None else {"url": url, "detail": detail}
-    return {"type": "image_url", "image_url": address}
+    return url
 
 
 def bytes_of(image: bytes | PathLike[str]) -> bytes:

@@ -27,6 +27,7 @@ from yangfan.engines.base import (
     Page,
     Sampling,
     Usage,
+    Verdict,
 )
 from yangfan.engines.wire.calling import NAMED_FUNCTION
 from yangfan.engines.wire.reasoning import ReasoningSplitter
@@ -189,7 +190,7 @@ def images_body(model: str, request: ImageRequest, style: Style) -> bytes:
 
 
 _PASSED = {
-    "qianfan": frozenset({"user", "metadata", "web_search", "preemptible"}),
+    "qianfan": frozenset({"user", "metadata", "web_search", "trace_number", "preemptible"}),
     "openai": frozenset({"user"}),
     "vllm": frozenset({"user"}),
 }
@@ -303,7 +304,15 @@ class _Choice(msgspec.Struct):
     stop_reason: str | int | None = None
     """vLLM: the stop string or the token that ended the answer."""
     flag: int | None = None
+    ban_round: int | None = None
+    need_clear_history: bool | None = None
     logprobs: dict[str, Any] | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        if not (self.flag or self.need_clear_history or self.ban_round is not None):
+            return None
+        return Verdict(self.flag or 0, self.ban_round, bool(self.need_clear_history))
 
     @property
     def output(self) -> _Output:
@@ -437,11 +446,14 @@ class StreamReader:
             split, text = self._splitters[index].split(text, last=last)
             thought += split
         self._written += estimate_tokens(thought + text)
+        verdict = choice.verdict
         if not last:
-            if not (text or thought or choice.logprobs):
+            if not (text or thought or choice.logprobs or verdict):
                 return None
             usage = self._counted or self._estimate()
-            return Delta(text, index, thought, logprobs=_logprobs(choice), usage=usage)
+            return Delta(
+                text, index, thought, logprobs=_logprobs(choice), usage=usage, verdict=verdict
+            )
         self._unfinished.discard(index)
         calls = tuple(self._calls[index])
         return Delta(
@@ -451,6 +463,7 @@ class StreamReader:
             calls,
             _logprobs(choice),
             _finish(choice, called=bool(calls)),
+            verdict=verdict,
         )
 
     def _add_call(self, index: int, fragment: _Call) -> None:
@@ -503,7 +516,7 @@ def _answer(choice: _Choice) -> Answer:
         split, text = ReasoningSplitter().split(text, last=True)
         thought += split
     finish = _finish(choice, called=bool(calls))
-    return Answer(text, finish, choice.index, thought, calls, _logprobs(choice))
+    return Answer(text, finish, choice.index, thought, calls, _logprobs(choice), choice.verdict)
 
 
 def _arguments(call: _Call) -> str:

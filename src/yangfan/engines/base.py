@@ -76,7 +76,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     object (``{"type": "json_object"}``); `n` is the number of answers; `top_logprobs` None means no log-probabilities.
     `enable_thinking` tells a chat template that has the switch whether the model is to think first; None leaves it alone.
     `thinking_budget` is the most tokens of such thoughts: then the engine ends them (``</think>``) and the model goes on to answer.
-    `passed` holds fields of v2 that no engine acts on, for a server elsewhere that may: `user`, `metadata`, `web_search`, `preemptible`.
+    `passed` holds fields of v2 that no engine acts on, for a server elsewhere that may: `user`, `metadata`, `web_search`,
+    `trace_number`, `preemptible`.
     """
 
     messages: tuple[Message, ...]
@@ -181,6 +182,18 @@ class Page(msgspec.Struct, frozen=True):
     title: str
 
 
+class Verdict(msgspec.Struct, frozen=True):
+    """What somebody else's moderation says of an answer, in Qianfan's words (specification B.4): nothing here judges texts.
+
+    `flag` is 0 safe, 1 may go on, 2 end the chat, 3 do not show, 4 withdraw what was shown; `ban_round` is the unsafe turn, -1 the
+    current one.
+    """
+
+    flag: int = 0
+    ban_round: int | None = None
+    need_clear_history: bool = False
+
+
 class Delta(msgspec.Struct, frozen=True):
     """One step of a stream. Concatenating `text` over all deltas of an `index` gives the answer.
 
@@ -196,6 +209,7 @@ class Delta(msgspec.Struct, frozen=True):
     finish: Finish | None = None
     usage: Usage | None = None
     pages: tuple[Page, ...] = ()
+    verdict: Verdict | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -207,6 +221,7 @@ class Answer(msgspec.Struct, frozen=True):
     reasoning: str = ""
     function_calls: tuple[FunctionCall, ...] = ()
     logprobs: Mapping[str, Any] | None = None
+    verdict: Verdict | None = None
 
 
 class ChatReply(msgspec.Struct, frozen=True):
@@ -366,6 +381,10 @@ class Engine(Protocol):
         self, texts: Sequence[str], *, max_tokens: int | None = None
     ) -> EmbeddingsReply:
         """Turn each text into a vector; what a text has beyond `max_tokens` is left out. Raises ContextTooLong."""
+        ...
+
+    async def embed_picture(self, text: str, picture: str) -> EmbeddingsReply:
+        """Turn a picture, a data URI, and its text, which may be empty, into one vector. Raises Invalid where it reads none."""
         ...
 
     async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:

@@ -216,15 +216,26 @@ class RemoteEngine(ChildEngine):
     ) -> EmbeddingsReply:
         """Turn each text into a vector. Where to cut a text only the upstream knows, so `max_tokens` is left to it."""
         del max_tokens
+        return await self._embedded(list(texts), " ".join(texts))
+
+    async def embed_picture(self, text: str, picture: str) -> EmbeddingsReply:
+        """Turn a picture and its text into one vector, in the words of Baidu's cloud (specification C.4)."""
+        if self._style.dialect != "qianfan":
+            return await super().embed_picture(text, picture)
+        return await self._embedded([{**({"text": text} if text else {}), "image": picture}], text)
+
+    async def _embedded(
+        self, inputs: list[str] | list[dict[str, str]], text: str
+    ) -> EmbeddingsReply:
         body = msgspec.json.encode(
-            {"model": self.spec.model, "input": list(texts), "encoding_format": "float"}
+            {"model": self.spec.model, "input": inputs, "encoding_format": "float"}
         )
         found = self._decode(await self._post(_EMBEDDINGS, body), _Vectors)
         vectors = _by_index((item.index, item.embedding) for item in found.data)
-        if vectors.keys() != set(range(len(texts))):
-            raise self._failed(f"its reply has not one vector for each of {len(texts)} texts")
+        if vectors.keys() != set(range(len(inputs))):
+            raise self._failed(f"its reply has not one vector for each of {len(inputs)} texts")
         return EmbeddingsReply(
-            tuple(vectors[index] for index in range(len(texts))), found.counted(" ".join(texts))
+            tuple(vectors[index] for index in range(len(inputs))), found.counted(text)
         )
 
     async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:

@@ -422,7 +422,8 @@ async def _watching(settings: Settings, home: Home, stack: AsyncExitStack) -> Me
 
 
 def _inference_routes(services: Services, chat: Chat) -> list[Route]:
-    completions, embeddings, rerank = Completions(services), Embeddings(services), Rerank(services)
+    completions, rerank = Completions(services), Rerank(services)
+    embeddings = Embeddings(services, chat.pictures)
     return [
         *chat_v1.routes(chat),
         *chat_v2.routes(chat),

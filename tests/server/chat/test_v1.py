@@ -137,6 +137,40 @@ def test_functions_become_tools(speed: Target):
     assert translate(speed, functions=[function]).tools == (Tool("f", "d", closed),)
 
 
+def test_responses_and_examples_are_told_behind_the_description(speed: Target):
+    function: dict[str, Any] = {
+        "name": "f",
+        "description": "d",
+        "parameters": {"type": "object"},
+        "responses": {"type": "object"},
+        "examples": [[{"role": "user", "content": "天气?"}]],
+    }
+    (tool,) = translate(speed, functions=[function]).tools
+    told = 'd\nReturns: {"type":"object"}\nExample: [{"role":"user","content":"天气?"}]'
+    assert tool.description == told
+
+
+def test_functions_in_the_shape_of_v2_are_functions(speed: Target):
+    tool = {"type": "function", "function": {"name": "f"}}
+    search = {"type": "baidu_search", "baidu_search": {"top_n": 2}}
+    request = translate(speed, tools=[search, tool], tool_choice={"name": "f"})
+    assert [tool.name for tool in request.tools] == ["f"]
+    assert (request.tool_choice, request.parallel_tool_calls) == ("function:f", False)
+    assert (
+        translate(speed, tools=[search], tool_choice={"name": "baidu_search"}).tool_choice is None
+    )
+
+
+def test_a_result_may_name_its_call_by_id(speed: Target):
+    """As programs of OpenAI's clients do; the official SDK moves it to `name` (specification B.3)."""
+    conversation = [
+        HI,
+        {"role": "assistant", "content": "", "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "tool_call_id": "f", "content": "1"},
+    ]
+    assert translate(speed, messages=conversation).messages[2].name == "f"
+
+
 @pytest.mark.parametrize(
     "choice",
     [

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.server.services.conftest import Scripted
 
+from yangfan.egress import Egress
 from yangfan.errors import Invalid, ModelNotFound, Overloaded, TokenRateLimited
 from yangfan.protocol import presets
+from yangfan.server.chat import Pictures
 from yangfan.server.embeddings import Embeddings
 from yangfan.server.http.metering import Metered, Unmetered
 from yangfan.server.models import InputLimits
@@ -41,7 +43,7 @@ async def embeddings_of(*kinds: str, limits: InputLimits | None = None) -> Embed
     service = Service("only", replica, ServicePolicy(1.0, 0), created=0, limits=limits)
     services = Services([service], PRESETS, {})
     await services.start()
-    return Embeddings(services)
+    return Embeddings(services, Pictures(Egress(), max_total_bytes=1 << 20))
 
 
 async def embed(name: str, texts: str | list[str], meter: Unmetered | None = None) -> int:

@@ -35,3 +35,12 @@ def test_base64_holds_the_same_numbers_in_32_bits(echo: Caller):
 
 def test_the_models_own_dimensions_are_accepted(echo: Caller):
     assert ask(echo, dimensions=384)
+
+
+def test_a_text_may_stand_in_an_object_and_no_model_here_reads_a_picture(echo: Caller):
+    plain = ask(echo, input=["hello"])
+    assert ask(echo, input=[{"text": "hello"}])["data"] == plain["data"]
+    body = {"model": "embedding-v1", "input": [{"text": "a", "image": "https://a.example/b.png"}]}
+    reply = echo.ask("POST", "/v2/embeddings", body, echo.bearer())
+    assert (reply.status, reply.json["error"]["code"]) == (400, "invalid_argument")
+    assert "embedding-v1 reads no pictures here" in reply.json["error"]["message"]

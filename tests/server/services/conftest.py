@@ -131,6 +131,10 @@ class Scripted:
         vectors = tuple([n / (hypot(n, e) or 1), e / (hypot(n, e) or 1)] for n, e in sizes)
         return EmbeddingsReply(vectors, Usage(sum(map(len, texts))))
 
+    async def embed_picture(self, text: str, picture: str) -> EmbeddingsReply:
+        del text, picture
+        return EmbeddingsReply(([1.0],), Usage(1))
+
     async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
         self.ranked = [query, *documents]
         return RerankReply(tuple(float(len(text)) for text in documents), Usage(len(query)))

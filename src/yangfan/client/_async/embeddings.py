@@ -10,9 +10,10 @@ from yangfan.protocol.v1.embeddings import EMBEDDINGS as V1_EMBEDDINGS
 from yangfan.protocol.v2.embeddings import EMBEDDINGS as V2_EMBEDDINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from yangfan.client._async.session import AsyncSession
+    from yangfan.client.embeddings import Inputs
     from yangfan.client.types import EmbeddingsResult
 
 
@@ -27,7 +28,7 @@ class AsyncEmbeddings:
 
     async def __call__(
         self,
-        texts: str | Sequence[str],
+        texts: Inputs,
         *,
         model: str,
         user: str | None = None,
@@ -38,7 +39,8 @@ class AsyncEmbeddings:
         """Turn texts into vectors.
 
         Args:
-            texts: One text or several, none of them blank: at most 16, of tao-8k 1.
+            texts: One text or several, none of them blank: at most 16, of tao-8k 1. In v2 a multimodal model also takes one mapping
+                with an ``image`` (bytes, a path, or as text a URL or data URI), alone or beside its ``text``.
             model: A name such as ``embedding-v1`` or ``bge_large_zh``; `models.list()` has all.
             user: Your own end user, for your logs.
             request_id: Value of the Request_id header, for finding this call in logs; a new one by default.
@@ -51,6 +53,7 @@ class AsyncEmbeddings:
         Raises:
             RefusedError: The platform said no: Invalid for texts that are too many or too long, ModelNotFound and so on.
             UnreachableError: No usable answer came: ConnectionFailed, DeadlineExceeded, BadReply.
+            ConfigurationError: A picture in v1, or no picture.
         """
         call = self._session.inference_call(
             V1_EMBEDDINGS if self._version == 1 else V2_EMBEDDINGS,

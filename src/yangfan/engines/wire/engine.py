@@ -50,7 +50,7 @@ from yangfan.engines.wire.types import (
     TokenizeBody,
     Tokens,
 )
-from yangfan.errors import EngineFailed
+from yangfan.errors import EngineFailed, Invalid
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -192,6 +192,13 @@ class ChildEngine:
         if status != 200:
             raise refusal(status, reply)
         return embeddings_of(reply, len(texts))
+
+    async def embed_picture(self, text: str, picture: str) -> EmbeddingsReply:
+        """No child here turns pictures into vectors."""
+        del text, picture
+        raise Invalid(
+            f"{self.spec.model} does not turn pictures into vectors; leave image out", param="input"
+        )
 
     async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
         """Tell how relevant each document is to `query`."""

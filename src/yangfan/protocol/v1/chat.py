@@ -41,16 +41,17 @@ class ContentPart(msgspec.Struct, omit_defaults=True):
 
 
 class Message(msgspec.Struct, omit_defaults=True):
-    """One turn: roles alternate user, assistant, …; `function` stands where `user` would."""
+    """One turn: roles alternate user, assistant, …; `function` stands where `user` would. `tool_call_id` does for its `name`."""
 
     role: str
     content: str | list[ContentPart] | None = None
     name: str | None = None
     function_call: FunctionCall | None = None
+    tool_call_id: str | None = None
 
 
 class Function(msgspec.Struct, omit_defaults=True):
-    """A function on offer (B.5)."""
+    """A function on offer (B.5); the model reads `responses` and `examples` behind the description."""
 
     name: str | None = None
     description: str | None = None
@@ -58,6 +59,22 @@ class Function(msgspec.Struct, omit_defaults=True):
     responses: dict[str, Any] | None = None
     examples: list[Any] | None = None
     plugin_id: str | None = None
+
+
+class BuiltIn(msgspec.Struct, omit_defaults=True):
+    """A built-in tool as the official SDK's BaiduSearchTool spells it."""
+
+    name: str | None = None
+    baidu_search: dict[str, Any] | None = None
+
+
+class Tool(msgspec.Struct, omit_defaults=True):
+    """A function in v2's shape, or the built-in search in either spelling (`type` baidu_search or tool)."""
+
+    type: str | None = None
+    function: Function | None = None
+    baidu_search: dict[str, Any] | None = None
+    tool: BuiltIn | None = None
 
 
 class ToolChoiceFunction(msgspec.Struct):
@@ -99,13 +116,31 @@ class ChatRequest(Writing, kw_only=True, omit_defaults=True):
         Literal["text", "json_object"] | None,
         Meta(description="text (default) or json_object; a string in v1."),
     ] = None
-    disable_search: bool | None = None
-    enable_citation: bool | None = None
-    enable_trace: bool | None = None
-    trace_number: int | None = None
-    functions: list[Function] | None = None
-    tool_choice: ToolChoice | None = None
-    tools: list[dict[str, Any]] | None = None
+    disable_search: Annotated[
+        bool | None,
+        Meta(
+            description="No search of the web. This and the next three are for models that run elsewhere: those that run here do not search."
+        ),
+    ] = None
+    enable_citation: Annotated[
+        bool | None, Meta(description="Mark the sources that search found in the text.")
+    ] = None
+    enable_trace: Annotated[
+        bool | None, Meta(description="Return what search found, in search_info.")
+    ] = None
+    trace_number: Annotated[
+        int | None, Meta(description="How many results of a search to return.")
+    ] = None
+    functions: Annotated[
+        list[Function] | None, Meta(description="Functions that the model may call.")
+    ] = None
+    tool_choice: Annotated[ToolChoice | None, Meta(description="Forces one function.")] = None
+    tools: Annotated[
+        list[Tool] | None,
+        Meta(
+            description="Functions in v2's shape, and baidu_search for models that run elsewhere, whose results come in tools_info."
+        ),
+    ] = None
     enable_system_memory: Annotated[
         bool | None, Meta(description="Put a system memory in front; needs system_memory_id.")
     ] = None
@@ -152,6 +187,14 @@ class SearchInfo(msgspec.Struct):
     search_results: list[SearchResult]
 
 
+class ToolsInfo(msgspec.Struct):
+    """What the built-in search found, when `tools` asked for it."""
+
+    baidu_search: list[SearchResult]
+    name: str = "baidu_search"
+    rewrite_query: str = ""
+
+
 class ChatReply(msgspec.Struct, kw_only=True):
     """A v1 answer. `is_truncated` and `need_clear_history` are always there: official clients index them."""
 
@@ -167,6 +210,7 @@ class ChatReply(msgspec.Struct, kw_only=True):
     is_safe: int | msgspec.UnsetType = msgspec.UNSET
     function_call: FunctionCall | msgspec.UnsetType = msgspec.UNSET
     search_info: SearchInfo | msgspec.UnsetType = msgspec.UNSET
+    tools_info: ToolsInfo | msgspec.UnsetType = msgspec.UNSET
     usage: Usage
 
 
@@ -187,6 +231,7 @@ class ChatEvent(msgspec.Struct, kw_only=True):
     is_safe: int | msgspec.UnsetType = msgspec.UNSET
     function_call: FunctionCall | msgspec.UnsetType = msgspec.UNSET
     search_info: SearchInfo | msgspec.UnsetType = msgspec.UNSET
+    tools_info: ToolsInfo | msgspec.UnsetType = msgspec.UNSET
     usage: Usage
 
 

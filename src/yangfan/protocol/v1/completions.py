@@ -31,12 +31,14 @@ class CompletionRequest(Writing, kw_only=True, omit_defaults=True):
         Literal["text", "json_object"] | None,
         Meta(description="text; json_object is for chat and refused here."),
     ] = None
-    disable_search: bool | None = None
+    disable_search: Annotated[
+        bool | None, Meta(description="Ignored, as the next one: completions search nothing.")
+    ] = None
     enable_citation: bool | None = None
 
 
 class CompletionReply(msgspec.Struct, kw_only=True):
-    """A v1 completion. `is_safe` is 1: nothing here judges texts."""
+    """A v1 completion. `is_safe` is 1 unless the model runs elsewhere and its server says otherwise: nothing here judges texts."""
 
     id: str
     object: str = "completion"

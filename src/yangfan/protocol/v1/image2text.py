@@ -30,7 +30,7 @@ class ImageToTextRequest(Writing, kw_only=True, omit_defaults=True):
 
 
 class ImageToTextReply(msgspec.Struct, kw_only=True):
-    """An answer about a picture. `is_safe` is 1: nothing here judges texts."""
+    """An answer about a picture. `is_safe` is 1 unless the model runs elsewhere and its server says otherwise: nothing here judges texts."""
 
     id: str
     object: str = "chat.completion"

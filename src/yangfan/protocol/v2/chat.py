@@ -137,7 +137,8 @@ class ChatRequest(Writing, kw_only=True, omit_defaults=True):
         bool | None, Meta(description="How Qianfan's own Python programs spell preemptible.")
     ] = None
     trace_number: Annotated[
-        int | None, Meta(description="How many results of a search to return; see web_search.")
+        int | None,
+        Meta(description="How many results of a search to return; passed on as web_search is."),
     ] = None
     enable_system_memory: Annotated[
         bool | None, Meta(description="Put a system memory in front; needs system_memory_id.")
@@ -242,6 +243,7 @@ class ChunkChoice(msgspec.Struct, kw_only=True):
     finish_reason: str | None = None
     flag: int | UnsetType = UNSET
     ban_round: int | UnsetType = UNSET
+    need_clear_history: bool | UnsetType = UNSET
     logprobs: dict[str, Any] | UnsetType = UNSET
 
 

@@ -10,6 +10,13 @@ from msgspec import Meta
 from yangfan.protocol.endpoint import Endpoint
 
 
+class PicturedText(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A text, a picture (URL or data URI, at most 10 MB), or both, for one vector."""
+
+    text: str | None = None
+    image: str | None = None
+
+
 class EmbeddingsRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Body of a v2 embeddings call. Unknown and null fields are ignored."""
 
@@ -17,9 +24,9 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         str | None, Meta(description="Service name, preset name or endpoint suffix. Required.")
     ] = None
     input: Annotated[
-        str | list[str] | None,
+        str | list[str | PicturedText] | PicturedText | None,
         Meta(
-            description="Texts, none of them blank: at most 16, of tao-8k 1. A string is one text. Required."
+            description="Texts, none of them blank: at most 16, of tao-8k 1. A string is one text. One picture, alone or beside its text, for multimodal models, which run elsewhere. Required."
         ),
     ] = None
     encoding_format: Annotated[

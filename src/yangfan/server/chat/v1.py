@@ -24,6 +24,7 @@ from yangfan.protocol.v1.chat import (
     Message,
     SearchInfo,
     SearchResult,
+    ToolsInfo,
     Usage,
 )
 from yangfan.server.chat import react
@@ -37,13 +38,14 @@ from yangfan.server.http.call import new_id
 from yangfan.server.services import answered_by
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from yangfan.server.chat.logic import Chat
     from yangfan.server.http import Meter
     from yangfan.server.services import Target
 
 _ASKING = ("user", "function")
+_SEARCH = "baidu_search"
 _FINISH = {
     Finish.NATURAL: "normal",
     Finish.STOP_STRING: "stop",
@@ -63,14 +65,17 @@ def routes(chat: Chat) -> list[Route]:
             wire = put_right(wire)
         request = to_engine(wire, target)
         request = await chat.with_pictures(target, request, call.meter, max_bytes=V1_PICTURE_BYTES)
-        in_words = bool(request.tools) and not wire.functions
+        in_words = bool(request.tools) and not _functions(wire)
+        searched = _search(wire) is not None
         request = await chat.remembering(request, memories_of(wire), call.principal.app_id)
         if wire.stream:
-            events = _events(chat, target, request, call.meter, in_words=in_words)
+            events = _events(
+                chat, target, request, call.meter, in_words=in_words, searched=searched
+            )
             return Stream(events, answered_by(target))
         reply = await chat.answer(target, request, call.meter, low=target.preemptible)
         headers = answered_by(target, estimated=reply.usage.estimated)
-        return Reply(_reply(target, reply, in_words=in_words), headers)
+        return Reply(_reply(target, reply, in_words=in_words, searched=searched), headers)
 
     return [Route(CHAT, answer)]
 
@@ -92,7 +97,8 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
         )
     check_messages(messages)
     _check_pictures(messages, target)
-    _check_fields(wire, target)
+    functions = _functions(wire)
+    _check_fields(wire, target, functions)
     system = wire.system or wire.user_setting
     translated = [base.Message("system", system)] if system else []
     for position, message in enumerate(messages):
@@ -105,16 +111,30 @@ def to_engine(wire: ChatRequest, target: Target) -> base.ChatRequest:
             presence_penalty=wire.presence_penalty,
             min_output_tokens=wire.min_output_tokens,
         ),
-        tools=read_tools(
-            [_offered(function) for function in wire.functions or ()], param="functions"
-        ),
+        tools=read_tools([_offered(function) for function in functions], param="functions"),
         tool_choice=_tool_choice(wire),
-        parallel_tool_calls=False if wire.functions else None,
+        parallel_tool_calls=False if functions else None,
         response_format={"type": "json_object"} if wire.response_format == "json_object" else None,
         passed=_passed(wire, target),
     )
     prompted = target.preset is not None and target.preset.suffix == react.SUFFIX
-    return react.with_tools(request) if prompted and not wire.functions else request
+    return react.with_tools(request) if prompted and not functions else request
+
+
+def _functions(wire: ChatRequest) -> list[Function]:
+    """The functions on offer, in v1's field and in v2's shape."""
+    others = [tool.function for tool in wire.tools or () if tool.function is not None]
+    return [*(wire.functions or ()), *others]
+
+
+def _search(wire: ChatRequest) -> Mapping[str, Any] | None:
+    """What the built-in search is told; None where nobody asks for it."""
+    for tool in wire.tools or ():
+        if tool.type == _SEARCH:
+            return tool.baidu_search or {}
+        if tool.tool is not None and tool.tool.name == _SEARCH:
+            return tool.tool.baidu_search or {}
+    return None
 
 
 def _passed(wire: ChatRequest, target: Target) -> dict[str, Any]:
@@ -130,8 +150,14 @@ def _passed(wire: ChatRequest, target: Target) -> dict[str, Any]:
         "enable_trace": wire.enable_trace,
     }
     search = {name: value for name, value in wanted.items() if value is not None}
+    tool = _search(wire)
+    if tool is not None:
+        search = {"enable_trace": True, **search}  # what it finds is to be told
     if search:
         passed["web_search"] = {"enable": True, **search}
+    most: object = wire.trace_number if tool is None else wire.trace_number or tool.get("top_n")
+    if isinstance(most, int):
+        passed["trace_number"] = most
     if target.preemptible:
         passed["preemptible"] = True
     return passed
@@ -190,7 +216,7 @@ def _check_message(message: Message, where: str) -> None:
         )
     if not message.content and call is None:
         raise InvalidMessages(f"message content can not be empty; {where}.content is", param=where)
-    if message.role == "function" and not message.name:
+    if message.role == "function" and not (message.name or message.tool_call_id):
         raise Invalid(
             f"{where}.name can't be blank for role function; give the function's name", param=where
         )
@@ -205,7 +231,7 @@ def _check_message(message: Message, where: str) -> None:
             )
 
 
-def _check_fields(wire: ChatRequest, target: Target) -> None:
+def _check_fields(wire: ChatRequest, target: Target, functions: Sequence[Function]) -> None:
     preset = target.preset
     highest = preset.max_output_tokens if preset is not None else target.service.context_tokens
     if wire.max_output_tokens is not None and wire.max_output_tokens > highest:
@@ -239,8 +265,16 @@ def _check_fields(wire: ChatRequest, target: Target) -> None:
                 ' give {"type": "object", "properties": {}}',
                 param="functions",
             )
+    for position, tool in enumerate(wire.tools or ()):
+        known = tool.function is not None and tool.function.name
+        builtin = tool.tool.name if tool.tool is not None else tool.type
+        if not known and builtin != _SEARCH:
+            raise Invalid(
+                f"tools[{position}] must be {{type: function, function: {{name, …}}}} or {{type: {_SEARCH}}}",
+                param="tools",
+            )
     name = _forced_function(wire)
-    if name is not None and name not in {function.name for function in wire.functions or ()}:
+    if name is not None and name not in {function.name for function in functions}:
         raise Invalid(
             f"tool_choice names {name[:64]!r}, which is not among functions", param="tool_choice"
         )
@@ -262,7 +296,7 @@ def _message(message: Message, position: int) -> base.Message:
         content=tuple(_part(part) for part in content)
         if isinstance(content, list)
         else content or None,
-        name=message.name,
+        name=message.name or (message.tool_call_id if is_result else None),
         function_calls=calls,
         tool_call_id=f"call_{position - 1}" if is_result else None,
     )
@@ -275,14 +309,23 @@ def _part(part: ContentPart) -> base.Part:
 
 
 def _offered(function: Function) -> OfferedFunction:
-    return OfferedFunction(function.name or "", function.description or "", function.parameters)
+    told = [function.description or ""]
+    if function.responses:
+        told.append(f"Returns: {_json(function.responses)}")
+    told += [f"Example: {_json(example)}" for example in function.examples or () if example]
+    return OfferedFunction(function.name or "", "\n".join(told), function.parameters)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _forced_function(wire: ChatRequest) -> str | None:
     choice = wire.tool_choice
     if choice is None:
         return None
-    return choice.function.name if choice.function is not None else choice.name
+    name = choice.function.name if choice.function is not None else choice.name
+    return None if name == _SEARCH and _search(wire) is not None else name
 
 
 def _tool_choice(wire: ChatRequest) -> str | None:
@@ -292,33 +335,48 @@ def _tool_choice(wire: ChatRequest) -> str | None:
 
 # Out
 
-
-def _is_safe(target: Target) -> int | msgspec.UnsetType:
-    """Open-weight and imported models say that an answer is safe (B.4): nothing here judges texts."""
-    return UNSET if target.preset is not None and target.preset.family == "ernie" else 1
+_SAFE = base.Verdict()
 
 
-def _reply(target: Target, reply: base.ChatReply, *, in_words: bool) -> ChatReply:
+def _is_safe(target: Target, verdict: base.Verdict) -> int | msgspec.UnsetType:
+    """Open-weight and imported models say that an answer is safe (B.4), unless somebody else's moderation says that it is not."""
+    if target.preset is not None and target.preset.family == "ernie":
+        return UNSET
+    return int(verdict == _SAFE)
+
+
+def _reply(target: Target, reply: base.ChatReply, *, in_words: bool, searched: bool) -> ChatReply:
     answer = react.in_words(reply.answers[0]) if in_words else reply.answers[0]
     thoughts = answer.reasoning or answer.text
+    verdict = answer.verdict or _SAFE
     return ChatReply(
         id=new_id(),
         created=int(time.time()),
         result="" if answer.function_calls else answer.text,
         is_truncated=answer.finish is Finish.LENGTH,
+        need_clear_history=verdict.need_clear_history,
         finish_reason=_FINISH[answer.finish],
-        is_safe=_is_safe(target),
+        ban_round=UNSET if verdict.ban_round is None else verdict.ban_round,
+        flag=verdict.flag or UNSET,
+        is_safe=_is_safe(target, verdict),
         function_call=_function_call(answer.function_calls, thoughts),
         search_info=_search_info(reply.pages),
+        tools_info=_tools_info(reply.pages) if searched else UNSET,
         usage=_usage(reply.usage),
     )
 
 
 async def _events(
-    chat: Chat, target: Target, request: base.ChatRequest, meter: Meter, *, in_words: bool
+    chat: Chat,
+    target: Target,
+    request: base.ChatRequest,
+    meter: Meter,
+    *,
+    in_words: bool,
+    searched: bool,
 ) -> AsyncGenerator[ChatEvent]:
     answer_id, created, sentence_id, usage = new_id(), int(time.time()), 0, Usage()
-    thoughts, is_safe = "", _is_safe(target)
+    thoughts = ""
     async with aclosing(chat.stream(target, request, meter, low=target.preemptible)) as deltas:
         async for delta in deltas:
             if delta.usage is not None:
@@ -326,7 +384,7 @@ async def _events(
             thoughts += delta.reasoning
             if in_words:
                 delta = react.in_words(delta)
-            if not delta.text and delta.finish is None:
+            if not delta.text and delta.finish is None and delta.verdict is None:
                 continue  # v1 has no word for reasoning, nor for a call that is not whole
             *early, last = pieces(delta.text)
             for text in early:
@@ -336,11 +394,11 @@ async def _events(
                     sentence_id=sentence_id,
                     is_end=False,
                     result=text,
-                    is_safe=is_safe,
+                    is_safe=_is_safe(target, _SAFE),
                     usage=usage,
                 )
                 sentence_id += 1
-            finish = delta.finish
+            finish, verdict = delta.finish, delta.verdict or _SAFE
             yield ChatEvent(
                 id=answer_id,
                 created=created,
@@ -348,10 +406,14 @@ async def _events(
                 is_end=finish is not None,
                 is_truncated=finish is Finish.LENGTH,
                 result=last,
+                need_clear_history=verdict.need_clear_history,
                 finish_reason=_FINISH[finish] if finish is not None else UNSET,
-                is_safe=is_safe,
+                ban_round=UNSET if verdict.ban_round is None else verdict.ban_round,
+                flag=verdict.flag or UNSET,
+                is_safe=_is_safe(target, verdict),
                 function_call=_function_call(delta.function_calls, thoughts),
                 search_info=_search_info(delta.pages),
+                tools_info=_tools_info(delta.pages) if searched else UNSET,
                 usage=usage,
             )
             sentence_id += 1
@@ -372,6 +434,12 @@ def _search_info(pages: Sequence[base.Page]) -> SearchInfo | UnsetType:
     if not pages:
         return UNSET
     return SearchInfo([SearchResult(page.index, page.url, page.title) for page in pages])
+
+
+def _tools_info(pages: Sequence[base.Page]) -> ToolsInfo | UnsetType:
+    if not pages:
+        return UNSET
+    return ToolsInfo([SearchResult(page.index, page.url, page.title) for page in pages])
 
 
 def _usage(usage: base.Usage) -> Usage:

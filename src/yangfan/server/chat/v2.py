@@ -136,6 +136,7 @@ def _passed(wire: ChatRequest, target: Target) -> dict[str, Any]:
         "user": wire.user,
         "metadata": wire.metadata,
         "web_search": wire.web_search,
+        "trace_number": wire.trace_number,
     }
     if wire.preemptible or wire.preemptable or target.preemptible:
         passed["preemptible"] = True
@@ -309,6 +310,7 @@ def _reply(model: str, reply: base.ChatReply) -> ChatReply:
 
 
 def _choice(answer: base.Answer) -> Choice:
+    verdict = answer.verdict
     return Choice(
         index=answer.index,
         message=AnswerMessage(
@@ -317,6 +319,9 @@ def _choice(answer: base.Answer) -> Choice:
             tool_calls=_tool_calls(answer.function_calls, indexed=False),
         ),
         finish_reason=_FINISH[answer.finish],
+        flag=UNSET if verdict is None else verdict.flag,
+        ban_round=_ban_round(verdict),
+        need_clear_history=UNSET if verdict is None else verdict.need_clear_history,
         logprobs=_plain(answer.logprobs),
     )
 
@@ -354,30 +359,29 @@ async def _chunks(
             index = delta.index
             if delta.usage is not None:
                 usage = _usage(delta.usage)
-            if delta.reasoning:
-                yield chunk(
-                    ChunkChoice(
-                        index=index,
-                        delta=DeltaMessage(role=role(index), reasoning_content=delta.reasoning),
-                    )
-                )
+            for thought in pieces(delta.reasoning) if delta.reasoning else ():
+                told = DeltaMessage(role=role(index), reasoning_content=thought)
+                yield chunk(ChunkChoice(index=index, delta=told))
+            logprobs = _plain(delta.logprobs)
             for text in pieces(delta.text) if delta.text else ():
-                yield chunk(
-                    ChunkChoice(
-                        index=index,
-                        delta=DeltaMessage(role=role(index), content=text),
-                        logprobs=_plain(delta.logprobs),
-                    )
-                )
+                told = DeltaMessage(role=role(index), content=text)
+                yield chunk(ChunkChoice(index=index, delta=told, logprobs=logprobs))
+                logprobs = UNSET  # they are those of the whole text
             if delta.function_calls:
                 calls = _tool_calls(delta.function_calls, indexed=True)
                 yield chunk(
                     ChunkChoice(index=index, delta=DeltaMessage(role=role(index), tool_calls=calls))
                 )
-            if delta.finish is not None:
+            if delta.finish is not None or delta.verdict is not None:
+                finish, verdict = delta.finish, delta.verdict
                 end = chunk(
                     ChunkChoice(
-                        index=index, delta=DeltaMessage(), finish_reason=_FINISH[delta.finish]
+                        index=index,
+                        delta=DeltaMessage(),
+                        finish_reason=None if finish is None else _FINISH[finish],
+                        flag=UNSET if verdict is None else verdict.flag,
+                        ban_round=_ban_round(verdict),
+                        need_clear_history=UNSET if verdict is None else verdict.need_clear_history,
                     )
                 )
                 end.search_results = _pages(delta.pages)
@@ -397,6 +401,10 @@ def _tool_calls(calls: Sequence[base.FunctionCall], *, indexed: bool) -> list[To
         )
         for position, call in enumerate(calls)
     ]
+
+
+def _ban_round(verdict: base.Verdict | None) -> int | UnsetType:
+    return UNSET if verdict is None or verdict.ban_round is None else verdict.ban_round
 
 
 def _plain(logprobs: Any) -> dict[str, Any] | UnsetType:

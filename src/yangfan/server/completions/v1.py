@@ -93,6 +93,7 @@ def _reply(reply: base.ChatReply) -> CompletionReply:
         created=int(time.time()),
         result=answer.text,
         is_truncated=answer.finish is Finish.LENGTH,
+        is_safe=int(answer.verdict is None),
         finish_reason=_FINISH[answer.finish],
         usage=_usage(reply.usage),
     )
@@ -114,6 +115,7 @@ async def _events(
                     is_end=finish is not None,
                     is_truncated=finish is Finish.LENGTH,
                     result=text,
+                    is_safe=int(delta.verdict is None),
                     finish_reason=_FINISH[finish] if finish is not None else UNSET,
                     usage=_usage(delta.usage or base.Usage()),
                 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from yangfan.errors import Invalid, QuotaExceeded, TokenRateLimited
+from yangfan.server.chat import PICTURE_TOKENS, V2_PICTURE_BYTES
 
 if TYPE_CHECKING:
     from yangfan.engines.base import EmbeddingsReply
+    from yangfan.server.chat import Pictures
     from yangfan.server.http.metering import Meter
     from yangfan.server.services import Services, Target
 
@@ -23,10 +25,12 @@ class Embeddings:
 
     Args:
         services: What is served.
+        pictures: Gets the picture that a call names.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, pictures: Pictures) -> None:
         self._services = services
+        self._pictures = pictures
 
     def target(self, name: str) -> Target:
         """What `name` means here. Raises ModelNotFound."""
@@ -54,6 +58,27 @@ class Embeddings:
             meter.reserve(target, sum(counts))
         await _check_tokens(target, checked, sizes)
         reply = await target.service.embed(checked, key=meter.key_id, low=low)
+        meter.settle(reply.usage.prompt_tokens, 0)
+        return reply
+
+    async def with_picture(
+        self, target: Target, text: str, picture: str, meter: Meter, *, low: bool = False
+    ) -> EmbeddingsReply:
+        """One vector for a picture and its text, which may be empty; raises as `answer` does, and for what is no picture."""
+        if not target.service.remote:
+            raise Invalid(
+                f"{target.asked} reads no pictures here: no model that runs here turns them into vectors; leave image out",
+                param="input",
+            )
+        if text:
+            _checked(target, [text])
+        # Others' servers are asked only for a call that may come.
+        meter.reserve(target, 1)
+        (found,) = await self._pictures.get(
+            [(picture, "input[0].image")], max_bytes=V2_PICTURE_BYTES
+        )
+        meter.reserve(target, len(text.encode("utf-8", "surrogatepass")) + PICTURE_TOKENS)
+        reply = await target.service.embed_picture(text, found.data_uri, key=meter.key_id, low=low)
         meter.settle(reply.usage.prompt_tokens, 0)
         return reply
 

@@ -13,6 +13,7 @@ from yangfan.protocol.v2.embeddings import (
     EmbeddingsReply,
     EmbeddingsRequest,
     EmbeddingsUsage,
+    PicturedText,
 )
 from yangfan.protocol.v2.embeddings import Embedding as Item
 from yangfan.server.http import Call, Reply, Route
@@ -33,12 +34,34 @@ def routes(embeddings: Embeddings) -> list[Route]:
         wire = call.request
         target = embeddings.target(named(wire.model))
         low = call.principal.kind == "job"
-        reply = await embeddings.answer(target, wire.input, call.meter, low=low)
+        given = [] if wire.input is None else wire.input
+        given = given if isinstance(given, list) else [given]
+        pictured = _pictured(given)
+        if pictured is None:
+            texts = [each if isinstance(each, str) else each.text or "" for each in given]
+            reply = await embeddings.answer(target, texts, call.meter, low=low)
+        else:
+            text, picture = pictured
+            reply = await embeddings.with_picture(target, text, picture, call.meter, low=low)
         return Reply(
             _reply(wire, target.asked, reply), answered_by(target, estimated=reply.usage.estimated)
         )
 
     return [Route(EMBEDDINGS, answer)]
+
+
+def _pictured(given: Sequence[str | PicturedText]) -> tuple[str, str] | None:
+    """The text and the picture of an input that has one."""
+    found = [each for each in given if isinstance(each, PicturedText) and each.image]
+    if not found:
+        return None
+    if len(given) > 1:
+        raise Invalid(
+            f"a picture is the only element of input, or beside its text in that element; here are {len(given)} elements,"
+            " send them in several calls",
+            param="input",
+        )
+    return found[0].text or "", found[0].image or ""
 
 
 def _reply(wire: EmbeddingsRequest, model: str, reply: base.EmbeddingsReply) -> EmbeddingsReply:

@@ -184,6 +184,12 @@ class Service:
             lambda engine: engine.embed(texts, max_tokens=max_tokens), key, low=low
         )
 
+    async def embed_picture(
+        self, text: str, picture: str, *, key: str = "", low: bool = False
+    ) -> EmbeddingsReply:
+        """One vector for a picture, a data URI, and its text; waits, tries again and raises as `chat` does."""
+        return await self._whole(lambda engine: engine.embed_picture(text, picture), key, low=low)
+
     async def rerank(
         self, query: str, documents: Sequence[str], *, key: str = "", low: bool = False
     ) -> RerankReply:
