@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.cli.conftest import NOBODY_LISTENS, Command
@@ -209,3 +210,64 @@ def test_home_without_a_server_says_how_to_start_one(lonely: Command):
 
 def _prompt_tokens(shown: str) -> int:
     return int(shown.rpartition("model echo · ")[2].split()[0])
+
+
+# What the other options cannot say ----------------------------------------------------------------
+
+FIND = {"name": "find", "description": "Finds things.", "parameters": {"type": "object"}}
+TOOLS = [{"type": "function", "function": FIND}]
+
+
+def test_any_field_of_the_call_goes_along(yangfan: Command, tmp_path: Path):
+    tools = tmp_path / "tools.json"
+    tools.write_text(json.dumps(TOOLS))
+    shown = yangfan.inside(
+        "chat", "one two three", "--json", "--stop", " three", "-o", "top_k=3", "-o", "user-id=me",
+        "-o", f"tools=@{tools}", "-o", "tool_choice=none", "-o", "n=2",
+    )  # fmt: skip
+    found = json.loads(shown.out)
+    assert (found["text"], len(found["choices"])) == ("one two", 2)
+    shown = yangfan.inside("chat", "one", "-o", "n=2", "-o", "enable_thinking=false")
+    assert shown.out == "one\none\n"
+
+
+@pytest.mark.parametrize("how", ["--stream", "--no-stream"])
+def test_functions_that_a_model_wants_called_are_shown(yangfan: Command, how: str):
+    asked = ("-o", f"tools={json.dumps(TOOLS)}", "-o", "tool_choice=required")
+    for version in ("2", "1"):
+        if version == "1":
+            asked = (*asked[:2], "-o", 'tool_choice={"name": "find"}')
+        shown = yangfan.inside("chat", "hi", how, "--version", version, *asked)
+        assert (shown.status, shown.err) == (0, "")
+        assert shown.out.startswith("find({")
+        assert shown.out.count("\n") == 1
+
+
+def test_an_answer_follows_the_schema_of_a_file(yangfan: Command, tmp_path: Path):
+    """The echo model's answers of a shape are objects."""
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "object", "properties": {"echo": {"type": "string"}}}')
+    shown = yangfan.inside("chat", "a number", "--schema", str(file))
+    assert json.loads(shown.out) == {"echo": "a number"}, shown.err
+    file.write_text('{"type": "object", "not": {}}')
+    shown = yangfan.inside("chat", "a number", "--schema", str(file))
+    assert (shown.status, "/not: not is not supported" in shown.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["-o", "top_k"], 2, "--option is NAME=VALUE"),
+        (["-o", "tools=@/absent.json"], 1, "cannot read /absent.json"),
+        (["-o", "tempreature=1"], 1, "did you mean temperature?"),
+        (["-o", "web_search={}", "--version", "1"], 1, "web_search is a field of v2"),
+        (["--schema", "/absent.json"], 1, "cannot read /absent.json"),
+        (["--schema", "/proc/self/status"], 1, "is not JSON"),
+    ],
+)
+def test_a_field_that_cannot_go_along_is_said(
+    yangfan: Command, arguments: list[str], status: int, said: str
+):
+    shown = yangfan.inside("chat", "hi", *arguments)
+    assert (shown.status, shown.out) == (status, "")
+    assert said in shown.err

@@ -30,6 +30,11 @@ def test_options_reach_the_server(yangfan: Command):
     assert result["usage"]["completion_tokens"] == 2
 
 
+def test_several_texts_come_one_below_the_other(yangfan: Command):
+    shown = yangfan.inside("complete", "one two", "-o", "n=2", "-o", "top_k=3")
+    assert (shown.status, shown.out) == (0, "one two\none two\n"), shown.err
+
+
 def test_program_in_a_terminal_is_not_steered_by_a_model(yangfan: Command):
     with yangfan.in_terminal("complete", "red: \x1b[31m!") as terminal:
         shown = terminal.rest()

@@ -38,3 +38,22 @@ def test_image_draws_over_a_picture(yangfan: Command, tmp_path: Path):
     assert out.read_bytes()[16:24] == picture.read_bytes()[16:24]
     refused = yangfan.inside("image", "a", "-o", str(out), "--force", "--mask", str(picture))
     assert (refused.status, "name it with --from" in refused.err) == (1, True)
+
+
+def test_every_field_of_either_dialect_is_reached(yangfan: Command, tmp_path: Path):
+    first, second = tmp_path / "a.png", tmp_path / "b.png"
+    drawn = ("--seed", "1", "--guidance", "7.5", "--user", "me")
+    old = ("--sampler", "DPM++ 2M Karras", "--style", "Anime", "--version", "1")
+    shown = yangfan.inside("image", "a", "-o", str(first), "--size", "768x768", *drawn, *old)
+    assert (shown.status, shown.out) == (0, f"{first}\n"), shown.err
+    new = ("--reference", str(first), "--size", "256x256")
+    shown = yangfan.inside("image", "a", "-o", str(second), *drawn, *new)
+    assert (shown.status, shown.out) == (0, f"{second}\n"), shown.err
+    for wrong, said in (
+        (("--style", "Anime"), "style is a field of v1"),
+        (("--style", "Nothing", "--version", "1"), "style must be one of Base, "),
+        (("--reference", "/absent.png"), "cannot read /absent.png"),
+        (("--from", str(first), "--style", "Anime"), "do not go together with --from"),
+    ):
+        refused = yangfan.inside("image", "a", "-o", str(tmp_path / "c.png"), *wrong)
+        assert (refused.status, said in refused.err) == (1, True), refused.err

@@ -27,6 +27,25 @@ def test_embed_reads_lines_and_prints_whole_vectors(yangfan: Command):
     assert [len(vector) for vector in vectors] == [384, 384]
 
 
+def test_both_dialects_embed_and_rerank_for_a_user(yangfan: Command):
+    told = ("--user", "me", "--version")
+    embedded = [yangfan.inside("embed", CAT, CATS, *told, version) for version in "12"]
+    ranked = [yangfan.inside("rerank", "cats", CAT, MOTOR, *told, version) for version in "12"]
+    for one, other in (embedded, ranked):
+        assert (one.status, one.err) == (0, "")
+        assert one.out == other.out
+
+
+def test_embed_sends_a_picture_beside_one_text(yangfan: Command):
+    address = "https://a.example/b.png"
+    shown = yangfan.inside("embed", CAT, "--image", address)
+    assert (shown.status, "embedding-v1 reads no pictures here" in shown.err) == (1, True)
+    shown = yangfan.inside("embed", "--image", "/absent.png")
+    assert (shown.status, "cannot read /absent.png" in shown.err) == (1, True)
+    shown = yangfan.inside("embed", CAT, MOTOR, "--image", address)
+    assert (shown.status, "a picture stands alone, or beside one TEXT" in shown.err) == (2, True)
+
+
 def test_embed_without_text_says_what_to_write(yangfan: Command):
     shown = yangfan.inside("embed", stdin=b" \n")
     assert shown.status == 2

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from yangfan.cli.connection import Connection, connected, dialect
 from yangfan.cli.conversation import Conversation, converse
-from yangfan.cli.options import AsJSON, Seed, Temperature, TopP, Version
+from yangfan.cli.options import (
+    AsJSON,
+    Fields,
+    Seed,
+    Stop,
+    Temperature,
+    TopP,
+    Version,
+    fields_of,
+    text_of,
+)
 from yangfan.cli.terminal import document, show_json
 from yangfan.errors import ConfigurationError
 
@@ -45,7 +57,16 @@ def chat(  # noqa: PLR0913 - one parameter per option
     max_tokens: Annotated[
         int | None, typer.Option(help="Longest answer, in tokens / 最大输出 token 数")
     ] = None,
+    stop: Stop = None,
     seed: Seed = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="JSON Schema that the answer follows, v2 / 回答须符合的 JSON Schema",
+        ),
+    ] = None,
+    option: Fields = None,
     as_json: AsJSON = False,
     stream: Annotated[
         bool, typer.Option("--stream/--no-stream", help="Print as it comes / 流式输出")
@@ -67,7 +88,10 @@ def chat(  # noqa: PLR0913 - one parameter per option
         "temperature": temperature,
         "top_p": top_p,
         "max_output_tokens": max_tokens,
+        "stop": stop or None,
         "seed": seed,
+        "response_format": None if schema is None else _shape(schema),
+        **cast("ChatOptions", fields_of(option)),
     }
     interactive = prompt is None and sys.stdin.isatty() and sys.stdout.isatty()
     if interactive and as_json:
@@ -84,6 +108,19 @@ def chat(  # noqa: PLR0913 - one parameter per option
             show_json(document(client.chat(asked, model=model, **options)))
         else:
             conversation.say(question)
+
+
+def _shape(file: Path) -> dict[str, object]:
+    """What asks for an answer that follows the schema in a file.
+
+    Raises:
+        ConfigurationError: It holds no JSON.
+    """
+    try:
+        schema: object = json.loads(text_of(file))
+    except ValueError as error:
+        raise ConfigurationError(f"{file} is not JSON: {error}") from None
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
 def _question(prompt: str | None) -> str:

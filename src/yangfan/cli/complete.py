@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from yangfan.cli.connection import Connection, connected, dialect
-from yangfan.cli.options import AsJSON, Seed, Temperature, TopP, Version
+from yangfan.cli.options import AsJSON, Fields, Seed, Stop, Temperature, TopP, Version, fields_of
 from yangfan.cli.terminal import document, given_text, printable, show_json
 
 if TYPE_CHECKING:
@@ -36,10 +36,9 @@ def complete(  # noqa: PLR0913 - one parameter per option
     max_tokens: Annotated[
         int, typer.Option(help="Longest text, in tokens / 最大输出 token 数")
     ] = DEFAULT_OUTPUT_TOKENS,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="Ends the text; repeatable / 停止串，可重复")
-    ] = None,
+    stop: Stop = None,
     seed: Seed = None,
+    option: Fields = None,
     as_json: AsJSON = False,
     version: Version = None,
 ) -> None:
@@ -58,10 +57,15 @@ def complete(  # noqa: PLR0913 - one parameter per option
         "max_output_tokens": max_tokens,
         "stop": stop or None,
         "seed": seed,
+        **cast("CompletionOptions", fields_of(option)),
     }
     with connection.client(version=dialect(version)) as client:
         if as_json:
             show_json(document(client.completions(text, model=model, **options)))
+            return
+        if (options.get("n") or 1) != 1:
+            for choice in client.completions(text, model=model, **options).choices:
+                typer.echo(printable(choice.text) if sys.stdout.isatty() else choice.text)
             return
         with client.completions(text, model=model, stream=True, **options) as stream:
             for event in stream:

@@ -16,11 +16,11 @@ from yangfan.client.pictures import image_part
 from yangfan.errors import YangfanError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from yangfan.client._sync.client import Client
     from yangfan.client.options import ChatOptions
-    from yangfan.client.types import ChatResult
+    from yangfan.client.types import ChatResult, FunctionCall
 
 Turns: TypeAlias = "tuple[Mapping[str, object], ...]"
 
@@ -50,7 +50,7 @@ class Conversation:
         self.model = model
         self._client = client
         self._options = options
-        self._stream = stream
+        self._stream = stream and (options.get("n") or 1) == 1
         self._verbose = verbose
         self._turns: Turns = ()
         self._shown: list[dict[str, object]] = []
@@ -82,22 +82,29 @@ class Conversation:
             return
         result = self._client.chat(asked, model=self.model, **self._options)
         self._turns = (*asked, result.message)
-        _write(result.text + "\n" * (not result.text.endswith("\n")))
+        for choice in result.choices:
+            if choice.text or not choice.function_calls:
+                _write(choice.text + "\n" * (not choice.text.endswith("\n")))
+            _write_calls(choice.function_calls)
         self._tell(result, started)
 
     def _say_streamed(self, asked: Turns, started: float) -> None:
+        called = False
         with self._client.chat(asked, model=self.model, stream=True, **self._options) as stream:
             try:
                 for event in stream:
                     _write(event.text)
+                    called = called or bool(event.function_calls)
                     if self._verbose and event.reasoning:
                         typer.secho(printable(event.reasoning), dim=True, nl=False, err=True)
             finally:
                 if stream.text:
                     self._turns = (*asked, {"role": "assistant", "content": stream.text})
-                if not stream.text.endswith("\n"):
+                if (stream.text or not called) and not stream.text.endswith("\n"):
                     _write("\n")
-            self._tell(stream.result(), started)
+            result = stream.result()
+            _write_calls(result.function_calls)
+            self._tell(result, started)
 
     def reset(self) -> None:
         """Forget every turn."""
@@ -170,6 +177,12 @@ def _obeyed(line: str, conversation: Conversation) -> bool:
         case _:
             return False
     return True
+
+
+def _write_calls(calls: Sequence[FunctionCall]) -> None:
+    """Write the functions that an answer wants called, each on a line of its own."""
+    for call in calls:
+        _write(f"{call.name}({call.arguments})\n")
 
 
 def _write(text: str) -> None:

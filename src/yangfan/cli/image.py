@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from yangfan.cli.connection import Connection, connected
+from yangfan.cli.connection import Connection, connected, dialect
+from yangfan.cli.options import User, Version
 from yangfan.errors import ConfigurationError
 
 DEFAULT_MODEL = "stable-diffusion-xl"
@@ -35,6 +36,20 @@ def image(  # noqa: PLR0913 - the options of the command
     seed: Annotated[
         int | None, typer.Option("--seed", help="Draws the same again / 随机种子")
     ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option("--guidance", help="How closely to follow PROMPT, 0 to 30 / 提示词相关度"),
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option("--sampler", help="Such as DPM++ 2M Karras, v1 / 采样方式")
+    ] = None,
+    style: Annotated[str | None, typer.Option("--style", help="Such as Anime, v1 / 风格")] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", metavar="FILE|URL", help="Start from this picture, v2 / 参考图"
+        ),
+    ] = None,
     source: Annotated[
         Path | None,
         typer.Option("--from", exists=True, dir_okay=False, help="Draw over this picture / 原图"),
@@ -54,6 +69,8 @@ def image(  # noqa: PLR0913 - the options of the command
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Overwrite files / 覆盖已有文件")
     ] = False,
+    user: User = None,
+    version: Version = None,
 ) -> None:
     """Draw a picture from a description. / 根据描述生成图像。
 
@@ -67,7 +84,11 @@ def image(  # noqa: PLR0913 - the options of the command
         )
     if source is None and (mask is not None or strength is not None):
         raise ConfigurationError("--mask and --strength are about a picture: name it with --from")
-    with connection.client() as client, _waiting():
+    if source is not None and (sampler or style or reference):
+        raise ConfigurationError(
+            "--sampler, --style and --reference do not go together with --from"
+        )
+    with connection.client(version=dialect(version)) as client, _waiting():
         if source is None:
             result = client.images.generate(
                 prompt,
@@ -77,6 +98,11 @@ def image(  # noqa: PLR0913 - the options of the command
                 n=count,
                 steps=steps,
                 seed=seed,
+                guidance_scale=guidance,
+                sampler=sampler,
+                style=style,
+                reference=None if reference is None else _picture(reference),
+                user=user,
             )
         else:
             result = client.images.edit(
@@ -90,9 +116,25 @@ def image(  # noqa: PLR0913 - the options of the command
                 n=count,
                 steps=steps,
                 seed=seed,
+                guidance_scale=guidance,
+                user=user,
             )
     for path, picture in zip(paths, result, strict=True):
         typer.echo(str(picture.save(path, overwrite=force)))
+
+
+def _picture(address: str) -> str | bytes:
+    """A URL as it is, a file's content.
+
+    Raises:
+        ConfigurationError: The file cannot be read.
+    """
+    if address.lower().startswith(("http://", "https://", "data:")):
+        return address
+    try:
+        return Path(address).expanduser().read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {address}: {error.strerror}") from None
 
 
 def _numbered(path: Path, index: int) -> Path:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from yangfan.cli.connection import Connection, connected
+from yangfan.cli.connection import Connection, connected, dialect
 from yangfan.cli.embed import lines_of_stdin
+from yangfan.cli.options import User, Version
 from yangfan.cli.terminal import printable, show_json, show_table
 
 DEFAULT_MODEL = "bce-reranker-base_v1"
@@ -32,11 +33,15 @@ def rerank(
     top_n: Annotated[
         int | None, typer.Option(min=1, help="How many to show, default all / 返回数量，默认全部")
     ] = None,
+    user: User = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")] = False,
+    version: Version = None,
 ) -> None:
     """Sort documents by how well they answer a query. / 按与查询的相关性对文档排序。"""
-    with connection.client() as client:
-        result = client.rerank(query, documents or lines_of_stdin(), model=model, top_n=top_n)
+    with connection.client(version=dialect(version)) as client:
+        result = client.rerank(
+            query, documents or lines_of_stdin(), model=model, top_n=top_n, user=user
+        )
     if as_json:
         show_json([dataclasses.asdict(ranked) for ranked in result])
         return
