@@ -6,6 +6,9 @@ engine that will serve the files. Their pictures may differ by so much on averag
     weights as trained      F32     2
                             F16     6
                             BF16    8
+
+Both sides compute in 32 bits, whatever the weights are kept in and wherever they run: a service on a GPU may compute in halves to be
+faster, and its pictures then differ by that choice, which is no fault of the files.
 """
 
 from __future__ import annotations
@@ -125,7 +128,7 @@ async def _served(
     image: Any = importlib.import_module("PIL.Image")
     numpy: Any = importlib.import_module("numpy")
     engine: Any = extensions.load(ENGINES, name).create(
-        EngineSpec("parity", str(model), slots=1), workdir
+        EngineSpec("parity", str(model), slots=1, options={"dtype": "float32"}), workdir
     )
     await engine.start()
     try:
