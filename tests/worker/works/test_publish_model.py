@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shutil
 from collections.abc import Sequence
@@ -12,13 +13,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.trainers.conftest import PAIRS
+from tests.trainers.conftest import PAIRS, TALKS
 from tests.trainers.conftest import Bench as TrainerBench
 
 from yangfan.errors import ConfigurationError, Invalid
 from yangfan.hub import adapters
 from yangfan.hub.disk import sha256_of
 from yangfan.hub.store import Manifest, ModelStore, StoredFile
+from yangfan.trainers.pipeline import soft_prompt
 from yangfan.worker.works import publish_model
 from yangfan.worker.works.publish_model import Prompt, Said, judge
 
@@ -262,6 +264,40 @@ def test_a_reward_model_ranks_answers_as_it_was_trained_to(
     assert parity["mean_difference"] < 0.001
 
 
+@needs_trainers
+@pytest.mark.model
+@pytest.mark.filterwarnings("ignore")  # the libraries warn of each other
+def test_a_soft_prompt_is_served_as_tokens_and_passes_the_gate(
+    bench: Bench, tiny_chat_folder: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    library: Any = importlib.import_module("safetensors.torch")
+    threads = torch.get_num_threads()
+    trainer = TrainerBench(tiny_chat_folder, tmp_path)
+    settings: dict[str, Any] = {"epoch": 2, "learning_rate": 0.1, "num_virtual_tokens": 5}
+    trained = trainer.run(trainer.spec("sft", "prompt_tuning", TALKS, **settings)).final
+    torch.use_deterministic_algorithms(mode=False)
+    torch.set_num_threads(threads)
+    task = bench.publish("soft", trained, method="prompt_tuning")
+    found = publish_model.run(task)
+    assert found["format"] == "gguf"
+    parity = found["parity"]
+    assert parity["passed"] is True, parity
+    assert (parity["engine"], parity["weights"], parity["equal_prompts"]) == ("llama_cpp", "F32", 2)
+    assert parity["mean_difference"] < 0.005
+    whole = task.folder / "whole"
+    assert len(soft_prompt.token_ids(whole)) == 5
+    # The same files with another first vector are not what was trained.
+    weights = library.load_file(str(whole / "model.safetensors"))
+    weights["model.embed_tokens.weight"][soft_prompt.token_ids(whole)[0]] *= -3
+    task = bench.publish("another-prompt", trained, method="prompt_tuning")
+    shutil.copytree(whole, task.folder / "whole")
+    file = str(task.folder / "whole" / "model.safetensors")
+    library.save_file(weights, file, {"format": "pt"})
+    assert publish_model.run(task)["parity"]["passed"] is False
+
+
 def test_an_adapter_beside_its_base_is_what_lora_learnt(bench: Bench) -> None:
     for more, text in (
         ({"method": "full"}, "format adapter is for what LoRA learnt"),
@@ -278,7 +314,7 @@ def test_an_adapter_beside_its_base_is_what_lora_learnt(bench: Bench) -> None:
     [
         ({"mode": "reward", "format": "gguf"}, "publish it as safetensors"),
         ({"mode": "reward", "quantization": "Q8_0"}, "publish it as safetensors"),
-        ({"method": "prompt_tuning"}, "train with LoRA to publish"),
+        ({"method": "prompt_tuning", "mode": "post_pretrain"}, "train with LoRA to publish"),
         ({"trained": "/nowhere"}, "what was trained is gone"),
     ],
 )

@@ -58,7 +58,7 @@ class Network:
         compute = getattr(torch, dtype)
         kept = torch.float32 if self.is_full else compute
         base = going_on if going_on is not None and self.is_full else Path(spec.base)
-        self.base_dtype = _written_dtype(Path(spec.base))
+        self.base_dtype = written_dtype(Path(spec.base))
         model = self._read(base, kept)
         self.keeps_base = not self.is_full and not spec.adapter
         adapter = Path(spec.adapter) if spec.adapter else None
@@ -92,7 +92,7 @@ class Network:
             if final and self.base_dtype is not None:
                 model = model.to(self.base_dtype)
             model.save_pretrained(str(folder))
-            _copy_the_rest(Path(self._spec.base), folder)
+            copy_the_rest(Path(self._spec.base), folder)
         else:
             self.model.save_pretrained(str(folder), save_embedding_layers=False)
             config = folder / ADAPTER
@@ -221,10 +221,10 @@ def merge(base: Path, adapter: Path, target: Path, *, scores: bool = False) -> N
         raise ConfigurationError(
             f"the adapter cannot be merged into its base: {type(error).__name__}: {error}"
         ) from error
-    dtype = None if scores else _written_dtype(base)
+    dtype = None if scores else written_dtype(base)
     target.mkdir(parents=True, exist_ok=True)
     (merged if dtype is None else merged.to(dtype)).save_pretrained(str(target))
-    _copy_the_rest(base, target)
+    copy_the_rest(base, target)
     for written in target.iterdir():
         written.chmod(0o644)
 
@@ -236,7 +236,7 @@ def _adapter_kind(folder: Path) -> str:
         raise ConfigurationError(f"{folder.name} holds no adapter: {error}") from error
 
 
-def _written_dtype(base: Path) -> Any:
+def written_dtype(base: Path) -> Any:
     """The precision of a folder's weights, as its config names it; None where it does not."""
     torch = libraries.torch()
     try:
@@ -248,7 +248,7 @@ def _written_dtype(base: Path) -> Any:
     return found if isinstance(found, torch.dtype) else None
 
 
-def _copy_the_rest(base: Path, folder: Path) -> None:
+def copy_the_rest(base: Path, folder: Path) -> None:
     """Tokenizer, template and so on, byte for byte."""
     for file in base.iterdir():
         if (

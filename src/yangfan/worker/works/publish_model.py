@@ -1,9 +1,9 @@
 """Make a model version of what a training left, and measure whether what will be served is what was trained (specification D.1, D.2).
 
-An adapter is merged into its base, or kept beside it; the weights are written as GGUF where the embedded engine runs them (quantised if
-that is wanted), and the files go into the model store. Then held-out prompts go through both sides: the trainer's own tokenizer, template and forward pass
-(the adapter beside its base, in 32-bit floats), and the engine that will serve the files. **The parity gate**: the tokens of every prompt
-must be equal, and the log-probabilities that the engine tells of the tokens that it picks may differ from the trainer's by so much on
+An adapter is merged into its base, or kept beside it, and a soft prompt becomes tokens; the weights are written as GGUF where the
+embedded engine runs them (quantised if that is wanted), and the files go into the model store. Then held-out prompts go through both
+sides: the trainer's own tokenizer, template and forward pass (what was learnt beside its base, in 32-bit floats), and the engine that will
+serve the files. **The parity gate**: the tokens of every prompt must be equal (a soft prompt's stand before the trainer's), and the log-probabilities that the engine tells of the tokens that it picks may differ from the trainer's by so much on
 average:
 
     weights as trained       F32    0.02
@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 
 PICTURES = "text_to_image"
 """The mode whose models draw."""
+
+SOFT_PROMPT = "prompt_tuning"
+"""The method that leaves vectors to read before a conversation."""
 
 PROMPTS = 8
 """How many held-out prompts are compared."""
@@ -166,7 +169,7 @@ def run(task: Task) -> dict[str, Any]:
         else:
             whole = _whole(task, spec, base)
             served = _written(task, spec, whole)
-        parity = _parity(task, spec, base, served)
+        parity = _parity(task, spec, base, whole, served)
         task.log(f"parity: {parity['reason']}")
         result = _stored(spec, store, whole, served.model)
     return {**result, "parity": parity}
@@ -177,10 +180,10 @@ def _require_servable(spec: _Spec) -> None:
         raise ConfigurationError(
             "a reward model is served by the transformers engine, which scores with it; publish it as safetensors, without quantization"
         )
-    if spec.method == "prompt_tuning":
+    if spec.method == SOFT_PROMPT and spec.mode == "post_pretrain":
         raise ConfigurationError(
-            "what prompt tuning learns stands before every prompt as numbers, not as tokens, and no engine here reads it;"
-            " train with LoRA to publish"
+            "what prompt tuning learnt of plain texts stands before every text, and only a chat template could put it there; train with"
+            " LoRA to publish"
         )
     if spec.mode == PICTURES and spec.format not in {None, "safetensors"}:
         raise ConfigurationError(
@@ -206,11 +209,15 @@ def _whole(task: Task, spec: _Spec, base: Path) -> Path:
             if path.is_file() and path.name not in STATES:
                 shutil.copyfile(path, new / path.name)
     else:
-        task.progress(0, 3, "steps", "merging the adapter into its base")
+        task.progress(0, 3, "steps", "merging what was learnt into its base")
         if spec.mode == PICTURES:
             from yangfan.trainers.pipeline import painting
 
             painting.merge(base, trained, new)
+        elif spec.method == SOFT_PROMPT:
+            from yangfan.trainers.pipeline import soft_prompt
+
+            soft_prompt.write(base, trained, new)
         else:
             from yangfan.trainers.pipeline.models import merge
 
@@ -343,7 +350,7 @@ def _stored(spec: _Spec, store: ModelStore, whole: Path, model: Path) -> dict[st
 # The parity gate
 
 
-def _parity(task: Task, spec: _Spec, base: Path, served: Served) -> dict[str, Any]:
+def _parity(task: Task, spec: _Spec, base: Path, whole: Path, served: Served) -> dict[str, Any]:
     task.progress(2, 3, "steps", "comparing what is served with what was trained")
     if spec.mode == PICTURES:
         captions = [str(turn["prompt"]) for _, row in _rows(spec) for turn in row.get("turns", ())]
@@ -359,14 +366,26 @@ def _parity(task: Task, spec: _Spec, base: Path, served: Served) -> dict[str, An
     context = min(CONTEXT_TOKENS, limit or CONTEXT_TOKENS)
     if spec.mode == "reward":
         return {**told, **_scored_alike(task, spec, base, served, engine, context)}
-    prompts = [prompt for prompt in prompts if 0 < len(prompt.ids) <= context - TOKENS]
+    before = _read_before(spec, whole)
+    prompts = [prompt._replace(ids=(*before, *prompt.ids)) for prompt in prompts]
+    prompts = [prompt for prompt in prompts if len(before) < len(prompt.ids) <= context - TOKENS]
     workdir = _in(task.folder / "engine")
     try:
         said = asyncio.run(_ask(engine, served, context, prompts, workdir))
     except (EngineFailed, ConfigurationError) as error:
         return {"passed": False, "reason": f"the engine cannot run it: {error.message}", **told}
     task.check()
-    return {**told, **judge(prompts, said, _expected(spec, base, prompts, said), served.weights)}
+    expected = _expected(spec, base, prompts, said, len(before))
+    return {**told, **judge(prompts, said, expected, served.weights)}
+
+
+def _read_before(spec: _Spec, whole: Path) -> tuple[int, ...]:
+    """Tokens that stand before all others where the trainer's side has vectors."""
+    if spec.method != SOFT_PROMPT:
+        return ()
+    from yangfan.trainers.pipeline import soft_prompt
+
+    return soft_prompt.token_ids(whole)
 
 
 def _engine(served: Served) -> tuple[str | None, str]:
@@ -587,7 +606,7 @@ async def _ask(
 
 
 def _expected(
-    spec: _Spec, base: Path, prompts: list[Prompt], said: list[Said]
+    spec: _Spec, base: Path, prompts: list[Prompt], said: list[Said], vectors: int = 0
 ) -> list[list[tuple[float, bool]]]:
     """The trainer's log-probability of each token that the engine wrote, and whether it would have picked that, too."""
     import importlib
@@ -606,7 +625,9 @@ def _expected(
     found: list[list[tuple[float, bool]]] = []
     with torch.inference_mode():
         for prompt, answer in zip(prompts, said, strict=True):
-            ids = [*prompt.ids, *answer.ids]
+            ids = [*prompt.ids, *answer.ids][
+                vectors:
+            ]  # peft puts the vectors in the place of those
             logits = model(input_ids=torch.tensor([ids])).logits[0].float()
             told = torch.log_softmax(logits, dim=-1)
             start = len(prompt.ids) - 1
