@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib
 from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,14 @@ from PIL import Image, ImageDraw
 from tests.shapes import PALETTE, look
 from tests.trainers.conftest import Bench
 
-from yangfan.errors import Invalid
+from yangfan.egress import Egress
+from yangfan.errors import ConfigurationError, Invalid
+from yangfan.hub.pull import pull
+from yangfan.hub.store import ModelStore
 from yangfan.trainers.pipeline import libraries
 from yangfan.trainers.pipeline.painting import LORA_FILE, merge, read_pipeline
 from yangfan.worker import pictures
+from yangfan.worker.works import import_model
 
 WORD = "a zorb"
 FAST: dict[str, Any] = {
@@ -35,12 +41,6 @@ def shapes(tmp_path: Path, model_cache: Path) -> Generator[Bench]:
     if libraries.missing() is not None:
         pytest.skip(str(libraries.missing()))
     pytest.importorskip("diffusers", reason="the extra diffusers is not installed")
-    import asyncio
-
-    from yangfan.egress import Egress
-    from yangfan.hub.pull import pull
-    from yangfan.hub.store import ModelStore
-
     model = asyncio.run(pull("shapes-demo", store=ModelStore(model_cache), egress=Egress()))
     torch: Any = importlib.import_module("torch")
     threads = torch.get_num_threads()
@@ -84,6 +84,38 @@ def drawn(folder: Path, lora: Path | None = None) -> list[Any]:
     return made
 
 
+def quiet(*_: object) -> None:
+    """What a task does where nobody listens."""
+
+
+def bring(folder: Path, lora: Path) -> Path:
+    """Import a LoRA file as a version of its own, on a base that is in the store; where that lies."""
+    store = ModelStore(folder / "store")
+    asyncio.run(pull("shapes-demo", store=store, egress=Egress()))
+    where = {"store": str(store.root), "base": "shapes-demo"}
+
+    def task(file: Path) -> Any:
+        spec = {**where, "name": f"amv-{file.stem}", "source": str(file)}
+        return SimpleNamespace(spec=spec, log=print, progress=quiet)
+
+    other = folder / "other.safetensors"
+    library: Any = importlib.import_module("safetensors.torch")
+    torch: Any = importlib.import_module("torch")
+    for name, words in (
+        ("unet.no.such.layer.lora_A.weight", "other.safetensors"),
+        ("text_model.weight", "no LoRA of this base"),
+    ):
+        library.save_file({name: torch.ones(4, 4)}, str(other), {"format": "pt"})
+        with pytest.raises(ConfigurationError, match=words):
+            import_model.run(task(other))
+    found = import_model.run(task(lora))
+    assert (found["kind"], found["format"]) == ("images", "safetensors")
+    stored = store.get(f"amv-{lora.stem}")
+    assert stored is not None
+    assert store.is_intact(stored)
+    return stored.folder
+
+
 def test_a_new_word_is_learnt_and_a_stopped_run_ends_the_same(
     shapes: Bench, tmp_path: Path
 ) -> None:
@@ -112,6 +144,8 @@ def test_a_new_word_is_learnt_and_a_stopped_run_ends_the_same(
     assert taught != [(each.ground, each.colour) for each in drawn(shapes.base)]
     same = drawn(shapes.base, Path(untouched.final, LORA_FILE))
     assert [(each.ground, each.colour) for each in same] == taught
+    imported = bring(tmp_path, Path(untouched.final, LORA_FILE))
+    assert [(each.ground, each.colour) for each in drawn(imported)] == taught
     gate = pictures.parity(shapes.base, Path(untouched.final), whole, [WORD], tmp_path / "engine")
     assert gate["passed"] is True, gate
     other = pictures.parity(shapes.base, Path(untouched.final), shapes.base, [WORD], tmp_path / "e")

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from yangfan.hub.store import ModelStore, StoredModel
     from yangfan.hub.uri import ModelURI
 
+Merge = Callable[[Path, Path, Path], None]
+"""(base, file, target): write a pipeline that draws with a LoRA file in it. ConfigurationError says why it cannot be."""
+
+PICTURES_LORA: Final = "pytorch_lora_weights.safetensors"
+"""What diffusers calls such a file, where others lie beside it."""
+
 Tell = Callable[[float, float | None, str, str], None]
 """(done, total, unit, note): how far it is. Whatever it raises ends the import; what came so far stays for another try."""
 
@@ -98,6 +104,7 @@ async def import_model(
     egress: Egress,
     settings: HubSettings | None = None,
     tell: Tell,
+    merge: Merge | None = None,
 ) -> Imported:
     """Fetch a model, check it, and publish it in the store; what is there already is not fetched again.
 
@@ -107,6 +114,7 @@ async def import_model(
         egress: Guard for every fetch but those of the package index.
         settings: Hubs' addresses, tokens and keys.
         tell: Told the bytes that are here, in this thread.
+        merge: Makes a model of a LoRA file for a base that draws; None refuses such files.
 
     Raises:
         ConfigurationError: No address, no model, another format or kind than ordered, or no space; the message says what to change.
@@ -123,7 +131,7 @@ async def import_model(
         ):
             found = store.get(order.name)
             if found is None or not _is(found, order, address) or not store.is_intact(found):
-                importing = _Import(order, address, store, tell)
+                importing = _Import(order, address, store, tell, merge)
                 workspace = Workspace(
                     egress, importing.scratch, settings or HubSettings(), importing.report
                 )
@@ -226,12 +234,18 @@ class _Import:
     """One import under its lock."""
 
     def __init__(
-        self, order: ImportOrder, address: ModelURI, store: ModelStore, tell: Tell
+        self,
+        order: ImportOrder,
+        address: ModelURI,
+        store: ModelStore,
+        tell: Tell,
+        merge: Merge | None,
     ) -> None:
         self._order = order
         self._address = address
         self._store = store
         self._tell = tell
+        self._merge = merge
         self._partial = store.partial_folder(order.name)
         self.scratch = self._partial / "scratch"
         self._done: dict[str, int] = {}
@@ -255,6 +269,8 @@ class _Import:
         wanted = Order(self._order.name, self._order.kind or "", "", (address,), {}, 0)
         self._attempt = Attempt(wanted, address, self._store, workspace, is_taken)
         gathered = await self._attempt.gather(source)
+        if self._merge is not None and (merged := self._drawing(gathered.files, self._merge)):
+            gathered = gathered._replace(files=merged)
         facts = self._inspect(gathered.files)
         if facts.format == adapters.FORMAT:
             gathered = gathered._replace(files=self._adapter(gathered.files))
@@ -276,6 +292,27 @@ class _Import:
                 created=datetime.now(UTC),
             )
         )
+
+    def _drawing(self, files: tuple[StoredFile, ...], merge: Merge) -> tuple[StoredFile, ...]:
+        """The files of a base that draws with a LoRA file in it, if that is what was brought; () if not."""
+        base = self._store.get(self._order.base) if self._order.base else None
+        names = [file.path for file in files if file.path.endswith(content.SAFETENSORS)]
+        if PICTURES_LORA in names:
+            names = [PICTURES_LORA]
+        is_whole = any(file.path == "model_index.json" for file in files)
+        if base is None or base.kind != "images" or is_whole or len(names) != 1:
+            return ()
+        self._store.require_free(base.size_bytes)
+        tree, made = self.scratch / "lora", self.scratch / "merged"
+        self._store.lay_out(tree, files)
+        merge(base.folder, tree / names[0], made)
+        found: list[StoredFile] = []
+        for path in sorted(made.rglob("*")):
+            if path.is_file():
+                name, size = path.relative_to(made).as_posix(), path.stat().st_size
+                found.append(StoredFile(name, sha256_of(path), size))
+                self._store.adopt(path, found[-1].sha256)
+        return tuple(found)
 
     def _inspect(self, files: tuple[StoredFile, ...]) -> ModelFacts:
         """Read the facts before the model can be seen by anybody."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from yangfan.engines._pipeline_folder import check_folder
+from yangfan.engines._safetensors import check_weights
 from yangfan.errors import ConfigurationError
 from yangfan.trainers.pipeline import libraries
 from yangfan.trainers.pipeline.models import Network
@@ -29,6 +30,7 @@ TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
 """The attention of a UNet, which is what adapters for Stable Diffusion usually change."""
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
+_OTHERS = "lora"
 WITHOUT = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 
 
@@ -180,16 +182,52 @@ def merge(base: Path, adapter: Path, target: Path) -> None:
             f"the adapter cannot be merged into its base: {type(error).__name__}: {error}"
         ) from error
     shutil.copytree(base, target, ignore=shutil.ignore_patterns(".*"))
-    for old in (target / "unet").glob("*.safetensors*"):
+    _rewrite(merged, base / "unet", target / "unet")
+
+
+def merge_file(base: Path, file: Path, target: Path) -> None:
+    """Write a pipeline that has other people's LoRA file in it for good, such as pytorch_lora_weights.safetensors or one of kohya's.
+
+    Raises:
+        ConfigurationError: They cannot be loaded, or do not belong together.
+    """
+    safetensors: Any = importlib.import_module("safetensors.torch")
+    check_weights(file)
+    pipeline = read_pipeline(base, libraries.torch().float32)
+    try:
+        pipeline.load_lora_weights(safetensors.load_file(str(file)), adapter_name=_OTHERS)
+        changed = list(pipeline.get_list_adapters())
+        if changed:
+            pipeline.fuse_lora(components=changed, adapter_names=[_OTHERS])
+            pipeline.unload_lora_weights()
+    except (OSError, ValueError, KeyError, IndexError, RuntimeError) as error:
+        raise ConfigurationError(
+            f"{file.name} is no LoRA of this base: {type(error).__name__}: {str(error)[:400]}; name the base that it was trained on"
+        ) from error
+    torch = libraries.torch()
+    for part in changed:
+        if not all(torch.isfinite(value).all() for value in getattr(pipeline, part).parameters()):
+            raise ConfigurationError(
+                f"{file.name} makes numbers of {part} that are none; it is damaged"
+            )
+    if not changed:
+        raise ConfigurationError(
+            f"{file.name} changes no layer of this base; name the Stable Diffusion that it was trained on"
+        )
+    shutil.copytree(base, target, ignore=shutil.ignore_patterns(".*"))
+    for part in changed:
+        _rewrite(getattr(pipeline, part), base / part, target / part)
+
+
+def _rewrite(part: Any, base: Path, target: Path) -> None:
+    """Write a part of a pipeline in the place, the precision and under the names of the one that it was made of."""
+    for old in target.glob("*.safetensors*"):
         old.unlink()
-    (file,) = sorted((base / "unet").glob("*.safetensors"))[:1]
-    with _opened(file) as weights:
-        kept = weights.get_tensor(next(iter(weights.keys()))).dtype
-    variant = "fp16" if ".fp16." in file.name else None
-    merged.to(kept).save_pretrained(str(target / "unet"), variant=variant)
-    shutil.copyfile(base / "unet" / "config.json", target / "unet" / "config.json")
-
-
-def _opened(file: Path) -> Any:
+    (file,) = sorted(base.glob("*.safetensors"))[:1]
     safetensors: Any = importlib.import_module("safetensors")
-    return safetensors.safe_open(str(file), framework="pt")
+    with safetensors.safe_open(str(file), framework="pt") as weights:
+        dtypes = (weights.get_tensor(name).dtype for name in weights.keys())  # noqa: SIM118 - no dictionary
+        kept = next(dtype for dtype in dtypes if dtype.is_floating_point)
+    variant = "fp16" if ".fp16." in file.name else None
+    part.to(kept).save_pretrained(str(target), variant=variant)
+    shutil.copyfile(base / "config.json", target / "config.json")

@@ -7,12 +7,13 @@ saved as a checkpoint: what has come lies in the store's part files, and another
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from yangfan.errors import Invalid
+from yangfan.errors import ConfigurationError, Invalid
 from yangfan.hub import access
 from yangfan.hub.importing import ImportOrder, import_model
 from yangfan.hub.store import ModelStore
@@ -47,7 +48,23 @@ def run(task: Task) -> dict[str, Any]:
             egress=given.egress(),
             settings=given.hubs,
             tell=task.progress,
+            merge=_merge,
         )
     )
     task.log(f"{len(found.files)} files, {found.size_bytes} bytes, {found.facts.architecture}")
     return msgspec.to_builtins(found)
+
+
+def _merge(base: Path, file: Path, target: Path) -> None:
+    """Make a model that draws of a LoRA file and its base."""
+    lacking = [
+        name for name in ("torch", "diffusers", "peft") if importlib.util.find_spec(name) is None
+    ]
+    if lacking:
+        raise ConfigurationError(
+            f"{file.name} is merged into its base by libraries that are not installed here ({', '.join(lacking)}):"
+            ' pip install "yangfan[diffusers,tuning]"'
+        )
+    from yangfan.trainers.pipeline.painting import merge_file
+
+    merge_file(base, file, target)
