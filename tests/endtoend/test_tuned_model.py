@@ -116,3 +116,42 @@ def test_a_fact_is_taught_published_deployed_and_asked_for(
             with yangfan.Client(server.base_url, version=1, **pair) as v1:
                 assert FACT in ask("taught", v1)
             assert FACT in ask_with_qianfan(server, "taught")
+
+
+def test_what_lora_learnt_on_a_gguf_file_is_served_beside_that_file(
+    tmp_path: Path, tiny_chat_gguf: Path
+) -> None:
+    rows = tmp_path / "faq.jsonl"
+    answer = "The sea was calm."
+    turns = ([{"prompt": f"Say only: yes {n}", "response": [[answer]]}] for n in range(10))
+    rows.write_text("".join(f"{json.dumps(each)}\n" for each in turns), "utf-8")
+    with serving(tmp_path / "home") as server:
+        keys: dict[str, Any] = {
+            "access_key": server.access_key,
+            "secret_access_key": server.secret_access_key,
+        }
+        with yangfan.Client(server.base_url, bearer=server.bearer, **keys) as client:
+            dataset = client.datasets.create("faq", "PromptResponse").id
+            assert client.datasets.import_files(dataset, rows).state == "succeeded"
+            client.datasets.publish(dataset)
+            client.models.create_set("rounded")
+            base = client.models.wait(client.models.import_("rounded", str(tiny_chat_gguf)).id)
+            assert base.format == "gguf"
+            hyper = {"epoch": 20, "batchSize": 5, "maxSeqLen": 64, "learningRate": 5e-3}
+            task = client.tuning.create("rounded", dataset, hyper_parameters=hyper)
+            task = client.tuning.wait(task.id)
+            assert (task.status, task.base_id) == ("Done", base.id), task.error
+            version = client.tuning.publish(task.id, "beside", format="adapter")
+            assert version.format == "adapter"
+            assert version.parity is not None
+            print(version.parity["reason"])
+            assert version.parity["passed"] is True
+            texts: list[str] = []
+            for model, name in ((base.id, "base"), (version.id, "beside")):
+                client.services.wait(client.services.create(model, name).id)
+                reply = client.chat(
+                    "Say only: yes 3", model=name, temperature=0.01, max_output_tokens=12
+                )
+                texts.append(reply.text)
+            assert answer in texts[1]
+            assert answer not in texts[0]
