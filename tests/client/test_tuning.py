@@ -75,12 +75,19 @@ async def test_a_run_is_added_to_a_job_that_is_there(connect: Connect, playback:
     client = connect(**PAIR)
     await client.of(
         client.client.tuning.create(
-            "mine", "faq:1", job="job-1", after="task-0", after_step=5, eval_datasets=["held:1"]
+            "mine",
+            "faq:1",
+            job="job-1",
+            after="task-0",
+            after_step=5,
+            eval_datasets=["held:1"],
+            nodes=2,
         )
     )
     body = playback.received[0].json()
     assert (body["incrementTaskId"], body["incrementCheckpointStep"]) == ("task-0", 5)
     assert body["datasetConfig"]["evalVersions"] == [{"versionId": "held:1"}]
+    assert body["resourceConfig"] == {"nodeNum": 2}
 
 
 async def test_runs_are_listed_over_pages(connect: Connect, playback: Playback) -> None:

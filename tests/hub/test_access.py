@@ -21,6 +21,8 @@ def test_a_worker_reads_what_the_server_wrote_and_nobody_else_can(tmp_path: Path
         ),
         egress_allow=("10.0.0.0/8",),
         egress_proxy="http://user:s3cret@proxy:3128",
+        nodes=("ssh b yangfan worker node",),
+        rendezvous="10.0.0.1:29400",
     )
     root = tmp_path / "home"
     save(root, given)

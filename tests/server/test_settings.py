@@ -97,6 +97,8 @@ def test_variables_of_others_are_left_alone(home: Path):
         ("AUTH", "maybe", r"`bool`.*`\$\.auth`"),
         ("ECHO_DELAY_SECONDS", "-1", r">= 0.*`\$\.echo_delay_seconds`"),
         ("LOG_LEVEL", "loud", r"'loud'.*`\$\.log_level`"),
+        ("TUNING_RENDEZVOUS", "10.0.0.1", r"matching regex.*`\$\.tuning_rendezvous`"),
+        ("TUNING_NODES", "ssh b yangfan worker node", "so tuning_rendezvous must say where"),
         ("PRESETS", "ernie", r"YANGFAN_PRESETS must be preset=model.*'ernie' is no such pair"),
         ("PRESETS", "a=", r"'a=' is no such pair"),
         ("MODELS", " , ", "`models` names no model; give at least one, such as echo"),

@@ -84,6 +84,9 @@ def create(  # noqa: PLR0913 - what a run is made of, one option each
     reward_model: Annotated[
         str | None, typer.Option(metavar="TASK", help="RFT: a run of the mode RM / 奖励模型任务")
     ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, help="On so many machines / 使用的机器数")
+    ] = None,
     watch: Watch = False,
     as_json: AsJSON = False,
 ) -> None:
@@ -102,6 +105,7 @@ def create(  # noqa: PLR0913 - what a run is made of, one option each
             after=after,
             after_step=after_step,
             rewards=rewards_told(reward or [], reward_model),
+            nodes=nodes,
         )
         if watch:
             _follow(client, task.id, as_json=as_json)

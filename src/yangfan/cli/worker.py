@@ -1,7 +1,8 @@
-"""`yangfan worker`: the program that works on one job. The server starts it; people seldom do."""
+"""`yangfan worker`: the programs that work on one job, and on one machine's part of it. The server starts them; people seldom do."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,4 +24,16 @@ def run(
     raise typer.Exit(program.run(job))
 
 
-SUBCOMMANDS = {"run": run}
+def node(
+    *,
+    folder: Annotated[
+        Path, typer.Option(help="Where copies of models and rows are put / 存放副本的目录")
+    ] = Path("~/.yangfan/node"),
+) -> None:
+    """Do this machine's part of a training run on several; the setting tuning_nodes starts it. / 多机训练中本机的部分（由设置项 tuning_nodes 启动）。"""
+    from yangfan.worker import node as part
+
+    raise typer.Exit(part.run(folder.expanduser()))
+
+
+SUBCOMMANDS = {"run": run, "node": node}

@@ -31,12 +31,16 @@ class HubAccess(msgspec.Struct, frozen=True, kw_only=True):
         egress_allow: Private hosts and networks that may be fetched from.
         egress_proxy: Proxy for outbound fetches.
         trackers: Where training runs are told of, by the tracker's name, with keys.
+        nodes: Commands that start the parts of training runs on other machines.
+        rendezvous: ``host:port`` of this machine, where the processes of such a run meet.
     """
 
     hubs: HubSettings = HubSettings()
     egress_allow: tuple[str, ...] = ()
     egress_proxy: str | None = None
     trackers: dict[str, dict[str, str]] = {}
+    nodes: tuple[str, ...] = ()
+    rendezvous: str = ""
 
     def egress(self) -> Egress:
         """The guard with these rules."""

@@ -352,6 +352,7 @@ def _models(
         data_of=data_of,
         presets=settings.presets,
         processes=settings.tuning_processes,
+        machines=1 + len(settings.tuning_nodes),
     )
 
 

@@ -27,7 +27,7 @@ _SECRET = frozenset(
 )
 """Settings that are not shown."""
 
-_LISTS = frozenset({"models", "egress_allow", "data_import_folders"})
+_LISTS = frozenset({"models", "egress_allow", "data_import_folders", "tuning_nodes"})
 _TABLES = frozenset({"options", "upstreams", "plugins", "mcp_programs", "trackers"})
 """What only a settings file can say."""
 
@@ -316,6 +316,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             description="Processes of a training run, one for each GPU; 0 for all GPUs of the machine, and one process where there are none.",
         ),
     ] = 0
+    tuning_nodes: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Commands that start `yangfan worker node` on the other machines of training runs, such as"
+            " `ssh -o BatchMode=yes gpu2 yangfan worker node`; none if unset."
+        ),
+    ] = ()
+    tuning_rendezvous: Annotated[
+        Annotated[str, Meta(pattern=r".:[0-9]{1,5}$")] | None,
+        Meta(
+            description="Where the machines of a training run meet: host:port of this one, as the others reach it, such as 10.0.0.1:29400.",
+        ),
+    ] = None
     trackers: Annotated[
         TrackerSettings,
         Meta(
@@ -448,6 +461,10 @@ def load(
     if not settings.auth and not settings.loopback:
         raise ConfigurationError(
             f"settings: auth = false lets anybody in, so it needs a loopback host, not {settings.host}"
+        )
+    if settings.tuning_nodes and settings.tuning_rendezvous is None:
+        raise ConfigurationError(
+            "settings: tuning_nodes names other machines, so tuning_rendezvous must say where they reach this one, such as 10.0.0.1:29400"
         )
     return settings
 

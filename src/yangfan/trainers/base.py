@@ -204,11 +204,9 @@ class TrainOrder(msgspec.Struct, frozen=True, kw_only=True):
         seed: Two runs with the same seed, rows and machine are equal bit by bit.
         dtype: What the model computes in.
         threads: Processor threads; 0 for all.
-        processes: Processes of this machine, one for each GPU; more than one are started by torchrun. 0 for all GPUs that there are, and one
+        processes: Processes of each machine, one for each GPU; more than one are started by torchrun. 0 for all GPUs that there are, and one
             process where there are none.
-        nodes: Machines of a run; the worker of each is given the same order.
-        node_rank: Which of them this is.
-        rendezvous: ``host:port`` of the first machine, if there are several.
+        nodes: Machines of a run; the worker, which is on the first, starts the others' parts (`yangfan.worker.nodes`).
     """
 
     mode: Mode
@@ -229,8 +227,6 @@ class TrainOrder(msgspec.Struct, frozen=True, kw_only=True):
     threads: Annotated[int, Meta(ge=0)] = 0
     processes: Annotated[int, Meta(ge=0)] = 1
     nodes: Annotated[int, Meta(ge=1)] = 1
-    node_rank: Annotated[int, Meta(ge=0)] = 0
-    rendezvous: str = ""
 
 
 class TrainSpec(msgspec.Struct, frozen=True, kw_only=True):

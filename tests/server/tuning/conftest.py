@@ -199,6 +199,7 @@ async def gym(shop: Shop, tmp_path: Path) -> Gym:
         shop.registry,
         Folders(tmp_path / "tuning", tmp_path / "blobs"),
         data_of=data_of,
+        machines=2,
         missing=lambda: made.lacking,
         trainers=TRAINERS,
     )

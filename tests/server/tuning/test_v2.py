@@ -28,7 +28,7 @@ async def test_a_run_is_made_trained_and_shown(ready: Gym) -> None:
     assert (order.split_percent, order.seed, order.base_model) == (20, 42, "mine:1")
     assert {file.path for file in order.files} >= {"config.json", "model.safetensors"}
     assert order.hyper_parameters["lora_rank"] == 16
-    assert order.train[0].name == "faq:1"
+    assert (order.train[0].name, order.nodes) == ("faq:1", 1)
 
     await ready.progress(
         job, 5, 10, loss=2.0, learning_rate=1e-4, tokens_per_second=90.0, eta_seconds=7.5
@@ -233,6 +233,13 @@ async def test_a_model_that_draws_is_tuned_on_pictures(ready: Gym) -> None:
     with pytest.raises(Invalid, match="learns from rows of the format PromptImage"):
         await ready.act("CreateFineTuningTask", **wanted, datasetConfig=data())
     ready.add_data("pictures", data_format="PromptImage")
+    with pytest.raises(Invalid, match="nodeNum must be 1 for models that draw"):
+        await ready.act(
+            "CreateFineTuningTask",
+            **wanted,
+            datasetConfig=data(versions=[{"versionId": "pictures"}]),
+            resourceConfig={"nodeNum": 2},
+        )
     await ready.act(
         "CreateFineTuningTask",
         **wanted,
@@ -282,6 +289,7 @@ def data(**more: Any) -> dict[str, Any]:
         ({"corpusConfig": {"config": [{"proportion": "1:2", "corpusType": 1}]}}, "asks for a corpus of Baidu's", "corpusConfig"),
         ({"parameterScale": "PTuning"}, "parameterScale of SFT must be one of LoRA", "parameterScale"),
         ({"hyperParameterConfig": {"epoch": 0}}, "epoch must be from 1 to 50", "hyperParameterConfig.epoch"),
+        ({"resourceConfig": {"nodeNum": 3}}, "nodeNum is 3, and runs can be on 2 here: name other machines", "resourceConfig.nodeNum"),
     ],
 )  # fmt: skip
 async def test_a_run_that_is_not_allowed_is_refused_before_it_is_queued(
@@ -294,6 +302,12 @@ async def test_a_run_that_is_not_allowed_is_refused_before_it_is_queued(
         await ready.begin(**more)
     assert caught.value.param == param
     assert await ready.jobs.list() == ()
+
+
+async def test_a_run_may_be_on_several_machines(ready: Gym) -> None:
+    task_id = await ready.begin(resourceConfig={"nodeNum": 2})
+    assert (await ready.show(task_id))["resourceConfig"] == {"nodeNum": 2}
+    assert msgspec.convert((await ready.claim()).spec, TrainOrder).nodes == 2
 
 
 async def test_a_dataset_that_is_not_there_is_not_found(ready: Gym) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from yangfan.errors import ConfigurationError, EngineFailed
 from yangfan.trainers.base import MetricRow, TrainResult, TrainSpec
 from yangfan.trainers.pipeline import checkpoints, metrics, report
-from yangfan.trainers.pipeline.launch import Machines, Trainer, command
+from yangfan.trainers.pipeline.launch import Machines, Trainer, command, interface
 from yangfan.trainers.pipeline.packing import pack
 from yangfan.trainers.pipeline.tensorboard import EventFile, crc32c
 
@@ -130,14 +130,21 @@ def test_one_process_is_started_plainly_and_several_by_torchrun(tmp_path: Path):
         *torchrun,
         "--nnodes=2",
         "--node-rank=1",
-        "--rdzv-backend=c10d",
+        "--rdzv-backend=static",
         "--rdzv-endpoint=10.0.0.1:29500",
+        "--rdzv-conf=timeout=180",
         "--nproc-per-node=8",
         *program,
         "--distributed",
     ]
     with pytest.raises(ConfigurationError, match="rendezvous host:port"):
         command(spec, Machines(nodes=2))
+
+
+def test_the_network_of_a_rendezvous_is_found():
+    assert interface("127.0.0.1:29400").startswith("lo")
+    assert interface("127.0.0.1:port") == ""
+    assert interface("") == ""
 
 
 @pytest.mark.parametrize(

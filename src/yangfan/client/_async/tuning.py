@@ -66,6 +66,7 @@ class AsyncTuning:
         after: str | None = None,
         after_step: int | None = None,
         rewards: Mapping[str, Any] | None = None,
+        nodes: int | None = None,
         job: str | None = None,
         idempotency_key: str = "",
     ) -> TuningTask:
@@ -86,6 +87,7 @@ class AsyncTuning:
             after_step: The checkpoint of that; needed where it has several.
             rewards: What an answer is worth, for RFT: ``{"rules": [{"scorer": "exact"}]}``, or ``{"taskId": "task-…"}`` of a run of the mode
                 RM, or both; the scorers exact, regex, json_validity, f1, rouge, bleu_4 and accuracy take ``parameters`` and a ``weight``.
+            nodes: On how many machines; the server has to know of others. One by default.
             job: An existing job to add the run to, ``job-…``; its model and mode hold then.
             idempotency_key: A second call with the same key begins nothing new.
 
@@ -126,6 +128,7 @@ class AsyncTuning:
             "incrementTaskId": after,
             "incrementCheckpointStep": after_step,
             "rewardConfig": None if rewards is None else dict(rewards),
+            "resourceConfig": None if nodes is None else {"nodeNum": nodes},
             "idempotencyKey": idempotency_key or None,
         }
         told = {key: value for key, value in body.items() if value is not None}

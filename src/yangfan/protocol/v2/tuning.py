@@ -80,10 +80,11 @@ class CorpusConfig(msgspec.Struct, kw_only=True):
 
 
 class ResourceConfig(msgspec.Struct, kw_only=True):
-    """Where it runs; here it is this server's own machines, and this is kept to be shown."""
+    """Where it runs; here it is this server's own machines, and the rest is kept to be shown."""
 
     resourceId: str | None = None  # noqa: N815 - the wire's spelling
     nodeNum: Annotated[int, Meta(ge=1, le=1024)] | None = None  # noqa: N815 - the wire's spelling
+    """On how many machines: this one, and so many of those that the setting tuning_nodes names; 1 by default."""
     idleResource: bool | None = None  # noqa: N815 - the wire's spelling
 
 

@@ -83,6 +83,8 @@ class Models:
                 egress_allow=self._settings.egress_allow,
                 egress_proxy=self._settings.egress_proxy,
                 trackers=_trackers(self._settings),
+                nodes=self._settings.tuning_nodes,
+                rendezvous=self._settings.tuning_rendezvous or "",
             ),
         )
 

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from yangfan.server.tuning.store import TuningStore
     from yangfan.server.tuning.types import DataOf
 
+DRAWS = "text_to_image"
+"""The trainer whose rows are files."""
+
 TRAIN = "train"
 """Kind of the durable jobs: a file in `yangfan.worker.works`."""
 
@@ -81,7 +84,8 @@ class Tuning:
         folders: Where runs leave what they write, and where datasets keep their rows.
         data_of: Finds what a dataset version holds.
         presets: Which model answers one of Qianfan's names, by the settings.
-        processes: Processes of a run, one for each GPU; 0 for all GPUs of the machine.
+        processes: Processes of a run on each machine, one for each GPU; 0 for all GPUs of the machine.
+        machines: How many there are that a run can be on.
         missing: Says what is not installed.
         trainers: Names of the ways of training that there are; the files of `yangfan.trainers` if None.
     """
@@ -96,6 +100,7 @@ class Tuning:
         data_of: DataOf = _no_data,
         presets: Mapping[str, str] | None = None,
         processes: int = 0,
+        machines: int = 1,
         missing: Callable[[], str | None] = missing,
         trainers: Collection[str] | None = None,
     ) -> None:
@@ -105,7 +110,7 @@ class Tuning:
         self._folders = folders
         self._data_of = data_of
         self._presets = {name.casefold(): model for name, model in (presets or {}).items()}
-        self._processes = processes
+        self._processes, self._machines = processes, machines
         self._missing = missing
         self.recipes = _usable(
             recipes.load(), extensions.names("yangfan.trainers") if trainers is None else trainers
@@ -351,6 +356,7 @@ class Tuning:
             {**job.hyper_parameters, **new.hyper_parameters},
             base.facts.context_tokens,
         )
+        nodes = self._nodes(way, new.more.get("resourceConfig"))
         wanted = rewards.wanted(new.more.get("rewardConfig"), self.recipes.mode(way).trainer)
         order, used = await self._data(way, new.dataset, new.more)
         adapter, files = "", [msgspec.to_builtins(file) for file in base.files]
@@ -376,6 +382,7 @@ class Tuning:
             "hyper_parameters": hyper,
             "output": str(self.output(task_id)),
             "processes": self._processes,
+            "nodes": nodes,
         }
         values = {
             "id": task_id,
@@ -406,6 +413,22 @@ class Tuning:
         made = await self._store.find_task(id=task_id)
         assert made is not None, "it was inserted or there before"
         return made
+
+    def _nodes(self, way: str, resources: Mapping[str, Any] | None) -> int:
+        """How many machines a run is on."""
+        wanted = int((resources or {}).get("nodeNum", 1))
+        if wanted > self._machines:
+            raise Invalid(
+                f"resourceConfig.nodeNum is {wanted}, and runs can be on {self._machines} here: name other machines in the settings"
+                " tuning_nodes and tuning_rendezvous, or ask for fewer",
+                param="resourceConfig.nodeNum",
+            )
+        if wanted > 1 and self.recipes.mode(way).trainer == DRAWS:
+            raise Invalid(
+                "resourceConfig.nodeNum must be 1 for models that draw: their pictures are on one machine",
+                param="resourceConfig.nodeNum",
+            )
+        return wanted
 
     async def _reward_model(self, wanted: rewards.Wanted) -> tuple[dict[str, Any], str]:
         """The part of a run's order that says what scores answers, and the run that left it."""

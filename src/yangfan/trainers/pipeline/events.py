@@ -23,7 +23,7 @@ class Channel:
     """Where events go. What libraries print goes to standard error from here on.
 
     Args:
-        is_heard: Whether this process tells; of several only the first does.
+        is_heard: Whether this process tells; of several only the first does, apart from failures.
 
     Attributes:
         stop_wanted: Whether SIGTERM came.
@@ -37,7 +37,7 @@ class Channel:
         signal.signal(signal.SIGTERM, self._stop)
 
     def mute(self) -> None:
-        """Tell nothing: another process does."""
+        """Tell nothing but a failure: another process does."""
         self._is_heard = False
 
     def progress(self, row: MetricRow, steps: int) -> None:
@@ -59,7 +59,8 @@ class Channel:
         self._tell({"event": "end", "outcome": outcome, "result": msgspec.to_builtins(result)})
 
     def failed(self, kind: str, message: str, *, retryable: bool) -> None:
-        """The run failed."""
+        """The run failed. Whichever process fails says so: what the others meet is only that it is gone."""
+        self._is_heard = True
         told = {"kind": kind, "message": message, "retryable": retryable}
         self._tell({"event": "end", "outcome": "failed", **told})
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
 LOG = "trainer.log"
 SPEC = "spec.json"
 TAIL_BYTES = 2000
+MEETING_SECONDS = 180
+"""How long the processes of several machines wait for each other."""
+
+_SIOCGIFADDR = 0x8915
+"""Asks Linux for the address of an interface (netdevice(7))."""
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -35,8 +43,8 @@ class Machines(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         processes: On each machine.
         nodes: Machines.
-        node_rank: Which of them this one is.
-        rendezvous: ``host:port`` of the first.
+        node_rank: Which of them this one is; the first tells what happens and keeps what comes out.
+        rendezvous: ``host:port`` of the first, as the others reach it.
     """
 
     processes: int = 1
@@ -68,11 +76,33 @@ def command(spec: Path, machines: Machines) -> list[str]:
         meeting = [
             f"--nnodes={machines.nodes}",
             f"--node-rank={machines.node_rank}",
-            "--rdzv-backend=c10d",
+            "--rdzv-backend=static",  # ranks as they are given: c10d may make another machine the first
             f"--rdzv-endpoint={machines.rendezvous}",
+            f"--rdzv-conf=timeout={MEETING_SECONDS}",
         ]
     start = [sys.executable, "-m", "torch.distributed.run", *meeting]
     return [*start, f"--nproc-per-node={machines.processes}", *program, "--distributed"]
+
+
+def interface(rendezvous: str) -> str:
+    """The network interface by which a place is reached; "" where that cannot be told.
+
+    Without being told, gloo takes the one that the host's own name stands for, which often is the loopback.
+    """
+    host, _, port = rendezvous.rpartition(":")
+    with (
+        contextlib.suppress(OSError, ValueError, OverflowError),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way,
+    ):
+        way.connect((host, int(port)))  # nothing is sent
+        wanted = way.getsockname()[0]
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):  # it has no address
+                asked = struct.pack("256s", name.encode())
+                told = fcntl.ioctl(way.fileno(), _SIOCGIFADDR, asked)
+                if socket.inet_ntoa(told[20:24]) == wanted:
+                    return name
+    return ""
 
 
 class Trainer:
@@ -100,10 +130,12 @@ class Trainer:
         path = self._output / SPEC
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self._spec), indent=2))
         threads = {"OMP_NUM_THREADS": str(self._spec.threads)} if self._spec.threads else {}
+        network = interface(self._machines.rendezvous) if self._machines.nodes > 1 else ""
+        own = {"GLOO_SOCKET_IFNAME": network} if network else {}
         with (self._output / LOG).open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter, and a path
                 command(path, self._machines),
-                env={**environment(), **QUIET, **threads},
+                env={**own, **environment(), **QUIET, **threads},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -128,7 +160,7 @@ class Trainer:
         return self._process.pid
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """What it tells, to its end.
+        """What it tells, to its end. The part of a run on another machine than the first tells nothing but failures.
 
         Raises:
             EngineFailed: It died without telling its end; another attempt goes on from the last checkpoint.
@@ -145,7 +177,7 @@ class Trainer:
             ended = ended or event.get("event") == "end"
             yield event
         status = process.wait()
-        if not ended:
+        if not ended and (status or self._machines.node_rank == 0):
             raise EngineFailed(self._death(status))
 
     def stop(self, kill_after_seconds: float) -> None:
@@ -159,6 +191,12 @@ class Trainer:
         timer = threading.Timer(kill_after_seconds, process.kill)
         timer.daemon = True
         timer.start()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.kill()
 
     def _death(self, status: int) -> str:
         if status == -signal.SIGKILL and not self._stopped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import resource
 import shutil
 import sys
@@ -127,9 +128,10 @@ class Run:
         )
         libraries.require()
         peers, where = self._peers()
-        dtype = self._dtype(where)
+        dtype = self._dtype(where, peers)
         run = checkpoints.digest(self._ordered(dtype, peers))
         going_on = checkpoints.last(self._output, run)
+        _require_agreement(f"{run} {going_on and going_on.name}", where, peers)
         network = self._network(where, dtype, going_on, learnt, held_out)
         metrics.cut(self._output, 0 if going_on is None else checkpoints.state_of(going_on).step)
         loop = Loop(
@@ -178,10 +180,11 @@ class Run:
             self._channel.mute()
         return peers, where
 
-    def _dtype(self, where: str) -> str:
+    def _dtype(self, where: str, peers: Peers) -> str:
         if self._spec.dtype != "auto":
             return self._spec.dtype
-        return "bfloat16" if libraries.computes_in_bfloat16(where) else "float32"
+        able = int(libraries.computes_in_bfloat16(where))
+        return "bfloat16" if _extremes(able, where, peers)[0] else "float32"
 
     def _ordered(self, dtype: str, peers: Peers) -> bytes:
         """All that weights follow from; a run goes on from checkpoints of the same alone."""
@@ -295,6 +298,32 @@ class Run:
             sync(file)
         new.replace(final)
         sync(self._output)
+
+
+def _extremes(number: int, where: str, peers: Peers) -> tuple[int, int]:
+    """The least and the greatest of what the processes of a run have."""
+    if peers.size == 1:
+        return number, number
+    torch = libraries.torch()
+    both = torch.tensor([number, -number], dtype=torch.int64, device=where)
+    torch.distributed.all_reduce(both, torch.distributed.ReduceOp.MIN)
+    least, greatest = both.tolist()
+    return least, -greatest
+
+
+def _require_agreement(standing: str, where: str, peers: Peers) -> None:
+    """Check that all processes are about to do the same: those on other machines read copies.
+
+    Raises:
+        ConfigurationError: They are not.
+    """
+    number = int.from_bytes(hashlib.sha256(standing.encode()).digest()[:7])
+    least, greatest = _extremes(number, where, peers)
+    if least != greatest:
+        raise ConfigurationError(
+            "the processes of this run have different rows, base models or checkpoints before them; use one version of Yangfan and of its"
+            " libraries on all machines, and begin a new run"
+        )
 
 
 def _left(spec: TrainSpec) -> TrainResult:

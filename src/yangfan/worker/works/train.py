@@ -2,7 +2,8 @@
 
 Spec: `yangfan.trainers.base.TrainOrder`. Result: `TrainResult`. What is saved as a checkpoint names the trainer's own, which lies in the
 order's output folder: another attempt looks there for the newest one that is whole, whatever was saved. The note of the progress is the
-last line of metrics as JSON. A job that is cancelled or paused writes a checkpoint first, and so does a worker that gets SIGTERM.
+last line of metrics as JSON. A job that is cancelled or paused writes a checkpoint first, and so does a worker that gets SIGTERM. A run on
+several machines has one worker, on the first: it starts the others' parts (`yangfan.worker.nodes`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from yangfan.trainers.base import (
 from yangfan.trainers.pipeline import answers, libraries, metrics, report
 from yangfan.trainers.pipeline.base_folder import lay_out
 from yangfan.trainers.pipeline.launch import Machines, Trainer
+from yangfan.worker.nodes import LOCK as NODES_LOCK
+from yangfan.worker.nodes import Nodes
 from yangfan.worker.task import Stopped
 from yangfan.worker.trackers import About, Trackers
 
@@ -98,43 +101,54 @@ def run(task: Task) -> dict[str, Any]:
         dtype=order.dtype,
         threads=order.threads,
     )
+    store = Path(order.store)
+    allowed = access.load(store)
     machines = Machines(
         processes=order.processes or max(1, libraries.gpus()),
         nodes=order.nodes,
-        node_rank=order.node_rank,
-        rendezvous=order.rendezvous,
+        rendezvous=allowed.rendezvous,
+    )
+    nodes = Nodes(
+        task,
+        spec,
+        machines,
+        processes=order.processes,
+        commands=allowed.nodes,
+        lock=store / NODES_LOCK,
     )
     about = About(
         f"{Path(order.output).name} {order.mode} {order.base_model}".strip(),
         {"mode": order.mode, "method": order.method, "base_model": order.base_model}
         | {name: value for name, value in msgspec.to_builtins(hyper).items() if name != "rewards"},
     )
-    with Trackers(access.load(Path(order.store)), Path(order.output), about, task.log) as trackers:
-        result = _scored(spec, _train(task, spec, machines, trackers))
+    with nodes, Trackers(allowed, Path(order.output), about, task.log) as trackers:
+        result = _scored(spec, _train(task, spec, nodes, trackers))
     return msgspec.to_builtins(result)
 
 
-def _train(task: Task, spec: TrainSpec, machines: Machines, trackers: Trackers) -> TrainResult:
+def _train(task: Task, spec: TrainSpec, nodes: Nodes, trackers: Trackers) -> TrainResult:
     """Run the trainer to its end."""
     end: dict[str, Any] = {}
     rows: list[MetricRow] = []
-    with Trainer(spec, machines) as trainer, _stopping(task, trainer) as interrupted:
+    with Trainer(spec, nodes.machines) as trainer, _stopping(task, trainer) as interrupted:
+        nodes.end_with(trainer)
         try:
             for event in trainer.events():
-                if event.get("event") == "end":
+                # Of several processes the first to fail tells the cause, the others what followed from it.
+                if event.get("event") == "end" and end.get("outcome") != "failed":
                     end = event
                     trackers.ends(str(event.get("outcome")))
                 with contextlib.suppress(
                     Stopped
                 ):  # the trainer was told, and has a checkpoint to write
                     _tell(task, event, rows, trackers)
-        except EngineFailed:
+        except EngineFailed as error:
             task.check()  # it was killed because it did not stop in time
             if interrupted.is_set():
                 raise Interrupted(1) from None
-            raise
+            raise nodes.cause(error) from error
     if end.get("outcome") == "failed":
-        raise _failure(end)
+        raise nodes.cause(_failure(end))
     if end.get("outcome") == "stopped":
         task.check()
         raise Interrupted(1)
