@@ -35,6 +35,9 @@ LEAST_BYTES = 1 << 16
 AT_ONCE = 1 << 20
 """Candidates compared at once, and fingerprints read from the log at once."""
 
+RECENT = 1024
+"""Fingerprints that are compared one by one before they become a run: for so few that takes less than all tables."""
+
 FAR = 255
 """The distance where nothing is near."""
 
@@ -113,6 +116,7 @@ class Near:
         # Sorting one table: what is put together, and its sorted copy.
         self._largest = max(memory_bytes // 16, self._in_memory)
         self._runs: list[_Run] = []
+        self._recent: Hashes = np.zeros(0, np.uint64)
         self._count = 0
         self._files = 0
         self._folder = folder
@@ -138,7 +142,10 @@ class Near:
     def distances(self, fingerprints: Hashes) -> NDArray[np.uint8]:
         """Of each, the distance to the nearest one seen, or `FAR` where none is near."""
         nearest = np.full(len(fingerprints), FAR, np.uint8)
-        for number, table in enumerate(self._tables):
+        for start in range(0, len(fingerprints), RECENT):
+            piece = fingerprints[start : start + RECENT, None] ^ self._recent
+            np.bitwise_count(piece).min(axis=1, initial=FAR, out=nearest[start : start + RECENT])
+        for number, table in enumerate(self._tables if self._runs else ()):
             moved = table.moved(fingerprints)
             order = np.argsort(moved)
             # Neighbouring questions look at neighbouring memory.
@@ -151,6 +158,10 @@ class Near:
 
     def pairs(self, fingerprints: Hashes) -> tuple[Counts, Counts, NDArray[np.uint8]]:
         """Pairs among `fingerprints` that are near: the earlier one, the later one, their distance; some come twice."""
+        if len(fingerprints) <= RECENT:
+            differing = np.bitwise_count(fingerprints[:, None] ^ fingerprints)
+            first, second = np.nonzero(np.triu(differing <= self.distance, 1))
+            return first, second, differing[first, second]
         none = np.zeros(0, np.int64)
         earlier: list[Counts] = [none]
         later: list[Counts] = [none]
@@ -173,7 +184,11 @@ class Near:
             return
         self._log.seek(self._count * 8)
         self._log.write(fingerprints.astype("<u8").tobytes())
-        self._index(fingerprints)
+        self._count += len(fingerprints)
+        self._recent = np.append(self._recent, fingerprints)
+        if len(self._recent) >= RECENT:
+            self._index(self._recent)
+            self._recent = np.zeros(0, np.uint64)
 
     def save(self) -> int:
         """Make all durable, and say how many there are."""
@@ -186,11 +201,12 @@ class Near:
         """Go back to the first `count`."""
         for run in self._runs:
             run.forget()
-        self._runs, self._count = [], 0
+        self._runs, self._recent, self._count = [], np.zeros(0, np.uint64), 0
         self._log.truncate(count * 8)
         self._log.seek(0)
         while piece := self._log.read(self._in_memory * 8):
             self._index(np.frombuffer(piece, "<u8").astype(np.uint64))
+            self._count += len(piece) // 8
 
     def close(self) -> None:
         """Let go of everything but the log."""
@@ -200,7 +216,6 @@ class Near:
         self._log.close()
 
     def _index(self, fingerprints: Hashes) -> None:
-        self._count += len(fingerprints)
         run = self._room(len(fingerprints))
         for number, table in enumerate(self._tables):
             run.tables[number] = np.sort(table.moved(fingerprints))

@@ -32,6 +32,7 @@ HAN_SHARE = 0.3
 
 _BASE = 0x9E3779B97F4A7C15
 _BASE_INVERSE = pow(_BASE, -1, 1 << 64)
+_LEAST_POWERS = (1 << 18) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,11 @@ class Texts:
         return np.where(self.is_chinese, float(chinese), float(english))
 
     @functools.cached_property
+    def special(self) -> Flags:
+        """Which code points are special characters."""
+        return _tables.special()[self.codes]
+
+    @functools.cached_property
     def _prefix_sums(self) -> Hashes:
         sums = np.zeros(len(self.codes) + 1, np.uint64)
         np.cumsum(
@@ -201,6 +207,22 @@ class Texts:
         sums = self._prefix_sums
         count = max(len(self.codes) - length + 1, 0)
         return _mixed((sums[length:] - sums[:count]) * _inverse_powers(len(self.codes))[:count])
+
+    def windows_within(self, length: int, wanted: Flags) -> tuple[Counts, Hashes]:
+        """Those of these runs that lie within one text, of the texts that are wanted.
+
+        Returns:
+            How many each text has, and the hashes of all, text by text.
+        """
+        counts = np.where(wanted, np.maximum(self.lengths - (length - 1), 0), 0)
+        # One more begins where a text's runs begin, and one less behind them.
+        edges = np.zeros(len(self.codes) + 1, np.int8)
+        has = counts > 0
+        begins = self.offsets[:-1][has]
+        edges[begins] = 1
+        edges[begins + counts[has]] -= 1
+        found = self.windows(length)
+        return counts, found[np.cumsum(edges, dtype=np.int8)[: len(found)].view(np.bool_)]
 
     def hashes_joined(self, first: Counts) -> Hashes:
         """64 bits for each pair of a word of `first` and the next one, written as one word."""
@@ -231,8 +253,11 @@ class Texts:
             begins[start + _cuts(self.strings[row])] = True
         starts = np.flatnonzero(begins[:-1]).astype(np.int64)
         ends = np.append(starts[1:], len(codes))
-        plain = np.flatnonzero(~_tables.special()[codes]).astype(np.int64)
-        first, last = np.searchsorted(plain, starts), np.searchsorted(plain, ends)
+        plain = np.flatnonzero(~self.special)
+        # How many plain ones stand before each place.
+        before = np.zeros(len(codes) + 1, np.int32)
+        np.cumsum(~self.special, out=before[1:])
+        first, last = before[starts], before[ends]
         filled = first < last
         starts, ends = plain[first[filled]], plain[last[filled] - 1] + 1
         return Words(starts, ends, np.searchsorted(starts, self.offsets), self.hashes(starts, ends))
@@ -287,8 +312,8 @@ def _cuts(text: str) -> Counts:
 
 
 def _mixed(values: Hashes) -> Hashes:
-    """Every bit of a value spread over all 64 (the finaliser of splitmix64, Steele, Lea and Flood, 2014)."""
-    values = values + np.uint64(_BASE)
+    """Every bit of a value spread over all 64, in place (the finaliser of splitmix64, Steele, Lea and Flood, 2014)."""
+    values += np.uint64(_BASE)
     shifted = values >> np.uint64(30)
     values ^= shifted
     values *= np.uint64(0xBF58476D1CE4E5B9)
@@ -299,13 +324,14 @@ def _mixed(values: Hashes) -> Hashes:
 
 
 def _powers(length: int) -> Hashes:
-    return _powers_of(_BASE, 1 << max(length, 1).bit_length())[: length + 1]
+    return _powers_of(_BASE, 1 << max(length, _LEAST_POWERS).bit_length())[: length + 1]
 
 
 def _inverse_powers(length: int) -> Hashes:
-    return _powers_of(_BASE_INVERSE, 1 << max(length, 1).bit_length())[: length + 1]
+    return _powers_of(_BASE_INVERSE, 1 << max(length, _LEAST_POWERS).bit_length())[: length + 1]
 
 
+# All usual batches, whatever their length, take the same two tables.
 @functools.lru_cache(maxsize=4)
 def _powers_of(base: int, length: int) -> Hashes:
     factors = np.full(length, base, np.uint64)

@@ -8,7 +8,7 @@ Source: BigScience ROOTS (Laurençon et al., 2022), 01b_oscar_cleaning_and_filte
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta
@@ -43,12 +43,10 @@ class CheckCharacterRepetition(base.Filter):
     def measure(self, texts: Texts) -> Values:
         """The share of the most frequent runs in all runs, 0 where there is none."""
         length = texts.by_language("character_repetition_length").astype(np.int64)
-        rows = np.repeat(np.arange(len(texts)), texts.lengths)
-        starts = np.flatnonzero(
-            np.arange(len(texts.codes)) + length[rows] <= texts.offsets[1:][rows]
-        )
-        parts = rows[starts]
-        kinds, counts = tallies(parts, texts.hashes(starts, starts + length[parts]), len(texts))
+        of_length = [texts.windows_within(one, length == one) for one in np.unique(length).tolist()]
+        parts = [np.repeat(np.arange(len(texts)), counts) for counts, _ in of_length]
+        hashes = [found for _, found in of_length]
+        kinds, counts = tallies(_joined(parts), _joined(hashes), len(texts))
         number_of_kinds = np.bincount(kinds, minlength=len(texts))
         return ratio(
             _of_most_frequent(kinds, counts, number_of_kinds),
@@ -58,6 +56,11 @@ class CheckCharacterRepetition(base.Filter):
     def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
         """The range that stays."""
         return 0.0, base.limits(texts, self._cutoff, "character_repetition_max_cutoff")
+
+
+def _joined(arrays: list[Any]) -> Any:
+    """One array of several; of one, which is the rule, the same."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _of_most_frequent(kinds: Counts, counts: Counts, number_of_kinds: Counts) -> Values:

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from yangfan.errors import ConfigurationError
 from yangfan.operators import _tables, base
-from yangfan.operators._texts import Hashes, Texts, Values, ratio
+from yangfan.operators._texts import Counts, Hashes, Texts, Values, ratio
 
 STAGE: base.Stage = "filter"
 SUMMARY = {
@@ -43,12 +43,29 @@ class Parameters(base.Parameters, frozen=True):
     ] = ""
 
 
+class _List:
+    """Hashes, and which of their lowest bits occur among them: most words are told apart by those alone."""
+
+    def __init__(self, hashes: Hashes) -> None:
+        self._hashes = np.sort(hashes)
+        self._lowest = np.zeros(1 << 16, np.bool_)
+        self._lowest[self._hashes & np.uint64(0xFFFF)] = True
+
+    def among(self, hashes: Hashes) -> Counts:
+        """Places of those that are listed."""
+        places = np.flatnonzero(self._lowest[hashes.astype(np.uint16)])
+        if not len(places):
+            return places
+        found = hashes[places]
+        return places[self._hashes[np.searchsorted(self._hashes[:-1], found)] == found]
+
+
 class CheckFlaggedWords(base.Filter):
     """Not too many flagged words."""
 
     measures = "share of flagged words"
 
-    def __init__(self, cutoff: float | str, words: dict[str, Hashes]) -> None:
+    def __init__(self, cutoff: float | str, words: dict[str, _List]) -> None:
         """Keep the words of each language; those under ``""`` are for all."""
         self._cutoff = cutoff
         self._words = words
@@ -64,10 +81,8 @@ class CheckFlaggedWords(base.Filter):
         languages = np.array(texts.languages, dtype=object)
         for language, listed in self._words.items():
             of_language = np.ones(len(texts), np.bool_) if not language else languages == language
-            hit = np.isin(words.hashes, listed) & of_language[rows]
-            hit_joined = np.isin(joined, listed) & of_language[rows[first]]
-            flagged += np.bincount(rows[hit], minlength=len(texts))
-            flagged += np.bincount(rows[first][hit_joined], minlength=len(texts))
+            hits = np.append(rows[listed.among(words.hashes)], rows[first[listed.among(joined)]])
+            flagged += np.bincount(hits[of_language[hits]], minlength=len(texts))
         return np.minimum(ratio(flagged, words.counts), 1.0)
 
     def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
@@ -78,10 +93,10 @@ class CheckFlaggedWords(base.Filter):
 def create(parameters: Parameters, common: base.Common) -> base.Operator:
     """The operator."""
     if parameters.words_file:
-        words = {"": _hashes(Path(parameters.words_file))}
+        words = {"": _listed(Path(parameters.words_file))}
     elif common.language in (base.AUTO, *SHIPPED):
         words = {
-            language: _hashes(_tables.TABLES / f"flagged_words.{language}.txt")
+            language: _listed(_tables.TABLES / f"flagged_words.{language}.txt")
             for language in SHIPPED
         }
     else:
@@ -96,10 +111,10 @@ def missing() -> str:
     return base.lacks("rjieba")
 
 
-def _hashes(file: Path) -> Hashes:
+def _listed(file: Path) -> _List:
     try:
         lines = file.read_text("utf-8").splitlines()
     except (OSError, UnicodeError, ValueError) as error:
         raise ConfigurationError(f"the list of words {file} cannot be read: {error}") from None
     words = Texts([line.strip() for line in lines if line.strip() and not line.startswith("#")])
-    return words.hashes(words.offsets[:-1], words.offsets[1:])
+    return _List(words.hashes(words.offsets[:-1], words.offsets[1:]))

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from yangfan.operators import _tables, base
+from yangfan.operators import base
 from yangfan.operators._texts import Texts, Values, ratio
 
 STAGE: base.Stage = "filter"
@@ -39,7 +39,7 @@ class CheckSpecialCharacters(base.Filter):
 
     def measure(self, texts: Texts) -> Values:
         """Special characters over all, 0 for an empty text."""
-        return ratio(texts.sums(_tables.special()[texts.codes]), texts.lengths)
+        return ratio(texts.sums(texts.special), texts.lengths)
 
     def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
         """The range that stays."""

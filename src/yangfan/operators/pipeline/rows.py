@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROWS = 2048
 """Most rows in a batch."""
-CHARACTERS = 1 << 17
+CHARACTERS = 1 << 16
 """A batch is full when its texts have this many characters: what operators compute of it, eight bytes for each, stays in a
 processor's cache."""
 
