@@ -17,6 +17,7 @@ from yangfan.datasets.formats import (
     is_annotated,
     messages_of,
     parse,
+    parse_encoded,
     render,
     text_of,
     texts_of,
@@ -226,6 +227,56 @@ def test_fields_that_nobody_knows_are_kept() -> None:
     sample = parse(F.PROMPT_RESPONSE, raw)
     assert sample.extra == {"source": {"page": 3}}
     assert render(F.PROMPT_RESPONSE, sample) == raw
+    # Only beside an `instruction` is `input` a part of what is asked.
+    other = parse(F.PROMPT_RESPONSE, {"instructions": "x", "prompt": "q", "input": "y"})
+    assert other.turns[0].prompt == "q"
+    assert other.extra == {"instructions": "x", "input": "y"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "q", "response": "a"},
+        {"prompt": "q", "response": ["a"], "n": None, "user": "u"},
+        {"prompt": "q", "response": [["a"]], "output": "b"},
+        {"prompt": "q", "response": [[""]]},
+        {"prompt": "q", "response": ""},
+        {"prompt": "q", "response": []},
+        {"prompt": "q", "response": [["a", "b"]]},
+        {"prompt": "q", "response": [["a"], ["b"]]},
+        {"prompt": "q", "response": [[["a"]]]},
+        {"prompt": " ", "response": "a"},
+        {"prompt": ["q"], "response": "a"},
+        {"prompt": "q", "response": 3},
+        {"prompt": "q", "response": None, "output": "b"},
+        {"prompt": "q", "response": "a", "input": "i"},
+        {"prompt": "q", "response": "a", "instruction": "x", "input": "i"},
+        {"prompt": "q", "response": "a", "messages": []},
+        {"prompt": "q", "response": "a", "extra": {"k": 1}, "t": 2},
+    ],
+)
+@pytest.mark.parametrize("data_format", [F.PROMPT_RESPONSE, F.SORTED])
+def test_a_plain_turn_is_what_any_turn_is(data_format: DataFormat, row: dict[str, Any]) -> None:
+    def read(raw: Any) -> Sample | str:
+        try:
+            return parse(data_format, raw)
+        except BadSample as error:
+            return error.message.replace(", 'system'", "").replace("turn 1: ", "")
+
+    # With an empty `system` it is read as a row of many turns is.
+    wanted = read([{**row, "system": ""}])
+    assert read(row) == wanted
+    assert read([row]) == wanted
+
+
+def test_what_was_written_to_know_a_rows_size_is_what_shards_hold() -> None:
+    for data_format, raw in (
+        (F.PROMPT_RESPONSE, {"prompt": "问", "response": "答 😀", "z": 1, "a": [1, "b"]}),
+        (F.TEXT, "文本"),
+    ):
+        sample, encoded = parse_encoded(data_format, raw)
+        assert sample == parse(data_format, raw)
+        assert encoded.decode() == encode(sample)
 
 
 def test_annotated_means_that_nothing_is_left_to_be_said() -> None:

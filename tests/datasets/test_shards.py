@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from itertools import islice
@@ -153,3 +154,16 @@ def test_long_rows_do_not_pile_up_in_memory(
     manifest = written(BlobFolder(tmp_path), 1000, rows_per_shard=10_000)
     assert len(manifest.shards) > 1
     assert manifest.rows == 1000
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(shards.arrow("pyarrow.parquet").ParquetWriter, "write_table", full)
+    # A row group is packed while the next one is read: it is said one later at most.
+    with pytest.raises(ConfigurationError, match="no space on the disk"):
+        written(BlobFolder(tmp_path), 40, rows_per_shard=20)
+    assert not [*(tmp_path / shards.PARTS).iterdir()]

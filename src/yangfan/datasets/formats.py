@@ -203,6 +203,11 @@ def encode(sample: Sample) -> str:
     return _ENCODER.encode(sample).decode()
 
 
+def encode_utf8(sample: Sample) -> bytes:
+    """The same in UTF-8: what is written needs no text in between."""
+    return _ENCODER.encode(sample)
+
+
 def decode(text: str | bytes) -> Sample:
     """A sample from its canonical JSON."""
     return _DECODER.decode(text)
@@ -214,16 +219,25 @@ def parse(data_format: DataFormat, raw: object) -> Sample:
     Raises:
         BadSample: It is not of this format; the text says what to change.
     """
+    return parse_encoded(data_format, raw)[0]
+
+
+def parse_encoded(data_format: DataFormat, raw: object) -> tuple[Sample, bytes]:
+    """A row of a file as `parse` reads it, and as `encode_utf8` writes it: it is written once to know its size anyway.
+
+    Raises:
+        BadSample: It is not of this format; the text says what to change.
+    """
     sample = _PARSERS[data_format](raw)
     try:
-        size_bytes = len(_ENCODER.encode(sample))
+        encoded = _ENCODER.encode(sample)
     except (UnicodeEncodeError, TypeError, ValueError, OverflowError) as error:
         raise BadSample(f"the sample cannot be kept as JSON in UTF-8: {error}") from None
-    if size_bytes > MAX_SAMPLE_BYTES:
+    if len(encoded) > MAX_SAMPLE_BYTES:
         raise BadSample(
-            f"the sample has {size_bytes} bytes, {MAX_SAMPLE_BYTES} are allowed; split it into several"
+            f"the sample has {len(encoded)} bytes, {MAX_SAMPLE_BYTES} are allowed; split it into several"
         )
-    return sample
+    return sample, encoded
 
 
 def render(data_format: DataFormat, sample: Sample) -> Any:
@@ -233,7 +247,12 @@ def render(data_format: DataFormat, sample: Sample) -> Any:
 
 def is_annotated(data_format: DataFormat, sample: Sample) -> bool:
     """Whether everything that a person could have added is there: the responses, or what the picture shows."""
-    return _ANNOTATED.get(data_format, _answered)(sample)
+    return annotation_of(data_format)(sample)
+
+
+def annotation_of(data_format: DataFormat) -> Callable[[Sample], bool]:
+    """`is_annotated` of one format, for who asks it of many samples."""
+    return _ANNOTATED.get(data_format, _answered)
 
 
 def _answered(sample: Sample) -> bool:
@@ -253,25 +272,30 @@ _ANNOTATED: Mapping[DataFormat, Callable[[Sample], bool]] = {
 
 def texts_of(sample: Sample) -> list[str]:
     """The texts of a sample in the order of `text_of`, empty ones left out: what operators change one by one."""
-    found: list[str] = []
-
-    def kept(text: str) -> str:
-        found.append(text)
-        return text
-
-    _each_text(sample, kept)
-    return found
+    if sample.text:
+        return [sample.text]
+    found = [sample.system]
+    for turn in sample.turns:
+        found.append(turn.prompt)
+        found += turn.responses
+    for message in sample.messages:
+        found += (message.reasoning_content, message.content)
+    found += (
+        sample.chosen or "",
+        sample.rejected or "",
+        sample.prefix,
+        sample.middle,
+        sample.suffix,
+    )
+    return [text for text in found if text]
 
 
 def with_texts(sample: Sample, texts: Iterable[str]) -> Sample:
     """The sample with other texts in place of those of `texts_of`; pictures and `extra` stay."""
     given = iter(texts)
-    return _each_text(sample, lambda _: next(given))
 
-
-def _each_text(sample: Sample, change: Callable[[str], str]) -> Sample:
     def each(text: str) -> str:
-        return change(text) if text else text
+        return next(given) if text else text
 
     if sample.text:
         return msgspec.structs.replace(sample, text=each(sample.text))
@@ -332,7 +356,7 @@ class _Fields:
     def __init__(self, raw: object, place: str = "") -> None:
         if not isinstance(raw, dict):
             raise BadSample(f"{place or 'the row'} must be an object, got {_kind(raw)}")
-        self._raw = {**cast("dict[str, Any]", raw)}
+        self._raw = cast("dict[str, Any]", raw)
         self._used: set[str] = set()
         self._place = f"{place}: " if place else ""
 
@@ -346,8 +370,11 @@ class _Fields:
 
     def drop(self, *keys: str) -> None:
         """Forget fields that have been read."""
-        for key in keys:
-            self._raw.pop(key, None)
+        self._raw = {key: value for key, value in self._raw.items() if key not in keys}
+
+    def has(self, key: str) -> bool:
+        """Whether there is a field of that name."""
+        return key in self._raw
 
     def text(self, *keys: str, required: bool = False, blank: bool = False) -> str:
         """A text.
@@ -399,6 +426,8 @@ class _Fields:
         return ", ".join(repr(key[:40]) for key in list(self._raw)[:12]) or "none"
 
     def _one(self, value: Any, key: str) -> str:
+        if isinstance(value, str):
+            return value
         nested: list[Any] = [value]
         while len(nested) == 1 and isinstance(nested[0], list):
             nested = cast("list[Any]", nested[0])
@@ -446,10 +475,10 @@ def _extra(elements: Sequence[_Fields]) -> dict[str, Any]:
 def _messages(raw: object) -> list[Message] | None:
     """The messages of a row that is written with roles; None if it is not."""
     if isinstance(raw, dict):
-        raw = next(
-            (row[key] for key in _MESSAGE_KEYS if (row := cast("dict[str, Any]", raw)).get(key)),
-            None,
-        )
+        row = cast("dict[str, Any]", raw)
+        raw = None
+        for key in _MESSAGE_KEYS:
+            raw = raw or row.get(key)
     if not isinstance(raw, list) or not raw:
         return None
     items = cast("list[object]", raw)
@@ -523,7 +552,38 @@ def _message_extra(raw: object) -> dict[str, Any]:
     return _extra([fields])
 
 
+def _one_plain_turn(raw: object) -> Sample | None:
+    """What nearly all rows are, read in a fraction of the time: a prompt and a response under their own names; None if it is not that."""
+    if isinstance(raw, list):
+        items = cast("list[object]", raw)
+        raw = items[0] if len(items) == 1 else None
+    if not isinstance(raw, dict):
+        return None
+    row = cast("dict[str, Any]", raw)
+    prompt, said = row.get("prompt"), row.get("response")
+    for _ in range(2):
+        if isinstance(said, list):
+            answers = cast("list[Any]", said)
+            said = answers[0] if len(answers) == 1 else None
+    if not isinstance(prompt, str) or not isinstance(said, str) or not prompt.strip():
+        return None
+    if not _NOT_PLAIN.isdisjoint(row):
+        return None
+    extra = {
+        name: value
+        for name, value in row.items()
+        if value is not None and name not in {"prompt", "response"}
+    }
+    return Sample(turns=(Turn(prompt, (said,) if said else ()),), extra=extra)
+
+
+_NOT_PLAIN = frozenset({*_MESSAGE_KEYS, "system", "instruction", "extra"})
+"""Names of fields that say more than one turn, or are read beside it."""
+
+
 def _conversation(raw: object, *, ranked: bool) -> Sample:
+    if (plain := _one_plain_turn(raw)) is not None:
+        return plain
     messages = _messages(raw)
     if messages is not None:
         system, turns = _turns_of(messages)
@@ -548,7 +608,7 @@ def _read_turns(elements: Sequence[_Fields]) -> tuple[str, list[Turn]]:
             raise BadSample(f"turn {number}: 'system' belongs into the first turn")
         system = system or said
         prompt = element.text(*_PROMPT_KEYS, required=True)
-        if "instruction" in element.names() and (more := element.text("input")):
+        if element.has("instruction") and (more := element.text("input")):
             prompt = f"{prompt}\n{more}"
         turns.append(Turn(prompt, element.responses(*_RESPONSE_KEYS)))
     return system, turns

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 import msgspec
 
 from yangfan.datasets.fetching import File, Tell, fetch
-from yangfan.datasets.formats import DataFormat, Image, Sample, parse
+from yangfan.datasets.formats import DataFormat, Image, Sample, encode_utf8, parse_encoded
 from yangfan.datasets.manifest import Manifest
 from yangfan.datasets.parts import Part, Picture, Skipped, open_part, parts_of
 from yangfan.datasets.readers.base import Flaw, Options
@@ -318,6 +318,9 @@ class _Import:
                 flaw = self._take(part, line, row, is_table=reader.is_table)
                 if flaw is not None:
                     flaws.append(flaw)
+            rows = len(batch) - len(flaws)
+            self._state.rows += rows
+            self._state.counts[number].rows += rows
             for flaw in sorted(flaws, key=lambda flaw: flaw.number):
                 self._refuse(part, flaw)
             self._unsaved_bytes += batch.done_bytes - self._state.place_bytes
@@ -331,33 +334,32 @@ class _Import:
     def _take(self, part: Part, line: int, row: Any, *, is_table: bool) -> Flaw | None:
         """Check a row and write it, or say why not."""
         try:
-            sample = self._sample(part, row, is_table=is_table)
+            sample, encoded = self._sample(part, row, is_table=is_table)
         except BadSample as error:
             shown = msgspec.json.encode(row)[:8000].decode("utf-8", "replace")[:2000]
             return Flaw(line, error.message, shown)
-        self._state.rows += 1
-        self._state.counts[self._state.part].rows += 1
-        self._writer.add(self._row_ids(), sample)
+        self._writer.add(self._row_ids(), sample, encoded=encoded)
         return None
 
-    def _sample(self, part: Part, row: Any, *, is_table: bool) -> Sample:
+    def _sample(self, part: Part, row: Any, *, is_table: bool) -> tuple[Sample, bytes]:
         columns = self._order.options.columns
         if columns and isinstance(row, dict):
             row = renamed(cast("dict[str, Any]", row), columns)
         if is_table:
             row = row_of(row)
         try:
-            sample = parse(self._format, row)
+            sample, encoded = parse_encoded(self._format, row)
         except BadSample:
             cells = cast("dict[str, Any]", row) if isinstance(row, dict) else None
             other = with_json(cells) if is_table and cells else None
             if other is None:
                 raise
-            sample = parse(self._format, other)
+            sample, encoded = parse_encoded(self._format, other)
         if sample.images:
             images = tuple(self._picture(part, image) for image in sample.images)
             sample = msgspec.structs.replace(sample, images=images)
-        return sample
+            encoded = encode_utf8(sample)
+        return sample, encoded
 
     def _picture(self, part: Part, image: Image) -> Image:
         """A picture with its content among the blobs, if it came with the row."""

@@ -14,6 +14,9 @@ from yangfan.errors import Invalid
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MAX_LABELS = 1000
+"""A shard tells no more labels than this, so that a manifest stays small whatever people label."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -46,6 +49,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         characters: How many characters its samples have as text.
         min_row_id: The smallest id of its rows in order of code points, and
         max_row_id: the largest, so that a row is found without opening every shard.
+        labels: Labels that its rows have, in order of code points; no more than `MAX_LABELS`.
     """
 
     sha256: str
@@ -56,6 +60,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     characters: int = 0
     min_row_id: str = ""
     max_row_id: str = ""
+    labels: tuple[str, ...] = ()
 
     def may_have(self, row_id: str) -> bool:
         """Whether a row could be in it."""
@@ -106,6 +111,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def characters(self) -> int:
         """How many characters its samples have as text."""
         return sum(shard.characters for shard in self.shards)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Labels that its rows have."""
+        return frozenset(label for shard in self.shards for label in shard.labels)
 
     @property
     def sha256(self) -> str:

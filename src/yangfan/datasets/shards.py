@@ -24,17 +24,21 @@ import os
 import shutil
 import time
 import uuid
+from array import array
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from yangfan.datasets import formats
-from yangfan.datasets.manifest import Manifest, Row, Shard
+from yangfan.datasets.manifest import MAX_LABELS, Manifest, Row, Shard
 from yangfan.errors import ConfigurationError
 from yangfan.hub.disk import full_disk_said_clearly, sha256_of, sync
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from yangfan.datasets.formats import DataFormat, Sample
@@ -200,13 +204,13 @@ class _Line(NamedTuple):
     """A row as columns, in the order of `COLUMNS`."""
 
     row_id: str
-    sample: str
+    sample: bytes
     text: str
     annotated: bool
-    labels: list[str]
+    labels: Sequence[str]
     created_ms: int
     annotated_ms: int
-    blobs: list[str]
+    blobs: Sequence[str]
 
 
 class ShardWriter:
@@ -235,7 +239,9 @@ class ShardWriter:
     ) -> None:
         self._blobs = blobs
         self._format = data_format
+        self._is_annotated = formats.annotation_of(data_format)
         self._rows_per_shard = rows_per_shard
+        self._group_rows = min(ROWS_PER_GROUP, rows_per_shard)
         self._created_ms = created_ms
         self._shards: list[Shard] = []
         if start:
@@ -263,39 +269,47 @@ class ShardWriter:
         """What the rows are."""
         return self._format
 
-    def add(self, row_id: str, sample: Sample, labels: Sequence[str] = (), **moments: int) -> None:
+    def add(
+        self,
+        row_id: str,
+        sample: Sample,
+        labels: Sequence[str] = (),
+        *,
+        created_ms: int | None = None,
+        annotated_ms: int = 0,
+        encoded: bytes = b"",
+    ) -> None:
         """Write a row.
 
         Args:
             row_id: Names it; must be new in its group.
             sample: What it says.
             labels: Labels that people put on it.
-            moments: `created_ms` and `annotated_ms`, where they are not the writer's.
+            created_ms: When it came in, ms since the epoch; None for the writer's.
+            annotated_ms: When it was annotated here, 0 for never.
+            encoded: The sample as `formats.encode_utf8` writes it, where somebody has that already.
         """
-        text = formats.encode(sample)
+        encoded = encoded or formats.encode_utf8(sample)
         plain = formats.text_of(sample)
         self._lines.append(
             _Line(
                 row_id,
-                text,
+                encoded,
                 plain,
-                formats.is_annotated(self._format, sample),
-                list(labels),
-                moments.get("created_ms", self._created_ms),
-                moments.get("annotated_ms", 0),
-                [image.sha256 for image in sample.images if image.sha256],
+                self._is_annotated(sample),
+                labels,
+                self._created_ms if created_ms is None else created_ms,
+                annotated_ms,
+                [image.sha256 for image in sample.images if image.sha256] if sample.images else (),
             )
         )
-        self._line_bytes += len(text) + len(plain)
-        if (
-            len(self._lines) >= min(ROWS_PER_GROUP, self._rows_per_shard)
-            or self._line_bytes >= GROUP_BYTES
-        ):
+        self._line_bytes += len(encoded) + len(plain)
+        if len(self._lines) >= self._group_rows or self._line_bytes >= GROUP_BYTES:
             self._write_group()
-        if self._open is not None and (
-            self._open.rows >= self._rows_per_shard or self._open.json_bytes >= SHARD_BYTES
-        ):
-            self.flush()
+            if self._open is not None and (
+                self._open.rows >= self._rows_per_shard or self._open.json_bytes >= SHARD_BYTES
+            ):
+                self.flush()
 
     def add_row(self, row: Row) -> None:
         """Write a row of another version as it is."""
@@ -357,7 +371,7 @@ class ShardWriter:
 
 
 class _OpenShard:
-    """A shard that is being written."""
+    """A shard that is being written: pyarrow packs a row group in a thread, without Python, while the next one is being read."""
 
     def __init__(self, blobs: BlobFolder) -> None:
         pq = arrow("pyarrow.parquet")
@@ -375,25 +389,43 @@ class _OpenShard:
         )
         self.rows = self.json_bytes = self._annotated = self._characters = 0
         self._ids: list[str] = []
+        self._labels: set[str] = set()
+        self._thread = ThreadPoolExecutor(1)
+        self._packing: Future[None] | None = None
 
     def write(self, lines: Sequence[_Line], json_bytes: int) -> None:
         """One row group."""
         pa = arrow()
 
-        columns = [
-            pa.array(column, type=field.type)
-            for column, field in zip(zip(*lines, strict=True), self._schema, strict=True)
+        columns = dict(zip(COLUMNS, zip(*lines, strict=True), strict=True))
+        texts = {"sample": columns["sample"], "text": [line.text.encode() for line in lines]}
+        arrays = [
+            _strings(texts[field.name])
+            if field.name in texts
+            else pa.array(columns[field.name], type=field.type)
+            for field in self._schema
         ]
-        with full_disk_said_clearly(self._path.parent):
-            self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        table = pa.Table.from_arrays(arrays, schema=self._schema)
+        self._settle()
+        self._packing = self._thread.submit(self._writer.write_table, table)
         self.rows += len(lines)
         self.json_bytes += json_bytes
         self._annotated += sum(line.annotated for line in lines)
         self._characters += sum(len(line.text) for line in lines)
+        self._labels.update(*(line.labels for line in lines if line.labels))
         self._ids += (min(line.row_id for line in lines), max(line.row_id for line in lines))
+
+    def _settle(self) -> None:
+        """Wait for the row group that is being packed: only one is at a time."""
+        packing, self._packing = self._packing, None
+        if packing is not None:
+            with full_disk_said_clearly(self._path.parent):
+                packing.result()
 
     def finish(self) -> Shard:
         """Make it a blob."""
+        self._settle()
+        self._thread.shutdown()
         with full_disk_said_clearly(self._path.parent):
             self._writer.close()
         size_bytes = self._path.stat().st_size
@@ -406,12 +438,23 @@ class _OpenShard:
             characters=self._characters,
             min_row_id=min(self._ids),
             max_row_id=max(self._ids),
+            labels=tuple(sorted(self._labels)[:MAX_LABELS]),
         )
 
     def discard(self) -> None:
         """Remove it."""
+        self._thread.shutdown()
         self._writer.close()
         self._path.unlink(missing_ok=True)
+
+
+def _strings(texts: Sequence[bytes]) -> Any:
+    """An Arrow array of texts that are known to be UTF-8: pyarrow would look at each of them again."""
+    pa = arrow()
+    ends = array("i", accumulate(map(len, texts), initial=0))
+    return pa.StringArray.from_buffers(
+        len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts))
+    )
 
 
 def read_rows(
