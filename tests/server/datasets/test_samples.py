@@ -101,6 +101,8 @@ async def test_labels_alone_leave_what_a_row_says(datasets: Datasets) -> None:
     _, item = await samples.annotate(version.id, "r1", labels=["good", "good", "short"])
     assert item.row.labels == ("good", "short")
     assert item.row.sample == Sample(turns=(Turn("Question 1", ("answer 1",)),))
+    # Those of the shards and of the edits: even, good, short.
+    assert (await datasets.version(version.id)).labels == 3
 
 
 async def test_what_cannot_be_said_is_refused_in_words(

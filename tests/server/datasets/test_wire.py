@@ -141,6 +141,9 @@ def test_v1_lists_annotates_and_deletes_samples(calls: Calls) -> None:
     window = {"tabType": 1, "annoTime": [now - 60, now + 60], "labelId": "good"}
     (found,) = calls.v1("entity/list", datasetId=version, **window)["result"]["items"]
     assert (found["id"], [label["name"] for label in found["labels"]]) == (first, ["good", "short"])
+    assert calls.v1("dataset/info", datasetId=version)["result"]["versionInfo"]["labelCount"] == 2
+    states = calls.v1("dataset/statusList", datasetIds=[version])["result"]
+    assert states[version]["labelCount"] == 2
     assert calls.v1("entity/list", datasetId=version, tabType=2)["result"]["total"] == 0
     none = calls.v1("entity/annotate", id=first, datasetId=version)
     assert "content or labels must be there" in none["message"]["global"]

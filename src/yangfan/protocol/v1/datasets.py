@@ -131,7 +131,7 @@ class VersionInfo(msgspec.Struct, kw_only=True):
     remark: str
     annotatedEntityCount: int  # noqa: N815 - the wire's spelling
     entityCount: int  # noqa: N815 - the wire's spelling
-    labelCount: int = 0  # noqa: N815 - the wire's spelling
+    labelCount: int  # noqa: N815 - the wire's spelling
     memorySize: float  # noqa: N815 - the wire's spelling
     characterCount: int  # noqa: N815 - the wire's spelling
     isEnhancing: bool  # noqa: N815 - the wire's spelling
@@ -179,7 +179,7 @@ class DatasetStatus(msgspec.Struct, kw_only=True):
     importErrorInfo: dict[str, Any] | None  # noqa: N815 - the wire's spelling
     entityCount: int  # noqa: N815 - the wire's spelling
     annotatedEntityCount: int  # noqa: N815 - the wire's spelling
-    labelCount: int = 0  # noqa: N815 - the wire's spelling
+    labelCount: int  # noqa: N815 - the wire's spelling
     characterCount: int  # noqa: N815 - the wire's spelling
     modifyTime: str  # noqa: N815 - the wire's spelling
 

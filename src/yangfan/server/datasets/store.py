@@ -204,10 +204,33 @@ async def versions_where(
             .group_by(_D.version_number)
         )
     }
+    labels = await _edited_labels(connection, list(edits)) if edits else {}
     return [
-        _version(row, groups[row.dataset_number], tasks.get(row.number, {}), edits.get(row.number))
+        _version(
+            row,
+            groups[row.dataset_number],
+            tasks.get(row.number, {}),
+            edits.get(row.number),
+            labels.get(row.number, frozenset()),
+        )
         for row in rows
     ]
+
+
+async def _edited_labels(
+    connection: AsyncConnection, numbers: Sequence[int]
+) -> dict[int, frozenset[str]]:
+    """Labels of the edited rows of versions."""
+    query = (
+        sa.select(_D.version_number, _D.labels)
+        .where(_D.version_number.in_(numbers), _D.sample.is_not(None))
+        .distinct()
+    )
+    found: dict[int, frozenset[str]] = {}
+    for row in await connection.execute(query):
+        known = found.get(row.version_number, frozenset())
+        found[row.version_number] = known | frozenset(_LABELS.decode(row.labels))
+    return found
 
 
 async def change_version(connection: AsyncConnection, number: int, **values: Any) -> None:
@@ -402,7 +425,11 @@ def _task(row: sa.Row[Any]) -> Task:
 
 
 def _version(
-    row: sa.Row[Any], group: Group, tasks: Mapping[Kind, Task], edits: Any | None
+    row: sa.Row[Any],
+    group: Group,
+    tasks: Mapping[Kind, Task],
+    edits: Any | None,
+    edited_labels: frozenset[str],
 ) -> DatasetVersion:
     manifest = Manifest.decode(row.manifest)
     rows, annotated = manifest.rows, manifest.annotated
@@ -420,6 +447,7 @@ def _version(
         annotated=annotated,
         size_bytes=manifest.size_bytes,
         characters=manifest.characters,
+        labels=len(manifest.labels | edited_labels),
         edits=0 if edits is None else edits.edits,
         revision=row.revision,
         published=bool(row.published),

@@ -103,6 +103,7 @@ class DatasetVersion:
         annotated: How many of them are annotated.
         size_bytes: Its shards together.
         characters: Characters of its shards as text.
+        labels: How many different labels its rows have; one that an edit takes from its last row counts until edits are in shards.
         edits: How many rows differ from the shards.
         revision: Rises at each change of its rows.
         published: Whether it is published; it never changes again then.
@@ -121,6 +122,7 @@ class DatasetVersion:
     annotated: int
     size_bytes: int
     characters: int
+    labels: int
     edits: int
     revision: int
     published: bool

@@ -252,6 +252,7 @@ def _info(version: DatasetVersion, progress: Progress) -> wire.VersionInfo:
         remark=version.description,
         annotatedEntityCount=version.annotated,
         entityCount=version.rows,
+        labelCount=version.labels,
         memorySize=round(version.size_bytes / 2**20, 2),
         characterCount=version.characters,
         isEnhancing=augmented.state == "running",
@@ -278,6 +279,7 @@ def _status(version: DatasetVersion, progress: Progress) -> wire.DatasetStatus:
         importErrorInfo=info.importErrorInfo,
         entityCount=info.entityCount,
         annotatedEntityCount=info.annotatedEntityCount,
+        labelCount=info.labelCount,
         characterCount=info.characterCount,
         modifyTime=info.modifyTime,
     )
