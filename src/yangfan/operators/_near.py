@@ -1,10 +1,11 @@
 """Which 64-bit fingerprints lie within a few bits of one seen before, for more of them than memory holds.
 
 Fingerprints that differ in at most d bits agree in at least two of d + 2 blocks of bits. So for each pair of blocks there is
-one table: all fingerprints with the two blocks moved to the top, sorted. Those that agree in both lie next to each other,
-and a look-up is two binary searches and a scan (Manku, Jain and Das Sarma, 2007, "Detecting Near-Duplicates for Web
-Crawling"). A table is a few sorted runs of growing size, merged as in a log-structured merge tree; the large ones are files
-mapped into memory. The fingerprints themselves, in order, are one more file: it alone is needed to go on later.
+one table: all fingerprints with the two blocks moved to the top, sorted. Those that agree in both lie next to each other
+(Manku, Jain and Das Sarma, 2007, "Detecting Near-Duplicates for Web Crawling"). A table is a few sorted runs of growing size, merged
+as in a log-structured merge tree; the large ones are files mapped into memory. Beside each run stands where every beginning of its
+fingerprints begins, for as many bits as there are fingerprints, so that a look-up costs the same in a small run and in a large one.
+The fingerprints themselves, in order, are one more file: it alone is needed to go on later.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ class _Table:
             top -= width
             mask = np.uint64((1 << width) - 1)
             self._moves.append((np.uint64(offset), mask, np.uint64(top)))
-        key_bits = blocks[first][1] + blocks[second][1]
-        self.rest = np.uint64((1 << (BITS - key_bits)) - 1)
+        self.key_bits = blocks[first][1] + blocks[second][1]
+        self.rest = np.uint64((1 << (BITS - self.key_bits)) - 1)
 
     def moved(self, fingerprints: Hashes) -> Hashes:
         """The same fingerprints, their bits in this order; distances stay as they were."""
@@ -70,19 +71,55 @@ class _Table:
 
 
 class _Run:
-    """Fingerprints in every table's order, each sorted."""
+    """Fingerprints in every table's order, each sorted, and where each beginning begins.
 
-    def __init__(self, tables: NDArray[np.uint64], file: Path | None = None) -> None:
-        self.tables = tables
+    Args:
+        size: How many; they are still to be filled in.
+        tables: How many tables.
+        bits: Bits of the beginnings.
+        file: Where it is, None for memory.
+    """
+
+    def __init__(self, size: int, tables: int, bits: int, file: Path | None = None) -> None:
         self._file = file
+        self._shift = np.uint64(BITS - bits)
+        sorted_shape, begins_shape = (tables, size), (tables, (1 << bits) + 1)
+        if file is None:
+            self.tables: Hashes = np.empty(sorted_shape, np.uint64)
+            self._begins: NDArray[np.uint32] = np.empty(begins_shape, np.uint32)
+            return
+        before = tables * size * 8
+        self.tables = np.asarray(np.memmap(file, np.uint64, "w+", shape=sorted_shape))
+        begins = np.memmap(file, np.uint32, "r+", offset=before, shape=begins_shape)
+        self._begins = np.asarray(begins)
 
     def __len__(self) -> int:
         return self.tables.shape[1]
 
     @property
-    def is_file(self) -> bool:
-        """Whether it is a file that is mapped into memory."""
-        return self._file is not None
+    def held_bytes(self) -> int:
+        """Bytes that are in no file."""
+        return 0 if self._file is not None else self.tables.nbytes + self._begins.nbytes
+
+    def fill(self, number: int, fingerprints: Hashes) -> None:
+        """The fingerprints of a table, in its order of bits, sorted."""
+        self.tables[number] = fingerprints
+        begins = self._begins[number]
+        counts = np.zeros(len(begins) - 1, np.int64)
+        for start in range(0, len(fingerprints), AT_ONCE):
+            tops = (fingerprints[start : start + AT_ONCE] >> self._shift).astype(np.int64)
+            low, high = int(tops[0]), int(tops[-1]) + 1
+            counts[low:high] += np.bincount(tops - low, minlength=high - low)
+        begins[0] = 0
+        np.cumsum(counts, out=begins[1:], dtype=np.uint32)
+
+    def candidates(
+        self, number: int, questions: Hashes
+    ) -> list[tuple[Counts, Counts, NDArray[np.uint8]]]:
+        """Of a table, all that begin as the questions do, and how many bits they differ in."""
+        tops, begins = (questions >> self._shift).astype(np.int64), self._begins[number]
+        low, high = begins[tops].astype(np.int64), begins[tops + 1].astype(np.int64)
+        return _compared(self.tables[number], questions, low, high)
 
     def forget(self) -> None:
         """Its file is not needed any more."""
@@ -110,8 +147,9 @@ class Near:
             _Table(blocks, *pair) for pair in itertools.combinations(range(len(blocks)), 2)
         ]
         memory_bytes = max(memory_bytes, LEAST_BYTES)
-        # At most FAN_OUT runs of each size wait for the next one, which a file holds.
-        run_bytes = 8 * len(self._tables) * FAN_OUT * 2
+        self._key_bits = min(table.key_bits for table in self._tables)
+        # At most FAN_OUT runs of each size wait for the next one, which a file holds; beginnings take as much as fingerprints.
+        run_bytes = 16 * len(self._tables) * FAN_OUT * 2
         self._in_memory = max(min(IN_MEMORY, memory_bytes // run_bytes), 1)
         # Sorting one table: what is put together, and its sorted copy.
         self._largest = max(memory_bytes // 16, self._in_memory)
@@ -137,7 +175,7 @@ class Near:
     @property
     def held_bytes(self) -> int:
         """Bytes of the runs that are not in files."""
-        return sum(run.tables.nbytes for run in self._runs if not run.is_file)
+        return sum(run.held_bytes for run in self._runs)
 
     def distances(self, fingerprints: Hashes) -> NDArray[np.uint8]:
         """Of each, the distance to the nearest one seen, or `FAR` where none is near."""
@@ -151,7 +189,7 @@ class Near:
             # Neighbouring questions look at neighbouring memory.
             asked = moved[order]
             for run in self._runs:
-                for questions, _, differing in _close(run.tables[number], asked, table.rest):
+                for questions, _, differing in run.candidates(number, asked):
                     np.minimum.at(nearest, order[questions], differing)
         nearest[nearest > self.distance] = FAR
         return nearest
@@ -170,7 +208,9 @@ class Near:
             moved = table.moved(fingerprints)
             order = np.argsort(moved).astype(np.int64)
             run = moved[order]
-            for questions, answers, differing in _close(run, run, table.rest):
+            low = np.searchsorted(run, run & ~table.rest)
+            high = np.searchsorted(run, run | table.rest, side="right")
+            for questions, answers, differing in _compared(run, run, low, high):
                 first, second = order[questions], order[answers]
                 near = (differing <= self.distance) & (first < second)
                 earlier.append(first[near])
@@ -218,7 +258,7 @@ class Near:
     def _index(self, fingerprints: Hashes) -> None:
         run = self._room(len(fingerprints))
         for number, table in enumerate(self._tables):
-            run.tables[number] = np.sort(table.moved(fingerprints))
+            run.fill(number, np.sort(table.moved(fingerprints)))
         self._runs.append(run)
         while (last := self._mergeable()) > 1:
             self._merge(last)
@@ -237,28 +277,26 @@ class Near:
         merged = self._runs[-number:]
         whole = self._room(sum(map(len, merged)))
         for table in range(len(self._tables)):
-            whole.tables[table] = np.sort(np.concatenate([run.tables[table] for run in merged]))
+            whole.fill(table, np.sort(np.concatenate([run.tables[table] for run in merged])))
         for run in merged:
             run.forget()
         self._runs[-number:] = [whole]
 
     def _room(self, size: int) -> _Run:
         """A run of so many fingerprints that are still to be filled in: in memory, or a file."""
-        shape = (len(self._tables), size)
+        # Twice as many beginnings as fingerprints at most.
+        bits = min(self._key_bits, size.bit_length())
         if self._folder is None or size <= self._in_memory:
-            return _Run(np.empty(shape, np.uint64))
+            return _Run(size, len(self._tables), bits)
         # Never a name that a run still being merged has.
         self._files += 1
-        file = self._folder / f"run-{self._files}"
-        return _Run(np.memmap(file, np.uint64, "w+", shape=shape), file)
+        return _Run(size, len(self._tables), bits, self._folder / f"run-{self._files}")
 
 
-def _close(
-    run: Hashes, questions: Hashes, rest: np.uint64
+def _compared(
+    run: Hashes, questions: Hashes, low: Counts, high: Counts
 ) -> list[tuple[Counts, Counts, NDArray[np.uint8]]]:
-    """Positions of questions and of answers with the same top bits, and how many bits they differ in, in pieces."""
-    low = np.searchsorted(run, questions & ~rest)
-    high = np.searchsorted(run, questions | rest, side="right")
+    """Positions of questions and of the answers between `low` and `high` of each, and how many bits they differ in, in pieces."""
     counts = (high - low).astype(np.int64)
     found: list[tuple[Counts, Counts, NDArray[np.uint8]]] = []
     ends = np.cumsum(counts)
