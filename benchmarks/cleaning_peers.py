@@ -3,7 +3,8 @@
 Three chains over the same files, one of English and one of Chinese documents: the four ratio filters; the operators that data-juicer
 has as well; all 17. Each side reads JSON lines and writes JSON lines, and the time is that from the libraries being loaded to the output
 being there. Which rows stay is compared before any time is told. Each peer gets its list of requirements from
-`requirements-NAME.txt`, ours the same thresholds; Chinese words are jieba's for everybody.
+`requirements-NAME.txt`, ours the same thresholds; Chinese words are jieba's for everybody. What datatrove has of ours is a question of
+its own, with three chains: its language filter; that and its replacing of addresses; its search for near-duplicates.
 """
 
 from __future__ import annotations
@@ -58,6 +59,23 @@ CHAINS = {
     "shared": f"{sum(map(len, SHARED.values()))} operators that both have",
     "all": "all 17 operators",
 }
+OF_DATATROVE = {
+    "language": "language filter",
+    "personal": "the same, e-mail and IP addresses replaced",
+    "near": "near-duplicates",
+}
+_STAGES: dict[str, dict[str, tuple[str, ...]]] = {
+    "filters": {"filter": FILTERS},
+    "shared": SHARED,
+    "all": {},
+    "language": {"filter": ("filter_check_lang_id",)},
+    "personal": {
+        "filter": ("filter_check_lang_id",),
+        "desensitization": ("replace_emails", "replace_ip"),
+    },
+    "near": {"deduplication": ("deduplication_simhash",)},
+}
+"""Of each chain; nothing is everything."""
 
 _OURS = """
 import json, sys, time
@@ -98,15 +116,37 @@ class Found:
     seconds: list[float] = field(default_factory=list[float])
     peak_bytes: int = 0
     written_bytes: int = 0
-    stays: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
+    stays: dict[tuple[str, int], int] = field(default_factory=dict[tuple[str, int], int])
+    """Rows that stay, each with a hash of its text."""
 
 
 def measure(size: Size) -> Report:
     """Measure every side with every chain that it has, in turns."""
     report = Report()
-    sides = {"yangfan": ("filters", "shared", "all")}
+    sides: dict[str, tuple[str, ...]] = {"yangfan": ("filters", "shared", "all")}
     if size.peers:
         sides |= {"data-juicer": ("filters", "shared"), "qianfan": ("filters",)}
+    found, size_bytes = _measured(sides, size, report)
+    _tell(report, found, size, size_bytes)
+    return report
+
+
+def measure_datatrove(size: Size) -> Report:
+    """Measure datatrove and ours with every chain that both have, in turns."""
+    report = Report()
+    chains = tuple(OF_DATATROVE)
+    sides: dict[str, tuple[str, ...]] = {"yangfan": chains}
+    if size.peers:
+        sides |= {"datatrove": chains}
+    found, size_bytes = _measured(sides, size, report)
+    _tell_of_datatrove(report, found, size, size_bytes)
+    return report
+
+
+def _measured(
+    sides: dict[str, tuple[str, ...]], size: Size, report: Report
+) -> tuple[dict[tuple[str, str], Found], int]:
+    """What each side did with each of its chains, and the bytes of the files; a side that cannot be is a note."""
     pythons = {"yangfan": sys.executable}
     for name in list(sides):
         if name == "yangfan":
@@ -135,9 +175,9 @@ def measure(size: Size) -> Report:
                         sides = {key: value for key, value in sides.items() if key != side}
                         del found[side, chain]
                         break
-                    say(f"cleaning_peers: {side}, {CHAINS[chain]}: {one.seconds[-1]:.1f} s")
-    _tell(report, found, size, size_bytes)
-    return report
+                    what = (CHAINS | OF_DATATROVE)[chain]
+                    say(f"cleaning_peers: {side}, {what}: {one.seconds[-1]:.1f} s")
+    return found, size_bytes
 
 
 def write(file: Path, language: str, number: int) -> int:
@@ -173,7 +213,8 @@ def clean(python: str, side: str, chain: str, folder: Path, processes: int, foun
         found.peak_bytes = max(found.peak_bytes, peak)
         written += wrote
         with out.open("rb") as rows:
-            found.stays |= {(language, json.loads(line)["n"]) for line in rows}
+            for row in map(json.loads, rows):
+                found.stays[language, row["n"]] = hash(row["text"])
     found.seconds.append(seconds)
     found.written_bytes = written
 
@@ -182,11 +223,7 @@ def settings_of(chain: str, language: str) -> dict[str, Any]:
     """What every side is told."""
     own = LIMITS | {"character_repetition_length": 3 if language == "zh" else 10}
     words = (_tables.TABLES / f"flagged_words.{language}.txt").read_text("utf-8")
-    stages: dict[str, Any] = {}
-    if chain == "filters":
-        stages = {"filter": list(FILTERS)}
-    elif chain == "shared":
-        stages = {stage: list(names) for stage, names in SHARED.items()}
+    stages = {stage: list(names) for stage, names in _STAGES[chain].items()}
     return {
         "chain": chain,
         "language": language,
@@ -256,7 +293,7 @@ def _written_bytes(pids: list[int]) -> int:
 
 
 def _module(side: str) -> str:
-    return {"data-juicer": "data_juicer", "qianfan": "qianfan_operators"}[side]
+    return {"data-juicer": "data_juicer", "qianfan": "qianfan_operators"}.get(side, side)
 
 
 def _tell(report: Report, found: dict[tuple[str, str], Found], size: Size, size_bytes: int) -> None:
@@ -267,7 +304,7 @@ def _tell(report: Report, found: dict[tuple[str, str], Found], size: Size, size_
             if of != chain:
                 continue
             seconds = statistics.median(one.seconds)
-            equal = size.documents - len(one.stays ^ ours.stays)
+            equal = size.documents - len(one.stays.keys() ^ ours.stays.keys())
             times = seconds / statistics.median(ours.seconds)
             rows.append(
                 (
@@ -313,4 +350,52 @@ def _tell(report: Report, found: dict[tuple[str, str], Found], size: Size, size_
         " some decisions of the longer chain differ; its cleaning of pages and addresses differs, too. It runs without PyTorch, which it"
         " would fetch to free a GPU's memory.",
         "The qianfan package's operators run in one process, as it has no way to run them in more.",
+    ]
+
+
+def _tell_of_datatrove(
+    report: Report, found: dict[tuple[str, str], Found], size: Size, size_bytes: int
+) -> None:
+    rows: list[tuple[str, ...]] = []
+    for (side, chain), one in sorted(
+        found.items(), key=lambda item: [*OF_DATATROVE].index(item[0][1])
+    ):
+        ours = found["yangfan", chain]
+        seconds = statistics.median(one.seconds)
+        cells = [
+            f"{OF_DATATROVE[chain]}: {side}",
+            f"{size.documents / seconds:,.0f}",
+            f"{size_bytes / seconds / 1e6:.1f}",
+            f"{one.peak_bytes / 1e6:.0f}",
+            f"{one.written_bytes / 1e6:.0f}",
+            f"{len(one.stays):,}",
+        ]
+        if side == "yangfan":
+            rows.append((*cells, "", "", ""))
+            continue
+        times = seconds / statistics.median(ours.seconds)
+        equal = size.documents - len(one.stays.keys() ^ ours.stays.keys())
+        both = one.stays.keys() & ours.stays.keys()
+        same = sum(one.stays[row] == ours.stays[row] for row in both)
+        rows.append((*cells, f"{times:.1f}", f"{equal:,}", f"{same:,} of {len(both):,}"))
+        report.check(
+            f"times datatrove's, {OF_DATATROVE[chain]}", times, at_least=1.0, form="{:.1f}"
+        )
+    report.check(
+        "memory of ours at most",
+        max(one.peak_bytes for (side, _), one in found.items() if side == "yangfan") / 1e6,
+        at_most=1000.0,
+        form="{:.0f} MB",
+    )
+    heads = ("docs/s", "MB/s", "peak memory MB", "written MB", "rows that stay")
+    compared = ("ours is faster, times", "equal decisions", "equal texts of those that both keep")
+    report.tables.append(Table(("two processes", *heads, *compared), rows))
+    report.notes += [
+        f"{size.documents:,} documents, {size_bytes / 1e6:.0f} MB of JSON lines, half English and half Chinese;"
+        f" {size.rounds} rounds in turns, medians. Memory is the PSS of all processes together.",
+        "The language filters have one rule, one model (lid.176.ftz) and one threshold. Addresses are replaced by rules of their own on each"
+        " side: datatrove's know no capital letters and no IPv6, and take versions for addresses. Its search for near-duplicates is MinHash over"
+        " runs of five words, ours simhash over words within 4 bits: what is near is not the same, so that decisions are told and not held"
+        " against each other. Its other filters (Gopher, C4, FineWeb) have rules that none of ours has.",
+        "datatrove gives each of its tasks whole files: each file was cut in two for its two workers before the time began.",
     ]

@@ -16,6 +16,7 @@ import cleaning_peers
 import dataset_versions
 import embeddings
 import gateway
+import growth
 import images
 import imports
 import knowledge
@@ -45,9 +46,11 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "overload": lambda size: overload.measure(overload.SIZES[size]),
     "cleaning": lambda size: cleaning.measure(cleaning.SIZES[size]),
     "cleaning_peers": lambda size: cleaning_peers.measure(cleaning_peers.SIZES[size]),
+    "cleaning_datatrove": lambda size: cleaning_peers.measure_datatrove(cleaning_peers.SIZES[size]),
     "embeddings": lambda size: embeddings.measure(embeddings.SIZES[size]),
     "images": lambda size: images.measure(images.SIZES[size]),
     "imports": lambda size: imports.measure(imports.SIZES[size]),
+    "growth": lambda size: growth.measure(growth.SIZES[size]),
     "tokens": lambda size: tokens.measure(tokens.SIZES[size]),
     "start": lambda size: start.measure(start.SIZES[size]),
     "services": lambda size: services.measure(services.SIZES[size]),

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 QUESTIONS = (
     *("overhead", "programs", "engines", "gateway", "bridge", "overload", "cleaning"),
-    *("cleaning_peers", "embeddings", "images", "imports", "tokens", "start", "services"),
+    *("cleaning_peers", "cleaning_datatrove", "embeddings", "images", "imports", "growth"),
+    *("tokens", "start", "services"),
     *("registry", "knowledge", "retrieval", "tuning", "datasets", "batches"),
 )
 TIMEOUT_SECONDS = 120
