@@ -42,6 +42,7 @@
     │   │   ├── RequestRateLimited
     │   │   ├── TokenRateLimited
     │   │   └── PreemptibleLimited
+    │   │       └── OfflineLimited
     │   ├── QuotaExceeded
     │   │   └── TotalQuotaExceeded
     │   ├── Overloaded
@@ -296,6 +297,10 @@ class TokenRateLimited(RateLimited):
 
 class PreemptibleLimited(RateLimited):
     """A preemptible call, which waits for all others, cannot have its turn in time."""
+
+
+class OfflineLimited(PreemptibleLimited):
+    """A call of work that goes on in the background, such as a batch, cannot have its turn in time."""
 
 
 class QuotaExceeded(RefusedError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.conftest import serving
+from tests.hub.s3_server import KEY_ID, SECRET
+from tests.hub.s3_server import serving as storing
 
 import yangfan
 
@@ -17,9 +20,20 @@ if TYPE_CHECKING:
 
 def test_qianfan_optimises_evaluates_and_batches_here(programs: Programs, tmp_path: Path):
     with (
-        serving(tmp_path) as server,
+        storing() as store,
+        serving(
+            tmp_path,
+            environ={
+                "YANGFAN_EGRESS_ALLOW": "127.0.0.1",
+                "YANGFAN_S3_ENDPOINT": store.settings.endpoint,
+                "YANGFAN_S3_REGION": store.settings.region,
+                "YANGFAN_S3_ACCESS_KEY_ID": KEY_ID,
+                "YANGFAN_S3_SECRET_ACCESS_KEY": SECRET,
+            },
+        ) as server,
         yangfan.Client(server.base_url, bearer=server.bearer, version=2) as client,
     ):
+        store.objects["in/1.jsonl"] = b'{"id": "1", "query": "mast"}\n'
         samples = client.files.upload(
             b'{"prompt": "sail", "response": "sail"}\n', "evals", name="s.jsonl"
         )
@@ -33,8 +47,11 @@ def test_qianfan_optimises_evaluates_and_batches_here(programs: Programs, tmp_pa
                 "QIANFAN_SECRET_KEY": server.secret_access_key,
                 "FILE_ID": samples.id,
                 "QUERIES_ID": queries.id,
+                "FOLDER": str(tmp_path),
             },
         )
+        status, progress, folder = found["helped"]
+        (answer,) = store.objects[f"out/{folder}/output.jsonl"].splitlines()
     assert "Say {topic}" in found["optimised"]
     assert found["scores"] == [1.0, 0.0]
     assert "1 of 1 exactly as expected" in found["summary"]
@@ -43,6 +60,8 @@ def test_qianfan_optimises_evaluates_and_batches_here(programs: Programs, tmp_pa
     assert found["listed"] == 1
     assert found["batch"] == ["Done", 1]
     assert found["batches"] == [True]
+    assert (status, progress) == ("Done", 1)
+    assert json.loads(answer)["output"]["result"] == "mast"
 
 
 def test_qianfan_evaluates_online_and_here(programs: Programs, tmp_path: Path):

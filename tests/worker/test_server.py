@@ -38,7 +38,7 @@ def refusal(status: int, code: str) -> httpx2.Response:
 
 
 def test_a_busy_platform_is_asked_again_and_a_refusal_is_final():
-    busy = refusal(429, "preemptible_rate_limit_exceeded")
+    busy = refusal(429, "Offline_batch_reasoning_refused")
     server, asked = line(httpx2.ConnectError("no"), busy, httpx2.Response(200, json={"n": 1}))
     assert server.call("/v2/chat/completions", CHAT) == {"n": 1}
     assert [request.headers["authorization"] for request in asked] == ["Job token"] * 3

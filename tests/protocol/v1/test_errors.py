@@ -44,6 +44,7 @@ MERGED: dict[type[errors.RefusedError], type[errors.RefusedError]] = {
     errors.InvalidImagePrompt: errors.Invalid,
     errors.InvalidReferenceImage: errors.Invalid,
     errors.BadClientCredentials: errors.Unauthenticated,
+    errors.OfflineLimited: errors.PreemptibleLimited,
 }
 """Classes that share a code with another: what they arrive as. OAuth has errors of its own."""
 

@@ -102,6 +102,23 @@ async def test_every_answer_has_a_new_id_when_none_was_given(open_site: OpenSite
     assert len(ids) == 2
 
 
+async def test_offline_work_without_a_turn_has_a_code_of_its_own(open_site: OpenSite):
+    async def full(_call: Call[Question]) -> Reply:
+        raise errors.PreemptibleLimited("try without preemptible", retry_after_seconds=3)
+
+    def job(_scope: object, _auth: Auth) -> Principal:
+        return Principal("key", "app", "job")
+
+    routes = [Route(endpoint(auth="inference"), full)]
+    refused = await (await open_site(routes, authenticate=job)).ask()
+    error = refused.json["error"]
+    assert (refused.status, error["code"]) == (429, "Offline_batch_reasoning_refused")
+    assert "until its batch expires" in error["message"]
+    assert refused.headers["retry-after"] == "3"
+    refused = await (await open_site(routes)).ask()
+    assert refused.json["error"]["code"] == "preemptible_rate_limit_exceeded"
+
+
 async def test_authentication_gets_the_head_and_what_the_endpoint_needs(open_site: OpenSite):
     asked: list[tuple[str, str]] = []
 

@@ -93,7 +93,7 @@ TABLE: tuple[Row, ...] = (
         errors.RateLimited,
         "qps request limit by APP ID reached",
     ),
-    Row(429, "Offline_batch_reasoning_refused", _RATE, errors.RateLimited),
+    Row(429, "Offline_batch_reasoning_refused", _RATE, errors.OfflineLimited),
     Row(429, "preemptible_rate_limit_exceeded", _RATE, errors.PreemptibleLimited),
     Row(
         429,

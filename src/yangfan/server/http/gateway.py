@@ -140,7 +140,8 @@ class Gateway:
                 answering.pieces() if endpoint.request is bytes else None,
             )
             await answering.run(match.route.handler(call))
-        except errors.RefusedError as error:
+        except errors.RefusedError as refused:
+            error = _as_told(refused, principal)
             outcome = type(error).__name__
             await answering.refuse(error)
         except ClientGone:
@@ -175,3 +176,13 @@ class Gateway:
             )
             meter.close()
             self._observer.ended(call_facts)
+
+
+def _as_told(error: errors.RefusedError, principal: Principal) -> errors.RefusedError:
+    """The refusal as whoever called knows it: jobs have no word preemptible to leave out."""
+    if principal.kind != "job" or not isinstance(error, errors.PreemptibleLimited):
+        return error
+    return errors.OfflineLimited(
+        "offline work has its turn when no other call waits, and none came in time; it is asked again until its batch expires",
+        retry_after_seconds=error.retry_after_seconds,
+    )
