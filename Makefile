@@ -27,7 +27,7 @@ ray-test: $(VENV)/.dev ## Install Ray, and clean on a cluster of two nodes on th
 	@$(BIN)/pytest tests/operators/pipeline/test_cluster.py $(ARGS)
 
 lm-eval-test: $(VENV)/.dev ## Have lm-eval ask our endpoints, from an environment of its own (.venv/lm-eval, made if it is not there)
-	@test -x $(VENV)/lm-eval/bin/lm_eval || { $(PYTHON) -m venv $(VENV)/lm-eval && $(VENV)/lm-eval/bin/pip install --quiet 'lm-eval[api]==0.4.13'; }
+	@test -x $(VENV)/lm-eval/bin/lm_eval || { $(PYTHON) -m venv $(VENV)/lm-eval && $(VENV)/lm-eval/bin/pip install --quiet 'lm-eval[api]==0.4.13' transformers==5.24.0; }
 	@$(BIN)/pytest tests/conformance/test_lm_eval.py --lm-eval=$(VENV)/lm-eval/bin/lm_eval $(ARGS)
 
 fuzz: $(VENV)/.dev ## Send damaged and generated calls to a server, and print counts (options: ARGS='--calls 5000')

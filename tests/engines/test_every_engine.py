@@ -45,6 +45,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 CHOSEN_TOKEN_ONLY = frozenset({"openvino"})
 """Engines that refuse to tell what else a token could have been."""
 
+SCORE_PROMPTS = frozenset({"echo", "transformers"})
+"""Engines that tell log-probabilities of a prompt."""
+
 MODELS = {
     "llama_cpp": "tiny_chat_gguf",
     "openvino": "tiny_chat_gguf",
@@ -538,6 +541,25 @@ async def test_a_completion_tells_log_probabilities(
     assert "".join(token["token"] for token in tokens) == answer.text
     assert all(token["logprob"] <= 0 for token in tokens)
     assert all(len(token["top_logprobs"]) <= alternatives for token in tokens)
+
+
+async def test_log_probabilities_of_a_prompt_are_told_or_refused(engine: Engine, name: str) -> None:
+    sampling = Sampling(max_output_tokens=1, temperature=0.0)
+    request = CompletionRequest(PROMPT, sampling, logprobs=1, echo=True)
+    if name not in SCORE_PROMPTS:
+        with pytest.raises(
+            Invalid, match=r"chosen token only|tells no log-probabilities of a prompt"
+        ):
+            await engine.complete(request)
+        return
+    answer = (await engine.complete(request)).answers[0]
+    assert answer.logprobs is not None
+    first, *tokens = answer.logprobs["content"]
+    assert (first["logprob"], first["top_logprobs"]) == (None, [])
+    assert "".join(token["token"] for token in (first, *tokens)) == answer.text
+    assert len(tokens) == await engine.count_text_tokens(PROMPT)
+    assert all(token["logprob"] <= 0 for token in tokens)
+    assert all(len(token["top_logprobs"]) == 1 for token in tokens[:-1])
 
 
 async def test_an_empty_prompt_is_refused(engine: Engine) -> None:

@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from yangfan.engines import transformers
 from yangfan.engines.base import (
+    ChatReply,
     ChatRequest,
     CompletionRequest,
     Engine,
@@ -184,6 +185,44 @@ async def test_sixteen_answers_at_once_are_those_of_the_bare_model(
         for prompt, length in zip(PROMPTS, lengths, strict=True)
     ]
     assert [reply.answers[0].text for reply in replies] == wanted
+
+
+@asyncio_module
+async def test_log_probabilities_of_a_prompt_are_those_of_the_library(
+    llama: Engine, llama_folder: Path
+) -> None:
+    known, torch = library("transformers"), library("torch")
+    text = "the sea and the wind 你好 and the stars 世界 and the sea 🚀 and naïve stars"
+    ids = known.AutoTokenizer.from_pretrained(llama_folder)(text)["input_ids"]
+    assert len(ids) > 14, "it must be read in several pieces"
+    model = known.AutoModelForCausalLM.from_pretrained(llama_folder, dtype="float32")
+    with torch.no_grad():
+        wanted = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+
+    async def scored(n: int = 1, **sampling: Any) -> tuple[ChatReply, list[list[Any]]]:
+        request = msgspec.structs.replace(go_on(text, **sampling), echo=True, logprobs=2, n=n)
+        reply = await llama.complete(request)
+        return reply, [(answer.logprobs or {})["content"] for answer in reply.answers]
+
+    reply, tokens = await scored(n=2, max_output_tokens=1)
+    for answer, (first, *told) in zip(reply.answers, tokens, strict=True):
+        assert answer.text.startswith(text)
+        assert (first["id"], first["logprob"], first["top_logprobs"]) == (ids[0], None, [])
+        assert [token["id"] for token in told[:-1]] == ids[1:]
+        for place, token in enumerate(told):
+            likely, others = wanted[place].topk(2)
+            assert token["logprob"] == pytest.approx(float(wanted[place][token["id"]]), abs=1e-4)
+            assert [other["id"] for other in token["top_logprobs"]] == others.tolist()
+            found = [other["logprob"] for other in token["top_logprobs"]]
+            assert found == pytest.approx(likely.tolist(), abs=1e-4)
+    none, (alone,) = await scored(max_output_tokens=0)
+    assert (none.answers[0].text, none.answers[0].finish) == (text, Finish.LENGTH)
+    assert (none.usage.prompt_tokens, none.usage.completion_tokens) == (len(ids), 0)
+    assert alone == tokens[0][:-1]
+    # One token behind the prompt is always told, be it the one that ends the text.
+    ended, (whole,) = await scored(max_output_tokens=1, logit_bias={"2": 100.0})
+    assert (ended.answers[0].text, ended.answers[0].finish) == (text, Finish.NATURAL)
+    assert [token["id"] for token in whole] == [*ids, 2]
 
 
 @pytest.mark.model

@@ -209,6 +209,24 @@ async def test_a_completion_repeats_its_prompt_when_asked_to(engine: vllm.VLLMEn
 
 
 @shared
+async def test_log_probabilities_of_a_prompt_are_vllms(engine: vllm.VLLMEngine) -> None:
+    request = msgspec.structs.replace(go_on(logprobs=1, max_output_tokens=1), echo=True)
+    answer = (await engine.complete(request)).answers[0]
+    assert answer.logprobs is not None
+    first, *tokens = answer.logprobs["content"]
+    assert answer.text.startswith("The sea is")
+    assert answer.text.count("The sea is") == 1
+    assert (first["logprob"], first["top_logprobs"]) == (None, [])
+    assert len(tokens) == await engine.count_text_tokens("The sea is")
+    assert all(token["logprob"] < 0 and token["top_logprobs"] for token in tokens)
+    none = msgspec.structs.replace(go_on(logprobs=1, max_output_tokens=0), echo=True)
+    reply = await engine.complete(none)
+    assert reply.answers[0].text == "The sea is"
+    assert reply.answers[0].logprobs is not None
+    assert len(reply.answers[0].logprobs["content"]) == len(tokens)
+
+
+@shared
 async def test_every_field_of_sampling_is_taken(engine: vllm.VLLMEngine) -> None:
     request = ask(
         temperature=0.5,

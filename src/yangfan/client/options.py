@@ -130,7 +130,7 @@ class CompletionOptions(WritingOptions, total=False):
     presence_penalty: float | None
     """v2: [-2.0, 2.0]."""
     max_output_tokens: int | None
-    """Most tokens of each text. v1: at least 2, default 1024. v2 sends it as max_tokens: at least 1, default 16."""
+    """Most tokens of each text. v1: at least 2, default 1024. v2 sends it as max_tokens: at least 1 (0 with echo and logprobs), default 16."""
     max_tokens: int | None
     """The name of max_output_tokens in v2; give one of the two."""
     response_format: Literal["text"] | None
@@ -140,6 +140,6 @@ class CompletionOptions(WritingOptions, total=False):
     logprobs: int | None
     """v2: log-probabilities of the tokens and of so many alternatives, [0, 5]."""
     echo: bool | None
-    """v2: put the prompt in front of each text."""
+    """v2: put the prompt in front of each text; with logprobs, tell those of its tokens, too."""
     suffix: str | None
     """v2: text behind the gap to fill; models here fill none and refuse it."""

@@ -543,7 +543,7 @@ class _TextLogprobs(msgspec.Struct):
 
 
 def _logprobs(choice: _Choice) -> dict[str, Any] | None:
-    """Those of a completion are lists side by side; they become a chat's, an object for each token."""
+    """Those of a completion are lists side by side; they become a chat's, an object for each token. The first token of a prompt has none."""
     if choice.logprobs is None or "token_logprobs" not in choice.logprobs:
         return choice.logprobs
     try:
@@ -555,7 +555,7 @@ def _logprobs(choice: _Choice) -> dict[str, Any] | None:
         "content": [
             {
                 "token": token,
-                "logprob": chance or 0.0,
+                "logprob": chance,
                 "top_logprobs": [
                     {"token": other, "logprob": its}
                     for other, its in sorted((top or {}).items(), key=_by_chance, reverse=True)

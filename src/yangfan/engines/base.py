@@ -101,7 +101,8 @@ class CompletionRequest(msgspec.Struct, frozen=True):
 
     `prompt` is not empty; special tokens written in it count as such. `n` is the number of texts; `logprobs` is how many
     alternatives to tell for each token (0 tells the chosen one alone, None tells nothing); `echo` puts the prompt in front of
-    each text.
+    each text. With both, the prompt's tokens come first among the log-probabilities, None for the first of them; an engine that cannot
+    tell them raises Invalid. Then `max_output_tokens` may be 0.
     """
 
     prompt: str

@@ -9,7 +9,8 @@ What it does, exactly:
 * A token is one CJK character or emoji, one word with the white space character before it, or one white space character left over
   (`tokenize`; joining the tokens gives the text). The prompt is ``role: text`` and a line feed for each message.
 * A completion goes on by repeating its prompt, token for token, and then ends.
-* `max_output_tokens`, `stop`, `n` and log-probabilities (always 0.0) work; temperature, penalties, seed and the like change nothing.
+* `max_output_tokens`, `stop`, `n` and log-probabilities (always 0.0, a prompt's, too) work; temperature, penalties, seed and the like change
+  nothing.
 * Embeddings are the hashed character n-grams of `_ngrams`: like texts have like vectors. Rerank scores by their cosines.
 * A picture is a square in a colour of the seed on a ground in a colour of the prompt; everything but size, n and seed changes nothing.
 * A prompt that leaves no token of the context for an answer is refused as too long.
@@ -134,7 +135,7 @@ def create(spec: EngineSpec, workdir: Path) -> Engine:
         f"the echo engine of {spec.model!r}", [sys.executable, "-m", __spec__.name], workdir
     )
     kinds: frozenset[Kind] = frozenset({"chat", "vision", "embeddings", "rerank", "images"})
-    return ChildEngine(spec, process, msgspec.structs.asdict(config), kinds=kinds)
+    return EchoEngine(spec, process, msgspec.structs.asdict(config), kinds=kinds)
 
 
 FORMATS: frozenset[str] = frozenset()
@@ -163,6 +164,12 @@ class EchoEmbeddingsBody(msgspec.Struct):
     input: list[str | list[str]]
 
 
+class EchoEngine(ChildEngine):
+    """The echo in a child process."""
+
+    SCORES_PROMPTS = True
+
+
 class EchoCompletion(Completion):
     """A completion with the fields that strict OpenAI clients ask for."""
 
@@ -180,6 +187,8 @@ class Plan(msgspec.Struct):
     finish_reason: str
     stop_type: str
     call: ToolCall | None = None
+    read: list[str] = []
+    """Tokens of a prompt whose log-probabilities are told."""
 
 
 def make_plan(body: ChatBody, context_tokens: int, prefix: str = "") -> Plan | ErrorDetail:
@@ -200,7 +209,10 @@ def make_completion_plan(body: CompletionBody, context_tokens: int) -> Plan | Er
     prompt_tokens = len(tokenize(body.prompt))
     if prompt_tokens >= context_tokens:
         return _too_long(prompt_tokens, context_tokens)
-    return _plan_text(body, body.prompt, prompt_tokens, context_tokens)
+    plan = _plan_text(body, body.prompt, prompt_tokens, context_tokens)
+    if body.echo:
+        plan.read = tokenize(body.prompt)
+    return plan
 
 
 def _too_long(prompt_tokens: int, context_tokens: int) -> ErrorDetail:
@@ -358,6 +370,8 @@ class Echo:
         exchange.start_stream()
         for index in indexes if isinstance(body, ChatBody) else ():
             await send(Choice(index, delta=Output(role="assistant")))
+        for index in indexes if plan.read else ():
+            await send(Choice(index, text="", logprobs=_read(plan.read)))
         for count, token in enumerate(plan.tokens, 1):
             await asyncio.sleep(self._config.delay_seconds)
             if body.timings_per_token:
@@ -488,6 +502,15 @@ def _usage(body: GenerationBody, plan: Plan) -> UsageCounts:
     return UsageCounts(
         plan.prompt_tokens, completion_tokens, plan.prompt_tokens + completion_tokens
     )
+
+
+def _read(tokens: list[str]) -> dict[str, Any]:
+    """The log-probabilities of a prompt: nothing goes before its first token."""
+    told = _logprobs(tokens)
+    for token in told["content"][1:]:
+        token["top_logprobs"] = [{"token": token["token"], "logprob": 0.0}]
+    told["content"][0]["logprob"] = None
+    return told
 
 
 def _logprobs(tokens: list[str]) -> dict[str, Any]:

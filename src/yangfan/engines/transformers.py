@@ -129,6 +129,8 @@ def missing() -> str | None:
 class TransformersEngine(ChildEngine):
     """A model of the library in a child process."""
 
+    SCORES_PROMPTS = True
+
     def __init__(
         self, spec: EngineSpec, options: TransformersOptions, path: Path, workdir: Path
     ) -> None:

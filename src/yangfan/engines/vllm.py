@@ -239,13 +239,15 @@ class VLLMEngine(ChildEngine):
         """Continue a text and yield as tokens come. The generator must be closed (`aclosing`)."""
         if not request.prompt:
             raise Invalid("prompt must not be empty; give the text to go on from", param="prompt")
-        # `completed` puts the prompt in front: what vLLM repeats, it counts in its own way.
-        plain = msgspec.structs.replace(
-            request, echo=False, sampling=self._sampling(request.sampling)
+        # `completed` puts the prompt in front: what vLLM repeats, it counts in its own way. It tells log-probabilities of what it repeats only.
+        scored = request.echo and request.logprobs is not None
+        asked = msgspec.structs.replace(
+            request, echo=scored, sampling=self._sampling(request.sampling)
         )
-        body = completion_body(self._model(request.adapter), plain, VLLM_STYLE, stream=True)
+        body = completion_body(self._model(request.adapter), asked, VLLM_STYLE, stream=True)
         generated = self._stream("/v1/completions", body, request.n, request.prompt)
-        async with aclosing(completed(generated, request)) as deltas:
+        wanted = msgspec.structs.replace(request, echo=request.echo and not scored)
+        async with aclosing(completed(generated, wanted)) as deltas:
             async for delta in deltas:
                 yield delta
 
@@ -293,7 +295,9 @@ class VLLMEngine(ChildEngine):
 
     def _sampling(self, sampling: Sampling) -> Sampling:
         """What vLLM refuses though it has a plain meaning: a limit beyond the context, and a top_p of 0."""
-        wanted = sampling.max_output_tokens or self._options.default_output_tokens
+        wanted = sampling.max_output_tokens
+        if wanted is None:
+            wanted = self._options.default_output_tokens
         changes: dict[str, Any] = {
             "max_output_tokens": min(wanted, max(1, self.context_tokens - 1))
         }

@@ -186,6 +186,8 @@ class Handler(BaseHTTPRequestHandler):
     def write(self, body: dict[str, Any], index: int, room: int, prompt_tokens: int) -> int:
         chat, picked = "messages" in body, random.Random(f"{body.get('seed', time.time())}{index}")
         tokens = [f" {picked.choice(WORDS)}" for _ in range(room)]
+        if body.get("echo"):
+            self.repeat(body, index, last=not room)
         if self.options.reasoning_parser and chat:
             tokens[0] = "hm"
         if chat and body.get("response_format", {}).get("type", "text") != "text":
@@ -238,6 +240,23 @@ class Handler(BaseHTTPRequestHandler):
             if found:
                 break
         return count
+
+    def repeat(self, body: dict[str, Any], index: int, *, last: bool) -> None:
+        """The prompt, with its log-probabilities; the real one sends it together with the first token."""
+        tokens = TOKEN.findall(body["prompt"])
+        told = {
+            "text_offset": [0] * len(tokens),
+            "token_logprobs": [None, *[-0.5 for _ in tokens[1:]]],
+            "tokens": tokens,
+            "top_logprobs": [None, *[{token: -0.5} for token in tokens[1:]]],
+        }
+        choice = {
+            "index": index,
+            "text": body["prompt"],
+            "logprobs": told,
+            "finish_reason": "length" if last else None,
+        }
+        self.event({"choices": [choice]})
 
     def prompt_of(self, body: dict[str, Any]) -> str:
         if "messages" not in body:

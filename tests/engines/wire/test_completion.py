@@ -66,6 +66,15 @@ def test_a_child_is_never_asked_for_no_alternative(asked: int | None, sent: int 
     assert encoded(CompletionRequest("p", logprobs=asked)).get("logprobs") == sent
 
 
+@pytest.mark.parametrize(
+    ("asked", "sent"), [({"echo": True}, None), ({"echo": True, "logprobs": 0}, True)]
+)
+def test_a_child_tells_of_a_prompt_what_is_asked_of_it(
+    asked: dict[str, Any], sent: bool | None
+) -> None:
+    assert encoded(CompletionRequest("p", **asked)).get("echo") is sent
+
+
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(Invalid, match="prompt must not be empty; give the text to go on from"):
         encode_completion("m", CompletionRequest(""))

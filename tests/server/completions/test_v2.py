@@ -172,6 +172,31 @@ def test_log_probabilities_come_in_openais_older_shape(echo: Caller):
     assert streamed == told
 
 
+def test_log_probabilities_of_a_prompt_come_in_front(echo: Caller):
+    fields = {"echo": True, "logprobs": 1, "max_tokens": 1}
+    (choice,) = call(echo, fields).json["choices"]
+    told = choice["logprobs"]
+    assert (choice["text"], choice["finish_reason"]) == ("one two threeone", "length")
+    assert told == {
+        "tokens": ["one", " two", " three", "one"],
+        "token_logprobs": [None, 0.0, 0.0, 0.0],
+        "top_logprobs": [None, {" two": 0.0}, {" three": 0.0}, {}],
+        "text_offset": [0, 3, 7, 13],
+    }
+    whole = call(echo, {**fields, "max_tokens": 0}).json
+    assert whole["choices"][0]["text"] == PROMPT
+    assert whole["choices"][0]["logprobs"]["text_offset"] == [0, 3, 7]
+    assert whole["usage"] == {"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}
+    streamed: dict[str, list[Any]] = {name: [] for name in told}
+    text = ""
+    for chunk in call(echo, {**fields, "stream": True}).events[:-1]:
+        text += chunk["choices"][0]["text"]
+        logprobs: dict[str, list[Any]] = chunk["choices"][0]["logprobs"] or {}
+        for name, values in logprobs.items():
+            streamed[name] += values
+    assert (text, streamed) == (choice["text"], told)
+
+
 def test_more_than_64_prompts_are_refused(echo: Caller):
     reply = call(echo, {"prompt": ["a"] * 65})
     assert reply.status == 400

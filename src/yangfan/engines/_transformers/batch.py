@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from yangfan.engines._transformers.memory import growing_cache
-from yangfan.engines._transformers.sampling import Picked
+from yangfan.engines._transformers.sampling import Picked, read
 from yangfan.engines._transformers.text import Detokenizer, StopStrings
 from yangfan.engines.process import LOOP_DIED
 from yangfan.engines.wire.reasoning import ThoughtLimit
@@ -36,7 +36,7 @@ MAX_FAILURES_IN_A_ROW = 3
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What one step brought to one answer; `finish` is set on its last."""
+    """What one step brought to one answer; `finish` is set on its last. `read` is the prompt, where its log-probabilities are told."""
 
     index: int
     text: str = ""
@@ -45,6 +45,7 @@ class Step(msgspec.Struct, frozen=True):
     finish: str | None = None
     stopped: bool = False
     error: str | None = None
+    read: tuple[Picked, ...] = ()
 
 
 class Thoughts(msgspec.Struct, frozen=True):
@@ -77,17 +78,19 @@ class Job:
         tell: Callable[[Step], None],
         pictures: dict[str, Any] | None = None,
         thoughts: Thoughts | None = None,
+        scored: int | None = None,
     ) -> None:
         """Describe the request.
 
         Args:
             prompt: Its tokens, all known to the model.
             samplers: One for each answer.
-            limit: Most tokens of an answer; prompt and limit fit the context.
+            limit: Most tokens of an answer; prompt and limit fit the context. 0 only reads the prompt.
             stops: Strings that end an answer.
             tell: Called from the computing thread with each step.
             pictures: What the processor made of pictures, to be read with the prompt.
             thoughts: How long an answer's thoughts may be; None for no limit.
+            scored: Tell the log-probabilities of the prompt and so many alternatives; None tells nothing.
         """
         self.prompt = prompt
         self.samplers = samplers
@@ -96,6 +99,8 @@ class Job:
         self.tell = tell
         self.pictures = pictures
         self.thoughts = thoughts
+        self.scored = scored
+        self.read = [Picked(prompt[0])] if scored is not None else []
         self.cancelled = False
 
     @property
@@ -146,7 +151,8 @@ class _Row:
         text, stopped = self._stops.push(piece, last=finish is not None)
         if stopped:
             finish = "stop"
-        shown = None if ended else picked
+        # Whoever sums up a text's chances counts one token behind it, whichever that is.
+        shown = None if ended and self.job.scored is None else picked
         self.job.tell(Step(self.index, text, shown, self.tokens, finish, stopped))
         return finish is None
 
@@ -294,12 +300,22 @@ class Batch:
         more: dict[str, Any] = dict(job.pictures or {})
         if self.joint and not job.pictures:
             more["position_ids"] = self._tensor([list(range(done, end))])
-        logits = self._forward(ids, cache, more)[0]
+        if job.scored is None:
+            logits = self._forward(ids, cache, more)[0]
+        else:
+            rows = self._logits(ids, cache, more)[0]
+            job.read += read(rows, job.prompt[done + 1 : end + 1], job.scored)
+            logits = rows[-1]
         self._read = (cache, end)
         if end < len(job.prompt):
             return
         inner = getattr(self._model, "model", self._model)
         for index in range(len(job.samplers)):
+            if job.read:
+                finish = None if job.limit else "length"
+                job.tell(Step(index, read=tuple(job.read), finish=finish))
+            if not job.limit:
+                continue
             row = _Row(job, index, self._decode)
             if self._pick(row, logits.clone()):
                 if self.joint:
@@ -365,8 +381,11 @@ class Batch:
 
     def _forward(self, ids: Any, cache: Any, more: dict[str, Any]) -> Any:
         """The logits of the last column: one row for each answer."""
-        known = {self._cache_name: cache, "use_cache": True, **self._keep, **more}
-        return self._model(input_ids=ids, **known).logits[:, -1]
+        return self._logits(ids, cache, {**self._keep, **more})[:, -1]
+
+    def _logits(self, ids: Any, cache: Any, more: dict[str, Any]) -> Any:
+        known = {self._cache_name: cache, "use_cache": True, **more}
+        return self._model(input_ids=ids, **known).logits
 
     def _pick(self, row: _Row, logits: Any) -> bool:
         try:

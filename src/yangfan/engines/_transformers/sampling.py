@@ -98,6 +98,27 @@ class Picked(msgspec.Struct, frozen=True):
     others: tuple[tuple[int, float], ...] = ()
 
 
+def read(logits: Any, tokens: list[int], alternatives: int) -> list[Picked]:
+    """The tokens of a prompt as if they had been picked.
+
+    Args:
+        logits: A row for each token before one of them, and perhaps more.
+        tokens: What stands in the prompt.
+        alternatives: How many others to tell.
+    """
+    if not tokens:
+        return []
+    chances = logits[: len(tokens)].float().cpu().log_softmax(-1)
+    own: list[float] = chances[list(range(len(tokens))), tokens].tolist()
+    values, places = chances.topk(min(alternatives, chances.shape[-1]))
+    return [
+        Picked(token, chance, tuple(zip(others, likely, strict=True)))
+        for token, chance, others, likely in zip(
+            tokens, own, places.tolist(), values.tolist(), strict=True
+        )
+    ]
+
+
 class Sampler:
     """Picks the tokens of one answer."""
 

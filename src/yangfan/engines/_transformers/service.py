@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from yangfan.engines._transformers.loading import Loaded
+    from yangfan.engines._transformers.sampling import Picked
     from yangfan.engines.wire.listener import Exchange
 
 _encode = msgspec.json.Encoder().encode
@@ -162,7 +163,9 @@ class Service:
         if not 1 <= body.n <= self._config.slots:
             raise ValueError(f"n must be between 1 and {self._config.slots}")
         room = self._context_tokens - len(ids)
-        if room < 1:
+        scored = alternatives if isinstance(body, CompletionBody) and body.echo else None
+        least = 0 if scored is not None and body.max_tokens == 0 else 1
+        if room < least:
             raise _TooLongError(len(ids))
         if not ids:
             raise ValueError("the prompt has no tokens; send some text")
@@ -188,11 +191,12 @@ class Service:
         job = Job(
             ids,
             samplers,
-            max(1, min(limit, room)),
+            max(least, min(limit, room)),
             body.stop,
             lambda step: loop.call_soon_threadsafe(steps.put_nowait, step) and None,
             pictures,
             thoughts,
+            scored,
         )
         exchange.spawn(self._stream(exchange, body, job, steps, opened))
 
@@ -254,23 +258,26 @@ class Service:
         exchange.end_stream()
 
     def _piece(self, body: GenerationBody, step: Step, text: str) -> Choice:
-        logprobs = None
+        told = [self._told(picked) for picked in step.read]
         if step.picked is not None and step.picked.logprob is not None:
-            told = self._logprob(step.picked.token, step.picked.logprob)
-            told["top_logprobs"] = [self._logprob(*other) for other in step.picked.others]
-            logprobs = {"content": [told]}
+            told.append(self._told(step.picked))
+        logprobs = {"content": told} if told else None
         if isinstance(body, ChatBody):
             output = Output(content=text or None)
             return Choice(step.index, delta=output, finish_reason=step.finish, logprobs=logprobs)
         return Choice(step.index, text=text, finish_reason=step.finish, logprobs=logprobs)
 
-    def _logprob(self, token: int, logprob: float) -> dict[str, Any]:
+    def _told(self, picked: Picked) -> dict[str, Any]:
+        others = [self._logprob(*other) for other in picked.others]
+        return {**self._logprob(picked.token, picked.logprob), "top_logprobs": others}
+
+    def _logprob(self, token: int, logprob: float | None) -> dict[str, Any]:
         text: str = self._loaded.tokenizer.decode([token], clean_up_tokenization_spaces=False)
         return {
             "id": token,
             "token": text,
             "bytes": list(text.encode()),
-            "logprob": max(logprob, -1e4),
+            "logprob": None if logprob is None else max(logprob, -1e4),
         }
 
     # What the parent asks about

@@ -40,7 +40,13 @@ def encode_completion(
         lora=lora,
         long=len(request.prompt) > SHORT_CHARACTERS,
     )
-    return _encoder.encode(CompletionBody(**fields, prompt=request.prompt, logprobs=logprobs))
+    body = CompletionBody(
+        **fields,
+        prompt=request.prompt,
+        logprobs=logprobs,
+        echo=request.echo and logprobs is not None,
+    )
+    return _encoder.encode(body)
 
 
 async def completed(

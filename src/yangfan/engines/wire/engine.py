@@ -86,6 +86,9 @@ class ChildEngine:
     SHOWS_THOUGHTS: ClassVar[bool] = False
     """Whether the child leaves a model's thoughts in its text without the tag that its template opens them with, so that it has to be known here."""
 
+    SCORES_PROMPTS: ClassVar[bool] = False
+    """Whether the child tells log-probabilities of a prompt's tokens."""
+
     def __init__(
         self,
         spec: EngineSpec,
@@ -178,6 +181,12 @@ class ChildEngine:
 
     def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
         """Continue a text and yield as tokens come. The generator must be closed (`aclosing`)."""
+        if request.echo and request.logprobs is not None and not self.SCORES_PROMPTS:
+            raise Invalid(
+                f"the engine that runs {self.spec.model} tells no log-probabilities of a prompt; leave echo or logprobs out, or ask a model that the"
+                " transformers or the vllm engine runs (a folder of safetensors)",
+                param="echo",
+            )
         body = encode_completion(self.spec.model, request, lora=self._lora(request.adapter))
         events = self._connected().stream(_COMPLETION_PATH, body)
         return completed(read_deltas(events, request.n), request)

@@ -145,6 +145,8 @@ class CompletionBody(GenerationBody, kw_only=True, omit_defaults=True):
     prompt: str
     logprobs: int | None = None
     """How many alternatives to tell for each token; llama.cpp takes 0 for no log-probabilities at all."""
+    echo: bool = False
+    """Tell the log-probabilities of the prompt's tokens, too; its text is put in front by the parent."""
 
 
 class Output(msgspec.Struct, omit_defaults=True):

@@ -29,8 +29,10 @@ class CompletionRequest(Writing, kw_only=True, omit_defaults=True):
         Meta(description="Text that follows the gap: refused, no model here fills gaps."),
     ] = None
     max_tokens: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
-        Meta(description="Most tokens of each text, at least 1. Default 16, as OpenAI's."),
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(
+            description="Most tokens of each text, at least 1, or 0 together with echo and logprobs. Default 16, as OpenAI's."
+        ),
     ] = None
     best_of: Annotated[
         Annotated[int, Meta(ge=1)] | None,
@@ -42,16 +44,18 @@ class CompletionRequest(Writing, kw_only=True, omit_defaults=True):
     ] = None
     echo: Annotated[
         bool | None,
-        Meta(description="Put the prompt in front of each text; not together with logprobs."),
+        Meta(
+            description="Put the prompt in front of each text; with logprobs, tell those of its tokens, too, where the model's engine can."
+        ),
     ] = None
 
 
 class Logprobs(msgspec.Struct, kw_only=True):
-    """Log-probabilities, one item for each token; `text_offset` counts characters of `text`."""
+    """Log-probabilities, one item for each token, null for the first of a prompt; `text_offset` counts characters of `text`."""
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
 
 

@@ -79,7 +79,8 @@ def to_engine(wire: CompletionRequest) -> list[base.CompletionRequest]:
             where = "prompt" if isinstance(wire.prompt, str) else f"prompt[{position}]"
             raise Invalid(f"{where} must not be empty; give the text to go on from", param="prompt")
     _check_fields(wire)
-    sampling = v2_sampling(wire, wire.max_tokens or DEFAULT_MAX_TOKENS)
+    limit = DEFAULT_MAX_TOKENS if wire.max_tokens is None else wire.max_tokens
+    sampling = v2_sampling(wire, limit)
     return [
         base.CompletionRequest(
             prompt,
@@ -103,10 +104,10 @@ def _check_fields(wire: CompletionRequest) -> None:
             f"best_of {wire.best_of} is not supported, every text that is generated is returned; leave it out and set n",
             param="best_of",
         )
-    if wire.echo and wire.logprobs is not None:
+    if wire.max_tokens == 0 and not (wire.echo and wire.logprobs is not None):
         raise Invalid(
-            "echo and logprobs do not go together, a prompt has no log-probabilities here; leave one of them out",
-            param="echo",
+            "max_tokens must be at least 1; 0 goes together with echo and logprobs, which tell how likely the prompt is",
+            param="max_tokens",
         )
     for token_id, bias in (wire.logit_bias or {}).items():
         if not (token_id.isascii() and token_id.isdigit() and -100 <= bias <= 100):
@@ -128,7 +129,7 @@ def _reply(model: str, reply: base.ChatReply) -> Completion:
             Choice(
                 index=answer.index,
                 text=answer.text,
-                logprobs=_logprobs(answer.logprobs, 0),
+                logprobs=_logprobs(answer.logprobs, answer.text, 0),
                 finish_reason=_FINISH[answer.finish],
             )
             for answer in reply.answers
@@ -154,7 +155,8 @@ async def _chunks(
             for place, text in enumerate(texts, 1):
                 choice = Choice(index=delta.index, text=text)
                 if place == len(texts):
-                    choice.logprobs = _logprobs(delta.logprobs, lengths.get(delta.index, 0))
+                    before = lengths.get(delta.index, 0)
+                    choice.logprobs = _logprobs(delta.logprobs, delta.text, before)
                     choice.finish_reason = None if delta.finish is None else _FINISH[delta.finish]
                 yield Completion(
                     id=answer_id,
@@ -168,21 +170,30 @@ async def _chunks(
         yield Completion(id=answer_id, created=created, model=model, choices=[], usage=usage)
 
 
-def _logprobs(given: Mapping[str, Any] | None, offset: int) -> Logprobs | None:
-    """OpenAI's older shape of log-probabilities, for tokens that begin `offset` characters into their text."""
+def _logprobs(given: Mapping[str, Any] | None, text: str, offset: int) -> Logprobs | None:
+    """OpenAI's older shape of log-probabilities, for the tokens of `text`, which begins `offset` characters into the whole."""
     if given is None:
         return None
     tokens: Iterable[dict[str, Any]] = given.get("content") or ()
     told = Logprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
     for token in tokens:
+        chance: float | None = token["logprob"]
         told.tokens.append(token["token"])
-        told.token_logprobs.append(token["logprob"])
-        told.top_logprobs.append(
-            {other["token"]: other["logprob"] for other in token.get("top_logprobs") or ()}
-        )
+        told.token_logprobs.append(chance)
+        told.top_logprobs.append(None if chance is None else _alternatives(token))
         told.text_offset.append(offset)
-        offset += len(token["token"])
+        # The mark that some models put in front of every prompt is none of the text's.
+        if chance is not None or text.startswith(token["token"]):
+            offset += len(token["token"])
     return told
+
+
+def _alternatives(token: Mapping[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for other in token.get("top_logprobs") or ():
+        # Several pieces of a character read alike: the likeliest, which comes first, stands for them.
+        found.setdefault(other["token"], other["logprob"])
+    return found
 
 
 def _usage(usage: base.Usage) -> Usage:
