@@ -55,7 +55,7 @@ from yangfan.server.deployments.store import DeploymentStore
 from yangfan.server.embeddings import Embeddings
 from yangfan.server.embeddings import v1 as embeddings_v1
 from yangfan.server.embeddings import v2 as embeddings_v2
-from yangfan.server.evaluation import Evaluations
+from yangfan.server.evaluation import Evaluations, Names
 from yangfan.server.evaluation import v1 as evaluation_v1
 from yangfan.server.evaluation import v1_prompts as prompt_work_v1
 from yangfan.server.evaluation import v2 as evaluation_v2
@@ -245,7 +245,10 @@ async def build(
         )
         about_datasets, links = await _about_datasets(settings, datasets, jobs, vault, stack)
         images, shelf = Images(services, egress), Shelf(home.pictures)
-        files = Files(FileStore(database), home.files, quota_bytes=settings.files_quota_bytes)
+        files, names = (
+            Files(FileStore(database), home.files, quota_bytes=settings.files_quota_bytes),
+            Names(_prompts(database), registry, _called(services, deployments)),
+        )
         transfers = _transfers(settings, home, database, jobs, work, files)
         listed = [
             *images_v1.routes(images),
@@ -257,7 +260,8 @@ async def build(
             *deployments_v2.routes(deployments, services, access, usage),
             *access_v1.routes(access),
             *access_v2.routes(access),
-            *_prompt_routes(database),
+            *prompts_v1.routes(names.prompts),
+            *prompts_v2.routes(names.prompts),
             *await _file_routes(
                 files,
                 database,
@@ -265,7 +269,7 @@ async def build(
                 settings,
                 stack,
                 jobs,
-                _called(services, deployments),
+                names,
                 _embedding(services),
             ),
             *transfers_v1.routes(transfers),
@@ -465,7 +469,7 @@ async def _file_routes(
     settings: Settings,
     stack: AsyncExitStack,
     jobs: Jobs,
-    named: Callable[[str], str],
+    names: Names,
     embed: Callable[[Sequence[str]], Awaitable[Sequence[Sequence[float]]]],
 ) -> list[Route]:
     """Files, and the batches that work on them."""
@@ -477,7 +481,7 @@ async def _file_routes(
         home.batches,
         secrets=settings.model_store_path,
         at_once=settings.batch_at_once,
-        named=named,
+        named=names.called,
     )
     stack.push_async_callback(batches.stop)
     await batches.start()
@@ -489,9 +493,11 @@ async def _file_routes(
         datasets,
         home.evaluations,
         at_once=settings.batch_at_once,
-        named=named,
+        names=names,
     )
-    optimisations = Optimisations(jobs, files, datasets, named, at_once=settings.batch_at_once)
+    optimisations = Optimisations(
+        jobs, files, datasets, names.called, at_once=settings.batch_at_once
+    )
     return [
         *files_v2.routes(files),
         *batches_v2.routes(batches),
@@ -589,10 +595,9 @@ def _processing_routes(
     return [*processing_v1.routes(processing), *processing_v2.routes(processing)]
 
 
-def _prompt_routes(database: Database) -> list[Route]:
-    presets = Presets()
-    prompts = Prompts(PromptStore(database, presets.labels), presets)
-    return [*prompts_v1.routes(prompts), *prompts_v2.routes(prompts)]
+def _prompts(database: Database) -> Prompts:
+    known = Presets()
+    return Prompts(PromptStore(database, known.labels), known)
 
 
 def _endpoints(listed: Sequence[Route]) -> tuple[Endpoint[Any, Any], ...]:

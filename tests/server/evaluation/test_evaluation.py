@@ -151,7 +151,9 @@ def test_model_that_refuses_is_told_apart(client: yangfan.Client, console: Conso
         ({"scorers": [{"name": "rouge", "parameters": {"variant": "9"}}]}, "scorer rouge"),
         ({"dataset": "ds-nobody"}, "ds-nobody"),
         ({"dataset": "file-nobody"}, "no file"),
-        ({"models": [{"modelId": "echo", "promptTemplate": "x"}]}, "must contain {input}"),
+        ({"models": [{"modelId": "echo", "promptTemplate": "x"}]}, "must contain {input}, or name"),
+        ({"models": [{"modelId": "echo", "promptTemplate": "x\ny"}]}, "must contain {input}"),
+        ({"models": [{"modelId": "echo", "templateId": "nobody@3"}]}, "nobody"),
         ({"models": ["echo"] * 6}, "1 to 5 models"),
         ({"scorers": []}, "needs evalMode"),
     ],
@@ -167,6 +169,57 @@ def test_order_that_is_wrong_is_refused(
     }
     with pytest.raises((errors.Invalid, errors.NotFound), match=re.escape(message)):
         client.evaluations.create("wrong", **order)
+
+
+def test_prompt_of_a_model_is_a_template_by_its_name_and_label(
+    client: yangfan.Client, dataset: str
+):
+    made = client.prompts.create("shout", "{{input}}{{mark}}", identifier="{{}}")
+    client.prompts.label("shout", "production")
+    client.prompts.create("still", "Say nothing.")
+    client.prompts.update("shout", text="{{mark}}{{input}}")
+    models = [
+        {"modelId": "echo", "promptTemplate": "shout@production", "variables": {"mark": "!"}},
+        {"modelId": "echo", "name": "named", "templateId": made.id, "variables": {"mark": "?"}},
+    ]
+    id = client.evaluations.create("templates", dataset=dataset, models=models, scorers=["exact"])
+    client.evaluations.wait(id, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
+    report = client.evaluations.report(id)
+    assert [model.name for model in report.models] == ["echo shout@1", "named"]
+    answers = [answer.answer for answer in client.evaluations.results(id)]
+    assert (answers[0], answers[3]) == ("上海!", "?上海")
+    for wrong, said in (
+        ([{**models[0], "variables": {}}], "has the variables mark, too"),
+        ([{"modelId": "echo", "promptTemplate": "shout@staging"}], "staging"),
+        ([{"modelId": "echo", "promptTemplate": "still"}], "has no variable input"),
+    ):
+        with pytest.raises((errors.Invalid, errors.NotFound), match=said):
+            client.evaluations.create("wrong", dataset=dataset, models=wrong, scorers=["exact"])
+
+
+def test_registered_model_that_is_not_served_is_refused_and_one_that_is_has_its_name(
+    client: yangfan.Client, console: Console, dataset: str
+):
+    resting = client.models.version("smollm2-135m-instruct").id
+    with pytest.raises(errors.NotFound, match=r"is not served; .*yangfan services create"):
+        client.evaluations.create("w", dataset=dataset, models=[resting], scorers=["exact"])
+    served = client.models.version("echo")
+    conf = {"evalMode": "rule", "scoreModes": ["accuracy"]}
+    id = console.v1(
+        "create",
+        name="named",
+        versionEvalInfo=[{"modelVersionId": served.id}],
+        datasetId=dataset,
+        evalStandardConf=conf,
+    )["result"]["evalIdStr"]
+    client.evaluations.wait(id, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
+    (reported,) = console.v1("report", id=id)["result"]
+    names = ("modelName", "modelVersion", "modelId", "modelVersionId")
+    wanted = ["echo", "1", served.set_id, served.id]
+    assert [reported[name] for name in names] == wanted
+    (unit,) = console.v1("detail", id=id)["result"]["evalUnits"]
+    assert [unit[name] for name in names] == wanted
+    assert client.evaluations.report(id).models[0].name == "echo:1"
 
 
 def test_v1_evaluates_reports_exports_and_deletes(console: Console, dataset: str):
@@ -197,6 +250,13 @@ def test_v1_evaluates_reports_exports_and_deletes(console: Console, dataset: str
     assert metric["scoreDistribution"] == {"-1": 3}
     listed = console.v1("result/list", id=id, pageSize=2, orderBy="rouge_1", order="desc")["result"]
     assert (listed["total"], listed["list"][0]["prediction"]) == (3, "上海")
+    for ranges, count in (
+        ({"rouge_1": {"start": 0.5, "end": 0.9}}, 1),
+        ({"rouge_1": {"start": 0.5}}, 2),
+        ({"judgeScore": {"start": -1, "end": -1}}, 3),
+        ({"judgeScore": {"start": 0}}, 0),
+    ):
+        assert console.v1("result/list", id=id, **ranges)["result"]["total"] == count
     exported = console.v1(
         "result/export", id=id, exportType="local", exportOpt="total", exportContent=["prompt"]
     )["result"]

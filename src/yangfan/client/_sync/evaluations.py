@@ -49,7 +49,8 @@ class Evaluations:
         Args:
             name: What it is called.
             dataset: A dataset version (``ds-…``, ``NAME:VERSION``), or a file of `client.files` with lines `{prompt, response}`.
-            models: Names or ids of model versions; or mappings with `modelId`, `promptTemplate` (with ``{input}``), `temperature`, ….
+            models: Names or ids of model versions; or mappings with `modelId`, `promptTemplate` (with ``{input}``, or the name of a prompt template such
+                as ``NAME@production`` with its other `variables`), `temperature`, `seed`, ….
             scorers: Names of scorers, or mappings with `name`, `label` and `parameters`.
             pairwise: Arguments of a judge that compares each two models' answers, such as ``{"model": "…"}``.
             dimensions: What people are to score: names, or mappings with `dimension`, `minScore` (0) and `maxScore` (5). The evaluation then waits

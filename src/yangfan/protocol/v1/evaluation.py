@@ -43,6 +43,13 @@ class CreatedEval(msgspec.Struct, kw_only=True):
     evalIdStr: str  # noqa: N815 - the wire's spelling
 
 
+class ScoreRange(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """From `start` to `end`, both included."""
+
+    start: float | None = None
+    end: float | None = None
+
+
 class ListEvalResults(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Which answers to show."""
 
@@ -52,6 +59,12 @@ class ListEvalResults(msgspec.Struct, kw_only=True, omit_defaults=True):
     modelVersionIds: list[Id] = []  # noqa: N815 - the wire's spelling
     orderBy: str = ""  # noqa: N815 - the wire's spelling
     order: str = ""
+    bleu4: ScoreRange | None = None
+    rouge_1: ScoreRange | None = None
+    rouge_2: ScoreRange | None = None
+    rouge_l: ScoreRange | None = None
+    judgeScore: ScoreRange | None = None  # noqa: N815 - the wire's spelling
+    """The judge's; -1 is an answer that it gave no score."""
 
 
 class EvalResultPage(msgspec.Struct, kw_only=True):

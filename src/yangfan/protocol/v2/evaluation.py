@@ -32,7 +32,8 @@ class CreateEvalTask(msgspec.Struct, kw_only=True, omit_defaults=True):
     description: Annotated[str, Meta(max_length=1000)] = ""
     evalObjectType: Literal["model", "inferDataset"] = "model"  # noqa: N815 - the wire's spelling
     evalObjectConfig: dict[str, Any]  # noqa: N815 - the wire's spelling
-    """`evalModelConfig`: versionId (a dataset version; or a file of /v2/files, an extension) and evalModelConfigList."""
+    """`evalModelConfig`: versionId (a dataset version; or a file of /v2/files, an extension) and evalModelConfigList. A model has a `promptTemplate` with
+    {input}; as extensions it may name a prompt template there (NAME@LABEL) or in `templateId`, with `variables`, and has `maxTokens` and `seed`."""
     evalConfig: dict[str, Any]  # noqa: N815 - the wire's spelling
     """`evalMode` and what its modes need; `scorers`, `pairwise` and `resultDatasetName` (a dataset that is made of the answers) are extensions."""
 

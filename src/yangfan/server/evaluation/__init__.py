@@ -1,5 +1,5 @@
 """Evaluating models on datasets."""
 
-from yangfan.server.evaluation.logic import Evaluations
+from yangfan.server.evaluation.logic import Evaluations, Names
 
-__all__ = ["Evaluations"]
+__all__ = ["Evaluations", "Names"]

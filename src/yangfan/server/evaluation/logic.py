@@ -8,17 +8,26 @@ import shutil
 import time
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 
 from yangfan.datasets.formats import DataFormat
 from yangfan.datasets.manifest import Manifest
-from yangfan.errors import Conflict, Invalid, NotFound, UnknownExtension
+from yangfan.errors import Conflict, Invalid, ModelNotFound, NotFound, UnknownExtension
+from yangfan.protocol import templates
 from yangfan.scorers import base
 from yangfan.server.datasets import check_name
 from yangfan.server.evaluation import people, store
-from yangfan.server.evaluation.types import FINAL, Chosen, Evaluation, HumanScore, Order, Outcome
+from yangfan.server.evaluation.types import (
+    FINAL,
+    Candidate,
+    Chosen,
+    Evaluation,
+    HumanScore,
+    Order,
+    Outcome,
+)
 from yangfan.server.http.call import new_id
 from yangfan.server.jobs import Hooks
 
@@ -33,12 +42,41 @@ if TYPE_CHECKING:
     from yangfan.server.evaluation.types import State
     from yangfan.server.files import Files
     from yangfan.server.jobs import Job, JobError, Jobs
+    from yangfan.server.models import Registry, Version
+    from yangfan.server.prompts import Prompts
 
 KIND = "evaluate"
+PARAMETERS = {
+    "temperature": "temperature",
+    "topP": "top_p",
+    "topK": "top_k",
+    "penaltyScore": "penalty_score",
+    "stop": "stop",
+    "system": "system",
+    "maxTokens": "max_tokens",
+    "seed": "seed",
+}
+"""How a model answers, in the words of v2's console and in those of its chat calls; the last two are extensions."""
+
+MOST_REFERENCE_CHARACTERS = 200
 MOST_CANDIDATES = 5
 """Models of one evaluation (specification D.14)."""
 
 MOST_DIMENSIONS = 4
+
+
+class Names(NamedTuple):
+    """What an order may name.
+
+    Attributes:
+        prompts: Prompt templates.
+        registry: What models are.
+        called: From the id of a model version, or a name, to the name by which it is called. Raises ModelNotFound.
+    """
+
+    prompts: Prompts
+    registry: Registry
+    called: Callable[[str], str]
 
 
 class Evaluations:
@@ -51,7 +89,7 @@ class Evaluations:
         datasets: Where else.
         folder: Where answers are kept.
         at_once: Samples of one evaluation that are asked side by side.
-        named: From the id of a model version, or a name, to the name by which it is called. Raises ModelNotFound.
+        names: What an order may name.
 
     Attributes:
         exports: Folder of what was exported.
@@ -66,7 +104,7 @@ class Evaluations:
         folder: Path,
         *,
         at_once: int,
-        named: Callable[[str], str],
+        names: Names,
     ) -> None:
         """Have the jobs' ends told here."""
         self._database = database
@@ -75,7 +113,7 @@ class Evaluations:
         self._datasets = datasets
         self._folder = folder
         self._at_once = at_once
-        self._named = named
+        self._names = names
         self.exports = folder / "exports"
         jobs.register(KIND, _EvaluationHooks(datasets))
 
@@ -84,11 +122,11 @@ class Evaluations:
 
         Raises:
             Invalid: The order is not right.
-            NotFound: There is no such dataset or file.
+            NotFound: There is no such dataset, file or prompt template.
             Conflict: The dataset version is not published.
-            ModelNotFound: There is no such model.
+            ModelNotFound: There is no such model, or it is not served.
         """
-        order = self._checked(order)
+        order = await self._checked(order)
         if order.result_dataset:
             await self._check_open(order.result_dataset)
         id = new_id("ame-", 16)
@@ -212,7 +250,11 @@ class Evaluations:
         self, evaluation: Evaluation
     ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
         """Every candidate's figures, people's among them; and how far people are, None where nobody is asked."""
-        candidates = evaluation.outcome.candidates
+        asked = evaluation.order.candidates
+        candidates: list[dict[str, Any]] = [
+            {**each, "prompt": own.prompt} if own.prompt else each
+            for each, own in zip(evaluation.outcome.candidates, asked, strict=False)
+        ]
         if not people.dimensions(evaluation):
             return candidates, None
         results, _ = await self.results(evaluation)
@@ -282,7 +324,7 @@ class Evaluations:
         except NotFound:
             return None
 
-    def _checked(self, order: Order) -> Order:
+    async def _checked(self, order: Order) -> Order:
         if not 1 <= len(order.candidates) <= MOST_CANDIDATES:
             raise Invalid(
                 f"an evaluation has 1 to {MOST_CANDIDATES} models, got {len(order.candidates)}",
@@ -293,14 +335,13 @@ class Evaluations:
         people.check_dimensions(order.dimensions)
         if order.results:
             check_name(order.results)
-        for candidate in order.candidates:
-            if candidate.template and "{input}" not in candidate.template:
-                raise Invalid("promptTemplate must contain {input}", param="promptTemplate")
         scorers = [*order.scorers]
         for place, chosen in enumerate(scorers):
             parameters = dict(chosen.parameters)
             if chosen.name in {"judge", "pairwise"}:
-                parameters["model"] = self._named(str(parameters.get("model") or DEFAULT_JUDGE))
+                parameters["model"] = self._names.called(
+                    str(parameters.get("model") or DEFAULT_JUDGE)
+                )
             try:
                 base.create(chosen.name, parameters, _Nobody())
             except UnknownExtension as error:
@@ -310,16 +351,90 @@ class Evaluations:
         if pairwise is not None:
             pairwise = {
                 **pairwise,
-                "model": self._named(str(pairwise.get("model") or DEFAULT_JUDGE)),
+                "model": self._names.called(str(pairwise.get("model") or DEFAULT_JUDGE)),
             }
             base.create("pairwise", pairwise, _Nobody())
-        candidates = tuple(
-            msgspec.structs.replace(each, model=self._named(each.model)) if each.model else each
-            for each in order.candidates
-        )
+        candidates = tuple([await self._candidate(each) for each in order.candidates])
         return msgspec.structs.replace(
             order, candidates=candidates, scorers=tuple(scorers), pairwise=pairwise
         )
+
+    async def _candidate(self, given: Candidate) -> Candidate:
+        """With the name by which its model is called, and the text of its prompt."""
+        found = await self._prompted(given)
+        if not given.model:
+            return found
+        model, version = await self._called(given.model)
+        if version is None:
+            return msgspec.structs.replace(found, model=model)
+        is_number = given.id.startswith("amv-") or given.id.isdecimal()
+        return msgspec.structs.replace(
+            found,
+            model=model,
+            name=found.name.replace(given.id, version.name, 1) if is_number else found.name,
+            title=version.set_name,
+            version=str(version.version),
+            set_id=version.set_id,
+        )
+
+    async def _called(self, reference: str) -> tuple[str, Version | None]:
+        """The name by which a model is called, and what it is in the registry."""
+        try:
+            version = await self._names.registry.find(reference)
+        except NotFound:
+            version = None
+        try:
+            return self._names.called(reference), version
+        except ModelNotFound:
+            if version is None:
+                raise
+            return self._names.called(version.id), version
+
+    async def _prompted(self, given: Candidate) -> Candidate:
+        """With the text of the prompt template that it names."""
+        reference = given.prompt
+        if not reference and given.template and "{input}" not in given.template:
+            reference = given.template
+            if len(reference) > MOST_REFERENCE_CHARACTERS or "\n" in reference:
+                raise Invalid(_NO_INPUT, param="promptTemplate")
+        if not reference:
+            return given
+        try:
+            found = await self._names.prompts.get(reference)
+        except NotFound as error:
+            if given.prompt:
+                raise
+            raise Invalid(f"{_NO_INPUT}: {error.message}", param="promptTemplate") from None
+        content = found.version.content
+        prompt = f"{found.name}@{found.version.number}"
+        text, missing = templates.render(
+            content.text,
+            content.identifier,
+            {**given.variables, "input": "{input}"},
+            content.variables,
+        )
+        if missing:
+            raise Invalid(
+                f"prompt template {prompt} has the variables {', '.join(missing)}, too; give their values as variables",
+                param="variables",
+            )
+        if "{input}" not in text or found.scene != 1:
+            raise Invalid(
+                f"prompt template {prompt} has no variable input, where the sample would go; give it one",
+                param="promptTemplate",
+            )
+        habits: dict[str, Any] = msgspec.to_builtins(content.parameters) or {}
+        parameters = {PARAMETERS[name]: habits[name] for name in PARAMETERS if name in habits}
+        return msgspec.structs.replace(
+            given,
+            template=text,
+            prompt=prompt,
+            name=f"{given.name} {prompt}" if given.name == given.id else given.name,
+            parameters={**parameters, **given.parameters},
+        )
+
+
+_NO_INPUT = "promptTemplate must contain {input}, or name a prompt template such as NAME@production"
 
 
 def require_published(version: DatasetVersion) -> None:

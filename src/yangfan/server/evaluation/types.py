@@ -21,6 +21,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         name: For people.
         model: Name by which it is called; "" for answers that are there.
         template: Prompt with `{input}`; "" for the sample as it is.
+        prompt: The prompt template that `template` is the text of, ``NAME@VERSION``; as it comes, any reference to one, or "".
+        variables: Values of that template's variables but `input`.
+        title: Name of the model in the registry; "" if it is not there. `version` and `set_id` go with it.
     """
 
     id: str
@@ -28,6 +31,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str = ""
     template: str = ""
     parameters: dict[str, Any] = {}
+    prompt: str = ""
+    variables: dict[str, str] = {}
+    title: str = ""
+    version: str = ""
+    set_id: str = ""
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from yangfan.server.evaluation.types import Evaluation
     from yangfan.server.jobs import Job
 
+_NO_SCORE = -1.0
+"""What stands in v1 for a score that the judge did not give."""
+
 _STATES = {
     "queued": "Pending",
     "running": "Doing",
@@ -63,7 +66,14 @@ def routes(evaluations: Evaluations) -> list[Route]:
         found, _ = await evaluations.get(call.request.id, call.principal.app_id)
         items, _ = await evaluations.results(found)
         candidates, _ = await evaluations.report(found)
-        return _reply(call, [_report(found, each, items) for each in candidates])
+        asked = found.order.candidates
+        return _reply(
+            call,
+            [
+                _report(found, own, each, items)
+                for own, each in zip(asked, candidates, strict=False)
+            ],
+        )
 
     async def cancel(call: Call[wire.NamedEval]) -> Reply:
         await evaluations.stop(call.request.id, call.principal.app_id)
@@ -74,7 +84,11 @@ def routes(evaluations: Evaluations) -> list[Route]:
         found, _ = await evaluations.get(asked.id, call.principal.app_id)
         items, _ = await evaluations.results(found)
         wanted = set(map(str, asked.modelVersionIds))
-        items = [each for each in items if not wanted or each["candidate"] in wanted]
+        items = [
+            each
+            for each in items
+            if (not wanted or each["candidate"] in wanted) and _in_ranges(each, asked)
+        ]
         if asked.orderBy:
             items = _ordered(items, asked.orderBy, descending=asked.order == "desc")
         start = (asked.pageNo - 1) * asked.pageSize
@@ -276,9 +290,9 @@ def _detail(evaluation: Evaluation, job: Job | None) -> dict[str, Any]:
         "evalUnits": [
             {
                 "modelVersionId": each.id,
-                "modelId": sets[place] if place < len(sets) else "",
-                "modelName": each.name,
-                "modelVersion": each.id,
+                "modelId": each.set_id or (sets[place] if place < len(sets) else ""),
+                "modelName": each.title or each.name,
+                "modelVersion": each.version or each.id,
                 "modelSource": "Train",
                 "state": state,
                 "modelVersionDesc": "",
@@ -299,7 +313,10 @@ def _detail(evaluation: Evaluation, job: Job | None) -> dict[str, Any]:
 
 
 def _report(
-    evaluation: Evaluation, candidate: Mapping[str, Any], items: Sequence[Mapping[str, Any]]
+    evaluation: Evaluation,
+    asked: Candidate,
+    candidate: Mapping[str, Any],
+    items: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     figures: Mapping[str, Any] = candidate["figures"]
     metric: dict[str, Any] = {
@@ -334,14 +351,14 @@ def _report(
         },
     }
     return {
-        "modelName": candidate["name"],
-        "modelVersion": candidate["id"],
+        "modelName": asked.title or candidate["name"],
+        "modelVersion": asked.version or candidate["id"],
         "modelVersionSource": "Train",
         "evalMode": evaluation.order.mode,
         "evaluationName": evaluation.order.name,
         "id": evaluation.number,
         "modelVersionId": candidate["id"],
-        "modelId": "",
+        "modelId": asked.set_id,
         "evaluationJobId": evaluation.job_id,
         "userId": evaluation.app_id,
         "projectId": "",
@@ -372,6 +389,29 @@ def _row(item: Mapping[str, Any]) -> dict[str, Any]:
             name: each["reason"] for name, each in scores.items() if each["value"] is None
         },
     }
+
+
+def _in_ranges(item: Mapping[str, Any], asked: wire.ListEvalResults) -> bool:
+    ranges = {
+        "bleu4": asked.bleu4,
+        "rouge_1": asked.rouge_1,
+        "rouge_2": asked.rouge_2,
+        "rouge_l": asked.rouge_l,
+        "judge": asked.judgeScore,
+    }
+    for name, wanted in ranges.items():
+        if wanted is None:
+            continue
+        score: Mapping[str, Any] = item["scores"].get(name) or {}
+        value: float | None = score.get("value")
+        if value is None and name == "judge" and score:
+            value = _NO_SCORE
+        if value is None or not (
+            (wanted.start is None or value >= wanted.start)
+            and (wanted.end is None or value <= wanted.end)
+        ):
+            return False
+    return True
 
 
 def _ordered(items: list[dict[str, Any]], name: str, *, descending: bool) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from yangfan.errors import Invalid
 from yangfan.protocol.v2 import evaluation as wire
 from yangfan.protocol.v2.memory import PageInfo
-from yangfan.server.evaluation.logic import scorers_of
+from yangfan.server.evaluation.logic import PARAMETERS, scorers_of
 from yangfan.server.evaluation.types import Candidate, Chosen, Order
 from yangfan.server.evaluation.v1 import scores_of
 from yangfan.server.http import Call, Reply, Route
@@ -31,15 +31,6 @@ _STATES: Mapping[str, wire.EvalState] = {
     "partly": "Successed",
     "failed": "Failed",
     "stopped": "Stopped",
-}
-_PARAMETERS = {
-    "temperature": "temperature",
-    "topP": "top_p",
-    "topK": "top_k",
-    "penaltyScore": "penalty_score",
-    "stop": "stop",
-    "system": "system",
-    "maxTokens": "max_tokens",
 }
 
 
@@ -199,8 +190,10 @@ def _order(asked: wire.CreateEvalTask) -> Order:
                 name=str(each.get("name") or each.get("modelId") or ""),
                 model=str(each.get("modelId") or ""),
                 template=str(each.get("promptTemplate") or ""),
+                prompt=str(each.get("templateId") or ""),
+                variables={name: str(value) for name, value in _part(each, "variables").items()},
                 parameters={
-                    _PARAMETERS[name]: value for name, value in each.items() if name in _PARAMETERS
+                    PARAMETERS[name]: value for name, value in each.items() if name in PARAMETERS
                 },
             )
             for each in _list(objects, "evalModelConfigList")
