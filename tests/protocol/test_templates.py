@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yangfan.errors import Invalid
+from yangfan.protocol import templates
 from yangfan.protocol.templates import (
     IDENTIFIERS,
     MAX_RENDERED_CHARACTERS,
@@ -125,3 +126,33 @@ def test_listed_names_are_checked():
             checked_names([name], param="p")
     with pytest.raises(Invalid, match="at most 200 variables, this one 201"):
         checked_names([f"n{number}" for number in range(MAX_VARIABLES + 1)], param="p")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=== user ===\n2?\n=== assistant ===\ntwo\n=== user ===\n{input}?",
+        "=== user ===\na\n\nb\n=== assistant ===\n\n=== user ===\nc",
+    ],
+)
+def test_conversation_is_turns_that_can_be_written_again(text: str):
+    found = templates.turns_of(text)
+    assert [role for role, _ in found] == ["user", "assistant", "user"]
+    assert templates.spelled_out(found) == text
+    assert templates.spells_turns(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Say {input}",
+        "",
+        "before\n=== user ===\na",
+        "=== assistant ===\na\n=== user ===\nb",
+        "=== user ===\na\n=== user ===\nb",
+        "=== user ===\na\n=== assistant ===\nb",
+        "a === user === b",
+    ],
+)
+def test_what_is_no_conversation_is_one_turn_of_the_users(text: str):
+    assert templates.turns_of(text) == [("user", text)]

@@ -10,6 +10,7 @@ import msgspec
 
 from yangfan import errors
 from yangfan.client.options import ChatOptions, CompletionOptions
+from yangfan.client.prompts import RenderedPrompt
 from yangfan.client.types import (
     JSON,
     ChatEvent,
@@ -126,11 +127,13 @@ def _unknown(option: str, offered: type[ChatOptions | CompletionOptions]) -> str
 
 
 def turns_of(messages: Messages) -> list[JSON]:
-    """The turns as dicts; text alone is one user turn.
+    """The turns as dicts; text alone is one user turn, and a rendered prompt has those of its template.
 
     Raises:
         ConfigurationError: A turn is not a mapping.
     """
+    if isinstance(messages, RenderedPrompt):
+        return [{"role": role, "content": text} for role, text in messages.turns]
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     turns: list[JSON] = []

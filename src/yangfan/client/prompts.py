@@ -49,22 +49,33 @@ class RenderedPrompt(str):
     Attributes:
         negative: What a picture is not to show, rendered as well; "" for none.
         prompt: The template and the version that it comes from.
+        turns: Who says what, where the template spells out a conversation, which `client.chat` asks then; else it alone as the user's turn.
     """
 
-    __slots__ = ("negative", "prompt")
+    __slots__ = ("negative", "prompt", "turns")
 
     negative: str
     prompt: Prompt
+    turns: tuple[templates.Turn, ...]
 
-    def __new__(cls, text: str, negative: str, prompt: Prompt) -> RenderedPrompt:
+    def __new__(
+        cls,
+        text: str,
+        negative: str,
+        prompt: Prompt,
+        turns: tuple[templates.Turn, ...] = (),
+    ) -> RenderedPrompt:
         """Made by `Prompt.render`."""
         made = super().__new__(cls, text)
         made.negative, made.prompt = negative, prompt
+        made.turns = turns or (("user", text),)
         return made
 
-    def __reduce__(self) -> tuple[type[RenderedPrompt], tuple[str, str, Prompt]]:
+    def __reduce__(
+        self,
+    ) -> tuple[type[RenderedPrompt], tuple[str, str, Prompt, tuple[templates.Turn, ...]]]:
         """How to copy it."""
-        return RenderedPrompt, (str(self), self.negative, self.prompt)
+        return RenderedPrompt, (str(self), self.negative, self.prompt, self.turns)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -183,7 +194,11 @@ class Prompt:
                 f"the template {self.name!r} has no value for {', '.join(undefined)}; give one for each variable",
                 param=undefined[0],
             )
-        return RenderedPrompt(text.text, negative.text, self)
+        turns = tuple(
+            (role, templates.render(each, self.identifier, given, self.variables).text)
+            for role, each in templates.turns_of(self.text)
+        )
+        return RenderedPrompt(text.text, negative.text, self, turns)
 
 
 def basic(
@@ -291,7 +306,7 @@ class TriedPrompt:
 
     Attributes:
         wrong: Why it could not be used; "" if it could.
-        change: What was changed of its parent: `instruction` or `examples`; "" for what was given.
+        change: What was changed of its parent: `instruction`, `form` (its closing line), `examples`, or `examples and form`; "" for what was given.
         parent: Place in the search of what it was made of; None for what was given.
         value: Its score on the samples that decide; None where it did not come so far, or nobody measured.
         low: Lower end of the interval that holds the true value 95 times of a hundred; `high` the upper one.

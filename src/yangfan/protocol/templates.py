@@ -2,6 +2,9 @@
 
 A variable stands between delimiters, one of six pairs (specification D.13). Only names that the template has are looked for, and
 what a value brings is never looked at again: a value that holds ``{name}`` stays as it is. No template language on purpose.
+
+A template may spell out a conversation, worked examples before the question: lines ``=== user ===`` and ``=== assistant ===`` begin its turns. They are found in the
+template, before any value is put in.
 """
 
 from __future__ import annotations
@@ -35,6 +38,32 @@ MAX_VARIABLES = 200
 
 Value = str | int | float | bool
 """What a variable may be. Booleans are written as in JSON."""
+
+
+_TURN = re.compile(r"^=== (user|assistant) ===[ \t]*(?:\n|\Z)", re.MULTILINE)
+
+Turn = tuple[str, str]
+"""Who says it, user or assistant, and what."""
+
+
+def turns_of(template: str) -> list[Turn]:
+    """The turns that a template spells out, the user's first and last and in between by turns; any other text is one of the user's."""
+    head, *rest = _TURN.split(template)
+    roles, texts = rest[::2], rest[1::2]
+    wanted = ["user", "assistant"] * (len(roles) // 2) + ["user"]
+    if head.strip() or roles != wanted:
+        return [("user", template)]
+    return [(role, text.removesuffix("\n")) for role, text in zip(roles, texts, strict=True)]
+
+
+def spelled_out(turns: Iterable[Turn]) -> str:
+    """A template of those turns, the reverse of `turns_of`."""
+    return "\n".join(f"=== {role} ===\n{text}" for role, text in turns)
+
+
+def spells_turns(text: str) -> bool:
+    """Whether a line of the text begins a turn."""
+    return _TURN.search(text) is not None
 
 
 class HyperParameters(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -14,6 +14,7 @@ from tests.server.conftest import Caller
 
 import yangfan
 from yangfan import errors
+from yangfan.protocol import templates
 from yangfan.worker.works import optimise_prompt as work
 
 WAIT_SECONDS = 60.0
@@ -145,10 +146,12 @@ def test_measured_search_raises_the_score_and_asks_nothing_twice(tmp_path: Path)
     task: Any = Led(tmp_path / "scratch", spec)
     result = work.run(task)
     assert (result["content"], result["measured"]) == ("Be short. {input}", True)
-    given, rewritten = result["search"]
+    given, closed, rewritten = result["search"]
     assert (given["value"], rewritten["value"], rewritten["parent"]) == (0.0, 1.0, 0)
+    assert (closed["change"], closed["value"]) == ("form", 0.0)
+    assert closed["content"] == "{input}\n\nAnswer in at most 1 word, without explanation."
     assert rewritten["low"] < 1.0 == rewritten["high"]
-    assert result["answers"] == len(task.asked) - 1 == 6
+    assert result["answers"] == len(task.asked) - 1 == 9
     assert len(task.asked) == len(set(task.asked))
     again: Any = Led(tmp_path / "scratch", spec)
     again.state = task.state
@@ -159,45 +162,90 @@ def test_measured_search_raises_the_score_and_asks_nothing_twice(tmp_path: Path)
 class Killed(BaseException): ...
 
 
-def test_search_that_is_killed_anywhere_comes_to_the_same_end(tmp_path: Path):
-    """From ten samples on worked examples are tried, too; the worker dies at every checkpoint in turn."""
-    spec: dict[str, Any] = {
+class Obstinate(Led):
+    """It rewrites into nothing, and where it is shown how answers right what is not four letters long."""
+
+    saves = 0
+
+    def ask(self, path: str, body: Any) -> Any:
+        *shown, last = body["messages"]
+        self.asked.append(json.dumps(body))
+        word = last["content"].partition("\n")[0].rpartition(" ")[2]
+        said = word if shown and len(word) != 4 else "no"
+        said = "" if last["content"].startswith("Rewrite") else said
+        return {"choices": [{"message": {"content": said}}], "usage": {}}
+
+    def save(self, state: Any) -> None:
+        super().save(state)
+        self.saves += 1
+        if self.saves == 1:
+            raise Killed
+
+
+def obstinate_spec(folder: Path, **fields: Any) -> dict[str, Any]:
+    return {
         "content": "Say {input}",
-        "operations": {"3": 5},
+        "operations": {"3": 9},
         "model": "m",
-        "samples": samples(tmp_path, 10),
+        "samples": samples(folder, 10),
         "scorer": "exact",
         "seed": 7,
+        **fields,
     }
 
-    class Obstinate(Led):
-        """It rewrites into nothing, and answers right only where it is shown how."""
 
-        saves = 0
+def test_examples_and_closing_lines_are_measured_before_anything_is_rewritten(tmp_path: Path):
+    task: Any = Obstinate(tmp_path / "one", obstinate_spec(tmp_path))
+    task.saves = 1
+    found = work.run(task)
+    changes = [tried.get("change", "") for tried in found["search"]]
+    swept = ["examples", "form", "examples", "form", "form", "examples and form"]
+    assert changes[:7] == ["", *swept]
+    assert all("value" in tried for tried in found["search"][:7])
+    given, shown = found["search"][:2]
+    assert given["value"] == 0.0
+    assert 0.0 < shown["value"] < 1.0
+    assert found["content"] == shown["content"]
+    *examples, last = templates.turns_of(shown["content"])
+    assert last == ("user", "Say {input}")
+    learned = {text for role, text in examples if role == "assistant"}
+    assert [text for role, text in examples if role == "user"] == [
+        f"Say Name {text}" for role, text in examples if role == "assistant"
+    ]
+    assert len(learned) == 4
+    # Nobody is shown what decides.
+    given_first = [json.loads(each)["messages"][0]["content"] for each in task.asked[:5]]
+    decided = {each.removeprefix("Say Name ") for each in given_first}
+    assert len(decided) == 5
+    assert not learned & decided
 
-        def ask(self, path: str, body: Any) -> Any:
-            text = body["messages"][-1]["content"]
-            self.asked.append(json.dumps(body))
-            word = text.rpartition(" ")[2]
-            said = word if "\n\nSay" in text else "no"
-            said = "" if text.startswith("Rewrite") else said
-            return {"choices": [{"message": {"content": said}}], "usage": {}}
 
-        def save(self, state: Any) -> None:
-            super().save(state)
-            self.saves += 1
-            if self.saves == 1:
-                raise Killed
+def test_examples_are_turns_before_what_a_sample_says_itself(tmp_path: Path):
+    """A prompt that spells out turns gets no worked examples; it is asked in its turns, behind the system's word."""
+    rows = [{"system": "Be brief.", "prompt": "one", "response": "1"}] * 12
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    content = "=== user ===\nSay two\n=== assistant ===\n2\n=== user ===\nSay {input}"
+    spec = obstinate_spec(tmp_path, content=content, samples=str(path))
+    task: Any = Obstinate(tmp_path / "one", spec)
+    task.saves = 1
+    found = work.run(task)
+    assert {tried.get("change", "") for tried in found["search"]} == {"", "form", "instruction"}
+    assert json.loads(task.asked[0])["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Say two"},
+        {"role": "assistant", "content": "2"},
+        {"role": "user", "content": "Say one"},
+    ]
 
+
+def test_search_that_is_killed_anywhere_comes_to_the_same_end(tmp_path: Path):
+    """The worker dies at every checkpoint in turn."""
+    spec = obstinate_spec(tmp_path)
     undisturbed: Any = Obstinate(tmp_path / "one", spec)
     undisturbed.saves = 1
     wanted = work.run(undisturbed)
-    assert wanted["search"][0]["value"] == 0.0
-    best = max(wanted["search"], key=lambda tried: tried.get("value") or 0.0)
-    assert (best["value"], best["change"]) == (1.0, "examples")
-    assert wanted["content"] == best["content"]
-    assert wanted["content"].endswith("\n\nSay {input}")
-    assert {tried["wrong"] for tried in wanted["search"]} == {"", "it is empty"}
+    assert {"", "it is empty"} <= {tried["wrong"] for tried in wanted["search"]}
     asked: list[str] = []
     state: dict[str, Any] = {}
     result = None
@@ -258,7 +306,7 @@ def test_sdk_searches_on_a_dataset_version(client: yangfan.Client):
     given, *tried = found.search
     assert given.value == pytest.approx(2 / 3)
     assert given.low is not None
-    assert [each.change for each in tried] == ["instruction", "form", "examples"]
+    assert [each.change for each in tried] == ["examples", "form", "instruction"]
     assert found.answers <= 6 + 3 * (2 * 3 + 6)
     assert client.jobs.get(found.job_id).state == "succeeded"
     with pytest.raises(errors.NotFound, match="cities:9"):

@@ -364,7 +364,7 @@ class AsyncPrompts:
             quality: Make it clear, specific and complete.
             simplify: Make it short.
             chain_of_thought: Have the model think step by step.
-            rounds: How many changes are tried; by default 1, and 6 with a dataset.
+            rounds: How many changes are tried; by default 1, and 9 with a dataset.
             model: Who rewrites; by default the platform's judge.
             dataset: A dataset version (``ds-…``, ``NAME:VERSION``) or a file of `client.files` with lines `{prompt, response}`.
             scorer: What is measured: exact, accuracy, f1, bleu_4, rouge, json_validity or regex.

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from yangfan.errors import ConnectionFailed, InternalError, Invalid, RefusedError
+from yangfan.protocol.templates import turns_of
 from yangfan.scorers import base, figures
 from yangfan.scorers.pairwise import Pairwise, bradley_terry
 
@@ -218,11 +219,7 @@ class Asking:
             given = item.answers.get(candidate.id)
             error = "" if given is not None else "the dataset has no answer of this candidate"
             return Said("", given or "", error)
-        *before, last = item.messages
-        text = last["content"]
-        if candidate.template:
-            text = candidate.template.replace("{input}", text)
-        messages = [*before, {**last, "content": text}]
+        messages = _asked(candidate.template, item) if candidate.template else item.messages
         parameters = dict(candidate.parameters)
         if system := parameters.pop("system", None):
             messages = [{"role": "system", "content": system}, *messages]
@@ -366,6 +363,17 @@ def _of_dataset(manifest: dict[str, Any], blobs: Path) -> Iterable[Item]:
                 references=[each for each in references if each],
                 answers=cast("dict[str, str]", answers) if isinstance(answers, dict) else {},
             )
+
+
+def _asked(template: str, item: Item) -> list[dict[str, str]]:
+    """A sample in a prompt; the examples that it spells out come after the system's word and before what was said already."""
+    *before, last = item.messages
+    *examples, (_, asked) = [
+        (role, text.replace("{input}", last["content"])) for role, text in turns_of(template)
+    ]
+    shown = [{"role": role, "content": text} for role, text in examples]
+    place = sum(each["role"] == "system" for each in before[:1])
+    return [*before[:place], *shown, *before[place:], {**last, "content": asked}]
 
 
 def graded(scorer: base.Scorer, item: Item, said: Said) -> base.Score:

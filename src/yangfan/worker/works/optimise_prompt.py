@@ -4,9 +4,12 @@ Spec: ``content``, ``operations`` (opType to payload), ``model`` (rewrites), ``t
 dataset version), ``scorer``, ``budget`` (answers that may be asked for; 0: as many as the rounds need), ``seed`` and ``at_once``. Result:
 ``content``, ``measured``, ``answers`` (asked for) and ``search``, every prompt that was tried, with its figures where there are samples.
 
-The search is GEPA's (https://arxiv.org/abs/2507.19457; package gepa, decision 0020): prompts that are best on some sample are changed in the light of what went
-wrong with a few, kept if those get better, and then measured on the samples that decide. What may change is the instruction, which the model
-rewrites, a closing line out of ``prompt_tips.toml``, and worked examples. From ten samples on, half are learned from and the others decide.
+What may change is the instruction, which the model rewrites, a closing line out of ``prompt_tips.toml``, and worked examples. From ten samples on, half are learned
+from and the others decide. Two thirds of the rounds try what needs nobody who rewrites well: labelled examples, several numbers of them
+(DSPy's LabeledFewShot, https://arxiv.org/abs/2310.03714; as turns of a conversation, for chat models answer those and take a list for a text to go on with),
+closing lines, and the best of both, each measured on all samples that decide. From the best of
+these goes on GEPA's search (https://arxiv.org/abs/2507.19457; package gepa, decision 0020): prompts that are best on some sample are changed in the
+light of what went wrong with a few, kept if those get better, and then measured.
 
 Without samples the model rewrites and nobody knows whether that is better; the result says so. Whatever a model said is kept, and the search
 draws from its seed alone, so another attempt comes the same way again and asks nothing twice.
@@ -18,18 +21,20 @@ import importlib
 import random
 import re
 import tomllib
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from yangfan.errors import ConfigurationError, InternalError, Invalid
+from yangfan.protocol import templates
 from yangfan.scorers import base, figures
 from yangfan.scorers._tokens import has_chinese
 from yangfan.worker.works.evaluate import Asking, Candidate, Item, graded, items_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from yangfan.worker.task import Task
 
@@ -37,13 +42,19 @@ MAX_SAMPLES = 200
 SHOWN = 3
 """Samples that a change is made in the light of; GEPA's own default."""
 
-ROUNDS = 6
+ROUNDS = 9
 """Changes that are tried where samples measure them and nobody says how many."""
+
+EXAMPLE_COUNTS = (4, 8, 16)
+"""Worked examples that are tried before anything is rewritten, in this order: few do most of the work, and each costs tokens at every call."""
 
 SPLIT_FROM = 10
 """Fewer samples decide about what is learned from them, too, and are no worked examples: a prompt must not hold the answers."""
 
 MAX_EXAMPLE_CHARACTERS = 600
+MAX_EXAMPLES_CHARACTERS = 8000
+"""Of all examples together, with the instruction that stands in each."""
+
 TEMPERATURE = 0.7
 """Of rewritings that are measured: each round draws another one."""
 
@@ -52,6 +63,9 @@ ANSWERING = 0.01
 
 LEAST_TOKENS = 64
 """Answers are cut at twice the characters of the longest expected one, but not below: a model that rambles is wrong anyway, and slow."""
+
+BOTH = "examples and form"
+"""What a change is called that is one of both."""
 
 _VARIABLE = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]{0,29}\}")
 _FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
@@ -155,6 +169,7 @@ class _Search:
         half = len(drawn) // 2
         self._learning = drawn[:half] if self._split else drawn
         self._deciding = drawn[half:] if self._split else drawn
+        self._decided = {item.question for item in self._deciding}
         self._batch = min(SHOWN, len(self._learning))
         self._parameters: dict[str, Any] = {"temperature": ANSWERING, "seed": spec.seed}
         longest = max((len(text) for item in drawn for text in item.references), default=0)
@@ -165,7 +180,9 @@ class _Search:
         self._search: list[dict[str, Any]] = []
         self._answers = 0
         self._round = 0
+        self._reflected_from = 0
         self._rewritten = 0
+        self._words = _words_of(self._spec.content + drawn[0].question)
         most = len(self._deciding) + spec.rounds * self._round_answers
         self._budget = min(spec.budget or most, most)
 
@@ -173,6 +190,11 @@ class _Search:
     def _round_answers(self) -> int:
         """The most that a change costs: the few samples before and after it, and those that decide."""
         return 2 * self._batch + len(self._deciding)
+
+    @property
+    def _sweeps(self) -> int:
+        """Rounds that need nobody who rewrites."""
+        return 2 * self._spec.rounds // 3
 
     def run(self) -> dict[str, Any]:
         """Search."""
@@ -185,11 +207,15 @@ class _Search:
         if not self._spec.operations.get("4"):
             parts["form"] = ""
         # Worked examples make a prompt long, and would give away what decides.
-        if self._split and not self._spec.operations.get("2"):
+        is_plain = not templates.spells_turns(self._spec.content)
+        if self._split and is_plain and not self._spec.operations.get("2"):
             parts["examples"] = ""
+        gepa = _gepa()
         self._add(self._spec.content, parent=None, wrong="", change="")
-        _gepa().optimize(
-            seed_candidate=parts,
+        best_parts = self._sweep(parts)
+        self._reflected_from = self._round
+        gepa.optimize(
+            seed_candidate=best_parts,
             trainset=self._learning,
             valset=self._deciding,
             adapter=self,
@@ -223,10 +249,89 @@ class _Search:
         """Whether the next round would cost more than is left, or there is nothing to win."""
         found: list[float] = state.program_full_scores_val_set
         return (
-            state.i + 1 >= self._spec.rounds
+            self._reflected_from + state.i + 1 >= self._spec.rounds
             or self._answers + self._round_answers > self._budget
             or max(found) >= 1.0
         )
+
+    # Before anything is rewritten
+
+    def _sweep(self, parts: dict[str, str]) -> dict[str, str]:
+        """Try labelled examples and closing lines, measured whole: a few samples do not show a small gain. The best parts."""
+        best, value = parts, self._measured(parts)
+        singles: dict[str, tuple[float, str]] = {}
+        for part, changed in islice(self._changes(parts, singles), self._sweeps):
+            if value >= 1.0 or self._answers + len(self._deciding) > self._budget:
+                break
+            self._round += 1
+            content = self._content(changed)
+            wrong = _wrong(self._spec.content, self._whole(content))
+            self._add(content, self._content(parts), wrong, part)
+            found = 0.0 if wrong else self._measured(changed)
+            if part in parts and found > singles.get(part, (-1.0, ""))[0]:
+                singles[part] = (found, changed[part])
+            if found > value:
+                best, value = changed, found
+        return best
+
+    def _changes(
+        self, parts: dict[str, str], singles: Mapping[str, tuple[float, str]]
+    ) -> Iterator[tuple[str, dict[str, str]]]:
+        """Changes of `parts`, each of one part; the last round is for the best of both together."""
+        examples = self._example_sets() if "examples" in parts else []
+        lines = self._words.tips(self._learning) if "form" in parts else []
+        plan: list[tuple[str, str]] = []
+        for texts in zip_longest(examples, lines):
+            names = ("examples", "form")
+            plan += [(name, text) for name, text in zip(names, texts, strict=True) if text]
+        together = bool(examples and lines) and self._sweeps > 2
+        for part, text in plan[: self._sweeps - 1] if together else plan:
+            yield part, {**parts, part: text}
+        if together:
+            yield BOTH, {**parts, **{part: text for part, (_, text) in singles.items()}}
+
+    def _measured(self, parts: Mapping[str, str]) -> float:
+        """The score on the samples that decide; what cannot be graded wins nothing."""
+        content = self._content(parts)
+        self._ask(content, self._deciding)
+        figure = self._figure(content)
+        return 0.0 if figure is None or figure.value is None else figure.value
+
+    def _example_sets(self) -> list[str]:
+        """Samples whose answers are known, several numbers of them, as lists of ids; those with another answer first."""
+        fit = [item for item in self._learning if self._may_be_shown(item)]
+        answers: set[str] = set()
+        first: list[str] = []
+        rest: list[str] = []
+        for item in fit:
+            (rest if item.references[0] in answers else first).append(item.row_id)
+            answers.add(item.references[0])
+        rows = [*first, *rest]
+        counts = dict.fromkeys(min(count, len(rows)) for count in EXAMPLE_COUNTS)
+        found = dict.fromkeys(self._encoded(rows[:count]) for count in counts if count)
+        return list(found)
+
+    def _may_be_shown(self, item: Item) -> bool:
+        """Whether it can be a worked example: it has an answer, is short, holds no place for a sample, and is none of those that decide."""
+        if not item.references or item.question in self._decided:
+            return False
+        whole = item.question + item.references[0]
+        is_plain = _INPUT not in whole and not templates.spells_turns(
+            f"{item.question}\n{item.references[0]}"
+        )
+        return len(whole) <= MAX_EXAMPLE_CHARACTERS and is_plain
+
+    def _encoded(self, rows: Sequence[str]) -> str:
+        """Ids of examples, as many as a prompt may hold of them; the first give way."""
+        kept: list[str] = []
+        room = MAX_EXAMPLES_CHARACTERS
+        for row in reversed(rows):
+            item = self._of_row[row]
+            room -= len(self._spec.content) + len(item.question) + len(item.references[0])
+            if room < 0:
+                break
+            kept.append(row)
+        return msgspec.json.encode(kept[::-1]).decode()
 
     # What GEPA calls
 
@@ -238,34 +343,7 @@ class _Search:
     ) -> Any:
         """Ask and grade."""
         del capture_traces
-        content = self._content(candidate)
-        known = self._scores.setdefault(content, {})
-        if _wrong(self._spec.content, self._whole(content)):
-            outcome = [base.ungradeable("the prompt is no good")] * len(batch)
-            said = [""] * len(batch)
-        else:
-            whole = Candidate(
-                id="task",
-                name="task",
-                model=self._spec.task_model or self._spec.model,
-                template=self._whole(content),
-                parameters=self._parameters,
-            )
-            units = [(whole, item) for item in batch]
-            answers = self._asking.each(
-                units,
-                self._asking.answer,
-                self._budget,
-                self._answers,
-                "answers",
-                note=self._note(),
-            )
-            self._answers += len({item.row_id for item in batch} - known.keys())
-            said = [each.text for each in answers]
-            outcome = [
-                graded(self._scorer, item, each) for item, each in zip(batch, answers, strict=True)
-            ]
-            known |= {item.row_id: score for item, score in zip(batch, outcome, strict=True)}
+        said, outcome = self._ask(self._content(candidate), batch)
         adapter = importlib.import_module("gepa.core.adapter")
         return adapter.EvaluationBatch(
             outputs=said,
@@ -273,6 +351,35 @@ class _Search:
             scores=[0.0 if score.value is None else score.value for score in outcome],
             trajectories=list(zip(batch, said, outcome, strict=True)),
         )
+
+    def _ask(self, content: str, batch: Sequence[Item]) -> tuple[list[str], list[base.Score]]:
+        known = self._scores.setdefault(content, {})
+        if _wrong(self._spec.content, self._whole(content)):
+            outcome = [base.ungradeable("the prompt is no good")] * len(batch)
+            return [""] * len(batch), outcome
+        whole = Candidate(
+            id="task",
+            name="task",
+            model=self._spec.task_model or self._spec.model,
+            template=self._whole(content),
+            parameters=self._parameters,
+        )
+        items = {item.row_id: item for item in batch}
+        fresh = len(items.keys() - known.keys())
+        answers = self._asking.each(
+            [(whole, item) for item in items.values()],
+            self._asking.answer,
+            self._budget,
+            # Those that are known already are not counted again.
+            self._answers + fresh - len(items),
+            "answers",
+            note=self._note(),
+        )
+        self._answers += fresh
+        said = dict(zip(items, answers, strict=True))
+        known |= {row: graded(self._scorer, items[row], each) for row, each in said.items()}
+        rows = [item.row_id for item in batch]
+        return [said[row].text for row in rows], [known[row] for row in rows]
 
     def make_reflective_dataset(
         self, candidate: dict[str, str], eval_batch: Any, components_to_update: list[str]
@@ -300,7 +407,7 @@ class _Search:
         if part == "form":
             text, wrong = self._form(candidate)
         elif part == "examples":
-            text, wrong = self._examples([each["row"] for each in seen])
+            text, wrong = self._examples(candidate, [each["row"] for each in seen])
         else:
             failures = [each["failure"] for each in seen if each["failure"]]
             text, wrong = self._rewriting(candidate["instruction"], failures)
@@ -327,57 +434,37 @@ class _Search:
         self._rewritten += bool(text)
         return text, "" if text else "it is empty"
 
-    def _examples(self, rows: Sequence[str]) -> tuple[str, str]:
-        """Samples whose answers are known, as their ids."""
-        short = [
-            row
-            for row in dict.fromkeys(rows)
-            if (item := self._of_row[row]).references
-            and len(item.question) + len(item.references[0]) <= MAX_EXAMPLE_CHARACTERS
-            and _INPUT not in item.question + item.references[0]
-        ]
-        wrong = "" if short else "none of its samples is short enough for an example"
-        return msgspec.json.encode(short).decode() if short else "", wrong
+    def _examples(self, candidate: Mapping[str, str], rows: Sequence[str]) -> tuple[str, str]:
+        """These samples behind the examples that there are, as ids."""
+        short = [row for row in dict.fromkeys(rows) if self._may_be_shown(self._of_row[row])]
+        if not short:
+            return "", "none of its samples can be an example: they are long, or decide"
+        there: list[str] = msgspec.json.decode(candidate["examples"] or "[]")
+        kept = [row for row in there if row not in short]
+        return self._encoded([*kept, *short][-max(EXAMPLE_COUNTS) :]), ""
 
     def _form(self, candidate: Mapping[str, str]) -> tuple[str, str]:
         """The first closing line that this prompt has not been tried with."""
         known = {each["content"] for each in self._search}
-        for line in self._tips():
+        for line in self._words.tips(self._learning):
             if self._content({**candidate, "form": line}) not in known:
                 return line, ""
         return "", "it was tried with every closing line"
 
-    def _tips(self) -> list[str]:
-        """Closing lines in the prompt's language, as long as the expected answers are."""
-        path = Path(__file__).parent.parent / "prompt_tips.toml"
-        tips = tomllib.loads(path.read_text("utf-8"))
-        expected = [text for item in self._learning for text in item.references]
-        most = {
-            "{words}": str(max((len(text.split()) for text in expected), default=20)),
-            "{characters}": str(max(map(len, expected), default=40)),
-        }
-        chinese = has_chinese(self._spec.content + self._learning[0].question)
-        lines: list[str] = tips["zh" if chinese else "en"]["lines"]
-        for name, value in most.items():
-            lines = [line.replace(name, value) for line in lines]
-        return lines
-
     # Prompts
 
     def _content(self, candidate: Mapping[str, str]) -> str:
-        """A prompt out of its parts: worked examples in its own form, then the instruction, then the closing line."""
-        instruction = candidate["instruction"]
-        if form := candidate.get("form"):
-            instruction = f"{self._whole(instruction)}\n\n{form}"
+        """A prompt out of its parts: the instruction, then the closing line; worked examples are turns before it."""
+        instruction, form = candidate["instruction"], candidate.get("form", "")
         rows: list[str] = msgspec.json.decode(candidate.get("examples") or "[]")
         if not rows:
-            return instruction
-        template = self._whole(instruction)
-        shown = [
-            f"{template.replace(_INPUT, item.question)}\n{item.references[0]}"
-            for item in (self._of_row[row] for row in rows)
-        ]
-        return "\n\n".join([*shown, template])
+            return f"{self._whole(instruction)}\n\n{form}" if form else instruction
+        template = f"{self._whole(instruction)}\n\n{form}" if form else self._whole(instruction)
+        turns: list[templates.Turn] = []
+        for item in (self._of_row[row] for row in rows):
+            turns.append(("user", template.replace(_INPUT, item.question)))
+            turns.append(("assistant", item.references[0]))
+        return templates.spelled_out([*turns, ("user", template)])
 
     @staticmethod
     def _whole(content: str) -> str:
@@ -393,18 +480,51 @@ class _Search:
 
     def _judge(self, tried: dict[str, Any]) -> None:
         """Its figures on the samples that decide, if it came so far."""
-        scores = self._scores.get(tried["content"], {})
-        if tried["wrong"] or not all(item.row_id in scores for item in self._deciding):
+        figure = None if tried["wrong"] else self._figure(tried["content"])
+        if figure is None:
             return
-        figure = figures.figure(self._scorer, [scores[item.row_id] for item in self._deciding])
         tried |= {"value": figure.value, "low": figure.low, "high": figure.high}
         tried |= {"graded": figure.graded, "ungradeable": dict(figure.ungradeable)}
+
+    def _figure(self, content: str) -> figures.Figure | None:
+        scores = self._scores.get(content, {})
+        if not all(item.row_id in scores for item in self._deciding):
+            return None
+        return figures.figure(self._scorer, [scores[item.row_id] for item in self._deciding])
 
     def _note(self) -> str:
         return f"round {self._round} of {self._spec.rounds}"
 
     def _tell(self, done: int) -> None:
         self._task.progress(done, self._budget, "answers", self._note())
+
+
+class _Words(msgspec.Struct, frozen=True):
+    """What ``prompt_tips.toml`` has in one language.
+
+    Attributes:
+        unit: What `{most}` counts, one and several.
+        lines: Closing lines.
+    """
+
+    unit: tuple[str, str]
+    lines: list[str]
+
+    def tips(self, items: Sequence[Item]) -> list[str]:
+        """Closing lines, with the length that the longest expected answer has."""
+        expected = [text for item in items for text in item.references]
+        # Where words have spaces between them they are counted, else characters.
+        spaced = not has_chinese(self.lines[0])
+        most = max((len(text.split() if spaced else text) for text in expected), default=20)
+        length = f"{most} {self.unit[most > 1]}"
+        return [line.replace("{most}", length) for line in self.lines]
+
+
+def _words_of(text: str) -> _Words:
+    """In the language of `text`."""
+    path = Path(__file__).parent.parent / "prompt_tips.toml"
+    known = msgspec.convert(tomllib.loads(path.read_text("utf-8")), dict[str, _Words])
+    return known["zh" if has_chinese(text) else "en"]
 
 
 class _Log:
