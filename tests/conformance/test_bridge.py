@@ -69,8 +69,10 @@ def test_qianfan_functions_become_tools_and_come_back(bridge: Server, programs: 
             "QIANFAN_AK": bridge.api_key,
             "QIANFAN_SK": bridge.secret_key,
             "QIANFAN_DISABLE_CACHE": "true",
+            "SEARCH": "with the SDK's own tool",
         },
     )
+    assert found["search"] == {"summary": "北京天气", "reference": []}
     for answer in (found["whole"], found["stream"][-1], found["react"]):
         assert answer["function_call"]["name"] == "get_weather"
         json.loads(answer["function_call"]["arguments"])

@@ -5,8 +5,10 @@
 
 import copy
 import json
+import os
 
 import qianfan
+from qianfan.common.tool.baidu_search_tool import BaiduSearchTool
 from qianfan.resources.llm.function import Function
 
 QUESTION = [{"role": "user", "content": "北京今天天气怎么样?"}]
@@ -44,5 +46,9 @@ found["react_stream"] = [
 found["react_after"] = function.do(
     messages=copy.deepcopy(turns), functions=FUNCTIONS, **LIMITS
 ).body
+
+if "SEARCH" in os.environ:
+    chat = qianfan.ChatCompletion(model="ERNIE-Speed-8K")
+    found["search"] = BaiduSearchTool(client=chat, with_reference=True).run(search_query="北京天气")
 
 print(json.dumps(found))
