@@ -35,9 +35,10 @@ class Size:
 
 
 class Ran(NamedTuple):
-    """What one side did with a file, and why it gave up if it did."""
+    """What one side did with a file, and why it gave up if it did; busy seconds are those of processors."""
 
     seconds: float
+    busy_seconds: float
     rows: int
     peak_bytes: float
     why: str
@@ -55,7 +56,7 @@ OURS = """
     from yangfan.datasets.shards import BlobFolder
     from yangfan.egress import Egress
     from yangfan.hub.sources.base import HubSettings
-    begun = time.perf_counter()
+    begun, busy = time.perf_counter(), time.process_time()
     order = ImportOrder(sources=(f"file:{file}",), data_format="PromptResponse", row_prefix="b")
     ignore = lambda *_: None
     state = gather(order, scratch / "job", egress=Egress(), settings=HubSettings(), state={}, save=ignore, tell=ignore)
@@ -64,13 +65,13 @@ OURS = """
 """
 _DATASETS = """
     import datasets
-    begun = time.perf_counter()
+    begun, busy = time.perf_counter(), time.process_time()
     datasets.disable_progress_bars()
     rows = datasets.load_dataset("json", data_files=str(file), split="train", cache_dir=str(scratch / "cache")).num_rows
 """
 _POLARS = """
     import polars
-    begun = time.perf_counter()
+    begun, busy = time.perf_counter(), time.process_time()
     frame = polars.scan_ndjson(file, ignore_errors=False)
     frame.sink_parquet(scratch / "out.parquet")
     rows = polars.scan_parquet(scratch / "out.parquet").select(polars.len()).collect().item()
@@ -102,7 +103,8 @@ def measure(size: Size) -> Report:
                 peak = max(one.peak_bytes for one in ran)
                 report.check("rows lost", lost, form="{:.0f}", at_most=0)
                 report.check("peak memory, MB", peak / 1e6, form="{:.0f}", at_most=1074)
-        heads = ("ragged jsonl", "rows/s", "MB/s", "peak RSS MB", "rows lost")
+        costs = ("processor µs/row", "peak RSS MB", "rows lost")
+        heads = ("ragged jsonl", "rows/s", "MB/s", *costs)
         report.tables.append(Table(heads, table))
         report.notes.append(
             f"{rows:,} rows, {megabytes:,.0f} MB; medians of {size.rounds} runs in turns. Ours checks every row and writes shards."
@@ -112,14 +114,15 @@ def measure(size: Size) -> Report:
 
 def _line(side: str, ran: list[Ran], rows: int, megabytes: float) -> tuple[str, ...]:
     if not ran:
-        return f"{side} (not installed)", "-", "-", "-", "-"
+        return f"{side} (not installed)", "-", "-", "-", "-", "-"
     taken = min(one.rows for one in ran)
     seconds = statistics.median(one.seconds for one in ran)
     peak = f"{max(one.peak_bytes for one in ran) / 1e6:.0f}"
     if not taken or not seconds:
         why = next((one.why for one in ran if one.why), "no rows")
-        return f"{side} ({why})", "-", "-", peak, str(rows - taken)
-    rates = f"{taken / seconds:.0f}", f"{megabytes / seconds:.1f}"
+        return f"{side} ({why})", "-", "-", "-", peak, str(rows - taken)
+    busy = statistics.median(one.busy_seconds for one in ran)
+    rates = f"{taken / seconds:.0f}", f"{megabytes / seconds:.1f}", f"{busy / taken * 1e6:.1f}"
     return side, *rates, peak, str(rows - taken)
 
 
@@ -179,17 +182,17 @@ def run(code: str, file: Path, scratch: Path, python: str = sys.executable) -> R
 import json, resource, time
 from pathlib import Path
 file, scratch = Path({str(file)!r}), Path({str(scratch)!r})
-rows, why, begun = 0, "", time.perf_counter()
+rows, why, begun, busy = 0, "", time.perf_counter(), time.process_time()
 try:
 {textwrap.indent(textwrap.dedent(code), "    ")}
 except Exception as error:
     why = type(error).__name__
-seconds = time.perf_counter() - begun
+seconds, busy = time.perf_counter() - begun, time.process_time() - busy
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print("RESULT" + json.dumps([seconds, rows, peak, why]))
+print("RESULT" + json.dumps([seconds, busy, rows, peak, why]))
 """
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
     shutil.rmtree(scratch, ignore_errors=True)
     if "RESULT" not in done.stdout:
-        return Ran(0.0, 0, 0.0, "killed" if done.returncode < 0 else done.stderr[-200:])
+        return Ran(0.0, 0.0, 0, 0.0, "killed" if done.returncode < 0 else done.stderr[-200:])
     return Ran(*json.loads(done.stdout.rpartition("RESULT")[2]))
