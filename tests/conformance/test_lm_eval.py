@@ -52,7 +52,13 @@ def evaluate_fixture(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         pytest.skip("lm-eval is not named: make lm-eval-test")
 
     def evaluate(
-        server: Server, model: str, arguments: str, task: str, rows: list[dict[str, Any]]
+        server: Server,
+        model: str,
+        arguments: str,
+        task: str,
+        rows: list[dict[str, Any]],
+        *,
+        batch: int = 1,
     ) -> dict[str, Any]:
         samples = tmp_path / "samples.jsonl"
         samples.write_text("\n".join(map(json.dumps, rows)))
@@ -60,7 +66,7 @@ def evaluate_fixture(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         name = task.split()[1]
         command = [program, "run", "--model", model, "--model_args", arguments, "--tasks", name]
         command += ["--include_path", str(tmp_path), "--output_path", str(tmp_path / "out")]
-        command += ["--log_samples"]
+        command += ["--log_samples", "--batch_size", str(batch)]
         command += ["--apply_chat_template"] if "chat" in model else []
         environ = {
             **os.environ,
@@ -96,34 +102,35 @@ def test_lm_eval_grades_answers_of_our_endpoints(
 
 
 @pytest.mark.timeout(2 * RUN_SECONDS)
-@pytest.mark.parametrize(("path", "options"), [("v2", "batch_size=1"), ("v1", "batch_size=3")])
+@pytest.mark.parametrize(("path", "batch"), [("v2", 1), ("v1", 3)])
 def test_lm_eval_compares_how_likely_answers_are(
     evaluate: Any,
     folder_server: Server,
     tiny_chat_folder: Path,
     tmp_path: Path,
     path: str,
-    options: str,
+    batch: int,
 ):
     arguments = (
         f"model=tiny-chat,base_url={folder_server.base_url}/{path}/completions,tokenizer={tiny_chat_folder},"
-        f"tokenized_requests=False,{options}"
+        "tokenized_requests=False"
     )
     rows = [
         {"prompt": prompt, "choices": choices, "answer": answer}
         for prompt, choices, answer in KNOWN
     ]
-    assert evaluate(folder_server, "local-completions", arguments, CHOICES, rows)["acc,none"] == 1.0
+    found = evaluate(folder_server, "local-completions", arguments, CHOICES, rows, batch=batch)
+    assert found["acc,none"] == 1.0
     (logged,) = (tmp_path / "out").rglob("samples_*.jsonl")
     lines = sorted(
         map(json.loads, logged.read_text().splitlines()), key=lambda line: line["doc_id"]
     )
-    found = [[float(chance) for chance, _ in line["filtered_resps"]] for line in lines]
+    told = [[float(chance) for chance, _ in line["filtered_resps"]] for line in lines]
     wanted = [
         [_likelihood(tiny_chat_folder, prompt, f" {choice}") for choice in choices]
         for prompt, choices, _ in KNOWN
     ]
-    for mine, theirs in zip(found, wanted, strict=True):
+    for mine, theirs in zip(told, wanted, strict=True):
         # The engine computes in bfloat16 where the processor does.
         assert mine == pytest.approx(theirs, rel=0.05, abs=0.2)
 

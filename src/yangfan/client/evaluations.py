@@ -60,7 +60,11 @@ class EvaluationFigure:
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedModel:
-    """One model's part of a report."""
+    """One model's part of a report.
+
+    Attributes:
+        prompt: The prompt template that it was asked with, ``NAME@VERSION``; "" for none.
+    """
 
     id: str
     name: str
@@ -69,6 +73,7 @@ class EvaluatedModel:
     prompt_tokens: int
     completion_tokens: int
     figures: Mapping[str, EvaluationFigure]
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,4 +208,5 @@ def _model(candidate: Mapping[str, Any]) -> EvaluatedModel:
             )
             for name, each in candidate["figures"].items()
         },
+        candidate.get("prompt", ""),
     )

@@ -186,6 +186,7 @@ def test_prompt_of_a_model_is_a_template_by_its_name_and_label(
     client.evaluations.wait(id, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
     report = client.evaluations.report(id)
     assert [model.name for model in report.models] == ["echo shout@1", "named"]
+    assert [model.prompt for model in report.models] == ["shout@1", "shout@2"]
     answers = [answer.answer for answer in client.evaluations.results(id)]
     assert (answers[0], answers[3]) == ("上海!", "?上海")
     for wrong, said in (
