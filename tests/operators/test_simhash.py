@@ -116,6 +116,8 @@ def test_an_index_on_disk_answers_like_one_in_memory_and_goes_on_where_it_was_sa
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_near, "IN_MEMORY", 30)
+    # A few tables stay mapped, the pages of the others are let go behind each look.
+    monkeypatch.setattr(_near, "MAPPED_BYTES", 100_000)
     prints = np.array(near_prints(3000, seed=5), np.uint64)
     on_disk, in_memory = Near(4, tmp_path), Near(4)
     for start in range(0, 2000, 20):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import mmap
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -31,6 +32,8 @@ IN_MEMORY = 1 << 16
 """Fingerprints in the largest run that stays in memory, however much of that there is: files are mapped, and as quick."""
 MEMORY_BYTES = 256 << 20
 """What an index may take, by default."""
+MAPPED_BYTES = 512 << 20
+"""Of the files, so much stays mapped into memory between two looks; what is more comes from the page cache again."""
 LEAST_BYTES = 1 << 16
 """Less than this is taken for so much: a run of a few fingerprints helps nobody."""
 AT_ONCE = 1 << 20
@@ -83,15 +86,21 @@ class _Run:
     def __init__(self, size: int, tables: int, bits: int, file: Path | None = None) -> None:
         self._file = file
         self._shift = np.uint64(BITS - bits)
-        sorted_shape, begins_shape = (tables, size), (tables, (1 << bits) + 1)
-        if file is None:
-            self.tables: Hashes = np.empty(sorted_shape, np.uint64)
-            self._begins: NDArray[np.uint32] = np.empty(begins_shape, np.uint32)
-            return
-        before = tables * size * 8
-        self.tables = np.asarray(np.memmap(file, np.uint64, "w+", shape=sorted_shape))
-        begins = np.memmap(file, np.uint32, "r+", offset=before, shape=begins_shape)
-        self._begins = np.asarray(begins)
+        begins = (1 << bits) + 1
+        self._lengths = size * 8, begins * 4
+        self.table_bytes = 0 if file is None else sum(self._lengths)
+        total = tables * sum(self._lengths)
+        self._map: mmap.mmap | None = None
+        if file is not None:
+            with file.open("w+b") as opened:
+                opened.truncate(total)
+                self._map = mmap.mmap(opened.fileno(), total)
+        content = bytearray(total) if self._map is None else self._map
+        before = tables * size
+        self.tables: Hashes = np.frombuffer(content, np.uint64, before).reshape(tables, size)
+        self._begins: NDArray[np.uint32] = np.frombuffer(
+            content, np.uint32, offset=before * 8
+        ).reshape(tables, begins)
 
     def __len__(self) -> int:
         return self.tables.shape[1]
@@ -120,6 +129,18 @@ class _Run:
         tops, begins = (questions >> self._shift).astype(np.int64), self._begins[number]
         low, high = begins[tops].astype(np.int64), begins[tops + 1].astype(np.int64)
         return _compared(self.tables[number], questions, low, high)
+
+    def let_go(self, number: int) -> None:
+        """A table in a file is not looked at for a while: its pages are the page cache's alone."""
+        if self._map is None or not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        fingerprints, begins = self._lengths
+        for offset, length in (
+            (number * fingerprints, fingerprints),
+            (self.tables.nbytes + number * begins, begins),
+        ):
+            start = offset // mmap.PAGESIZE * mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_DONTNEED, start, offset + length - start)
 
     def forget(self) -> None:
         """Its file is not needed any more."""
@@ -183,6 +204,8 @@ class Near:
         for start in range(0, len(fingerprints), RECENT):
             piece = fingerprints[start : start + RECENT, None] ^ self._recent
             np.bitwise_count(piece).min(axis=1, initial=FAR, out=nearest[start : start + RECENT])
+        table_bytes = sum(run.table_bytes for run in self._runs)
+        stay = MAPPED_BYTES // max(table_bytes, 1)
         for number, table in enumerate(self._tables if self._runs else ()):
             moved = table.moved(fingerprints)
             order = np.argsort(moved)
@@ -191,6 +214,8 @@ class Near:
             for run in self._runs:
                 for questions, _, differing in run.candidates(number, asked):
                     np.minimum.at(nearest, order[questions], differing)
+                if number >= stay:
+                    run.let_go(number)
         nearest[nearest > self.distance] = FAR
         return nearest
 
@@ -278,6 +303,8 @@ class Near:
         whole = self._room(sum(map(len, merged)))
         for table in range(len(self._tables)):
             whole.fill(table, np.sort(np.concatenate([run.tables[table] for run in merged])))
+            for run in (whole, *merged):
+                run.let_go(table)
         for run in merged:
             run.forget()
         self._runs[-number:] = [whole]
