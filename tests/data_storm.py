@@ -20,7 +20,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from tests.conftest import serving, wait_until
@@ -32,6 +32,9 @@ from yangfan.datasets.shards import BlobFolder, read_rows
 from yangfan.operators.pipeline import recipe as recipes
 from yangfan.server.datasets import Datasets
 from yangfan.server.db import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MAX_ATTEMPTS = 1_000_000
 SIGNS = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳云腾致雨露结为霜"
@@ -200,20 +203,17 @@ class Storm:
 
 def storm(
     folder: Path, *, kills: int, export_kills: int, rows: int, seed: int, clean_kills: int = 0
-) -> list[Account]:
-    """Kill imports, cleanings and exports."""
+) -> Iterator[Account]:
+    """Kill imports, exports and cleanings, and say after each what happened."""
     file = folder / "rows.jsonl"
     write_rows(file, rows)
     with serving(folder / "home") as server:
         storm = Storm(Desk(server), folder, seed)
-        accounts = [storm.storm("import_dataset", storm.import_spec(file), kills)]
+        yield storm.storm("import_dataset", storm.import_spec(file), kills)
         manifest = storm.run("import_dataset", storm.import_spec(file))["manifest"]
+        yield storm.storm("export_dataset", storm.export_spec(manifest, "jsonl"), export_kills)
         if clean_kills:
-            accounts.append(storm.storm("clean_dataset", storm.clean_spec(manifest), clean_kills))
-        accounts.append(
-            storm.storm("export_dataset", storm.export_spec(manifest, "jsonl"), export_kills)
-        )
-    return accounts
+            yield storm.storm("clean_dataset", storm.clean_spec(manifest), clean_kills)
 
 
 def main() -> None:
@@ -225,16 +225,17 @@ def main() -> None:
     args = parser.parse_args()
     print(f"seed {args.seed}")
     with tempfile.TemporaryDirectory(prefix="yangfan-data-storm-") as folder:
-        accounts = storm(
+        accounts: list[Account] = []
+        for account in storm(
             Path(folder),
             kills=args.kills,
             export_kills=args.kills,
             clean_kills=args.kills,
             rows=args.rows,
             seed=args.seed,
-        )
-    for account in accounts:
-        print(account)
+        ):
+            print(account, flush=True)
+            accounts.append(account)
     if not all(account.equal and account.kills >= args.kills for account in accounts):
         raise SystemExit("what is left is not what must be")
 
