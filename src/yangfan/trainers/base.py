@@ -170,17 +170,23 @@ class RewardModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """A dataset version to learn from.
+    """A dataset version to learn from, or files of a bucket.
 
     Attributes:
-        manifest: Its manifest (`yangfan.datasets.manifest.Manifest`) as JSON's objects.
+        manifest: Its manifest (`yangfan.datasets.manifest.Manifest`) as JSON's objects; {} of a bucket.
         sampling_rate: How often each row is taken: 0.5 takes every other one, 2 takes each twice.
         name: What messages call it, such as ``faq:2``.
+        uri: ``bos:/bucket/folder/`` or ``s3:bucket/file`` of files that are brought (`yangfan.worker.sources`).
+        folder: Where their rows are put, with a manifest.
+        formats: Of rows, one of which they must have.
     """
 
-    manifest: dict[str, Any]
+    manifest: dict[str, Any] = {}
     sampling_rate: Annotated[float, Meta(ge=0.01, le=10)] = 1.0
     name: str = ""
+    uri: str = ""
+    folder: str = ""
+    formats: tuple[str, ...] = ()
 
 
 class TrainOrder(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from yangfan.errors import Invalid, NotFound
+from yangfan.trainers.base import TrainOrder
 
 if TYPE_CHECKING:
     from tests.server.tuning.conftest import Gym
@@ -52,6 +54,12 @@ async def test_v1s_words_for_how_much_is_trained(ready: Gym, peft: str, scale: s
     assert (shown["trainStatus"], shown["progress"]) == ("FINISH", 100)
 
 
+async def test_datasets_and_files_of_a_bucket_are_learnt_from_together(ready: Gym) -> None:
+    await begin(ready, trainset=[{"id": "ds-1"}, {"type": 2, "bosPath": "/mine/faq/"}])
+    platform, bucket = msgspec.convert((await ready.claim()).spec, TrainOrder).train
+    assert (platform.uri, platform.name, bucket.uri) == ("", "faq:1", "bos:/mine/faq/")
+
+
 async def test_a_failed_run_is_fail(ready: Gym) -> None:
     task, job = await begin(ready)
     await ready.fail(await ready.claim(), "x")
@@ -69,8 +77,9 @@ async def test_a_task_trains_in_one_way(ready: Gym) -> None:
 
 
 async def test_what_does_not_fit_is_refused(ready: Gym) -> None:
-    with pytest.raises(Invalid, match="trainset takes datasets of the platform"):
-        await begin(ready, trainset=[{"type": 2, "bosPath": "/x"}])
+    for wrong in ({"type": 2, "bosPath": "/x"}, {"type": 2, "id": "ds-1"}, {"type": 1}):
+        with pytest.raises(Invalid, match=r"trainset takes datasets .* or files of a bucket"):
+            await begin(ready, trainset=[wrong])
     with pytest.raises(NotFound, match="there is no tuning job '99'"):
         await ready.v1("createJob", taskId=99, trainset=[{"id": "ds-1"}])
     _, job = await begin(ready)

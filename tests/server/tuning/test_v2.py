@@ -281,7 +281,9 @@ def data(**more: Any) -> dict[str, Any]:
     ("more", "text", "param"),
     [
         ({"datasetConfig": data(splitRatio=101)}, "splitRatio must be from 0 to 100 percent; got 101", "splitRatio"),
-        ({"datasetConfig": data(sourceType="Bos")}, "sourceType must be Platform", "datasetConfig.sourceType"),
+        ({"datasetConfig": data(sourceType="Afs")}, "sourceType must be Platform .* or Bos", "datasetConfig.sourceType"),
+        ({"datasetConfig": data(sourceType="Bos", versions=[{}])}, "needs a versionBosUri in each", "datasetConfig.versions.versionBosUri"),
+        ({"datasetConfig": data(sourceType="Bos", versions=[{"versionBosUri": "file:/etc/"}])}, "bos:/bucket/folder/", "datasetConfig.versions.versionBosUri"),
         ({"datasetConfig": data(versions=[{}])}, "needs a versionId in each", "datasetConfig.versions.versionId"),
         ({"datasetConfig": data(versions=[{"versionId": "draft"}])}, "faq:2 is not published", "datasetConfig.versions"),
         ({"datasetConfig": data(versions=[{"versionId": "text"}])}, "SFT learns from rows of the format PromptResponse or .* has Text", "datasetConfig.versions"),
@@ -302,6 +304,15 @@ async def test_a_run_that_is_not_allowed_is_refused_before_it_is_queued(
         await ready.begin(**more)
     assert caught.value.param == param
     assert await ready.jobs.list() == ()
+
+
+async def test_files_of_a_bucket_are_learnt_from(ready: Gym) -> None:
+    versions = [{"versionBosUri": "bos:/mine/faq/", "samplingRate": 0.5}]
+    task_id = await ready.begin(datasetConfig=data(sourceType="Bos", versions=versions))
+    (source,) = msgspec.convert((await ready.claim()).spec, TrainOrder).train
+    assert (source.uri, source.sampling_rate) == ("bos:/mine/faq/", 0.5)
+    assert source.folder == str(ready.tuning.output(task_id) / "rows" / "0")
+    assert source.formats == ("PromptResponse", "Role", "PromptSortedresponses")
 
 
 async def test_a_run_may_be_on_several_machines(ready: Gym) -> None:

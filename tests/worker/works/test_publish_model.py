@@ -13,12 +13,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.hub.s3_server import serving as storing
 from tests.trainers.conftest import PAIRS, TALKS
 from tests.trainers.conftest import Bench as TrainerBench
 
 from yangfan.errors import ConfigurationError, Invalid
-from yangfan.hub import adapters
+from yangfan.hub import access, adapters
+from yangfan.hub.access import HubAccess
 from yangfan.hub.disk import sha256_of
+from yangfan.hub.sources.base import HubSettings
 from yangfan.hub.store import Manifest, ModelStore, StoredFile
 from yangfan.trainers.pipeline import soft_prompt
 from yangfan.worker.works import publish_model
@@ -138,25 +141,24 @@ class Bench:
             check=_nothing,
         )
 
-    def trained(self) -> str:
+    def trained(self, label: str = "training", **more: Any) -> str:
         """The folder of an adapter, after two steps."""
         from yangfan.worker.works import train
 
-        task = self.task(
-            "training",
-            mode="sft",
-            method="lora",
-            store=str(self.store.root),
-            files=self.files,
-            blobs=str(self.root / "blobs"),
-            train=[{"manifest": self.manifest}],
-            split_percent=50,
-            output=str(self.root / "run"),
-            dtype="float32",
-            threads=1,
-            hyper_parameters={"epoch": 2, "batch_size": 2, "max_seq_len": 64, "learning_rate": 5e-3, "max_predictions": 0},
-        )  # fmt: skip
-        return train.run(task)["final"]
+        spec: dict[str, Any] = {
+            "mode": "sft",
+            "method": "lora",
+            "store": str(self.store.root),
+            "files": self.files,
+            "blobs": str(self.root / "blobs"),
+            "train": [{"manifest": self.manifest}],
+            "split_percent": 50,
+            "output": str(self.root / f"run-{label}"),
+            "dtype": "float32",
+            "threads": 1,
+            "hyper_parameters": {"epoch": 2, "batch_size": 2, "max_seq_len": 64, "learning_rate": 5e-3, "max_predictions": 0},
+        }  # fmt: skip
+        return train.run(self.task(label, **{**spec, **more}))["final"]
 
     def publish(self, name: str, trained: str, **more: Any) -> Any:
         """A task that publishes it."""
@@ -200,6 +202,27 @@ def test_an_adapter_is_merged_written_as_gguf_and_passes_the_gate(
     stored = bench.store.get("amv-merged")
     assert stored is not None
     assert bench.store.is_intact(stored)
+
+
+@needs_trainers
+@pytest.mark.model
+@pytest.mark.large
+def test_what_was_learnt_from_a_bucket_is_asked_for_what_was_held_out_of_it(bench: Bench) -> None:
+    rows = [[{"prompt": f"Say {n}", "response": [["The sea was calm."]]}] for n in range(6)]
+    with storing() as store:
+        lines = (msgspec.json.encode(row) for row in rows)
+        store.objects["faq.jsonl"] = b"\n".join(lines)
+        hubs = HubSettings(retry_seconds=0.01, s3=store.settings)
+        access.save(bench.store.root, HubAccess(hubs=hubs, egress_allow=("127.0.0.0/8",)))
+        source = {
+            "uri": "bos:/models/faq.jsonl",
+            "folder": str(bench.root / "run-bucket" / "rows" / "0"),
+            "formats": ["PromptResponse"],
+        }
+        trained = bench.trained("bucket", train=[source])
+    parity = publish_model.run(bench.publish("bucket-published", trained, train=[source]))["parity"]
+    assert parity["passed"] is True, parity
+    assert parity["equal_prompts"] == parity["prompts"] == 3
 
 
 @needs_trainers

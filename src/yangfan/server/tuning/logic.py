@@ -365,6 +365,9 @@ class Tuning:
             used.append((await self.task(new.increment_task_id)).task.id)
         account, key = new.account, new.idempotency_key
         task_id = _task_id(account, key)
+        for number, source in enumerate((*order["train"], *order["validation"])):
+            if "uri" in source:
+                source["folder"] = str(self.output(task_id) / "rows" / str(number))
         hyper = {**recipes.for_trainer(parameters), "rewards": rewards.rules(wanted)}
         if wanted.taskId is not None:
             order["reward_model"], reward_task = await self._reward_model(wanted)
@@ -446,9 +449,11 @@ class Tuning:
         self, way: str, dataset: Mapping[str, Any], more: Mapping[str, Any]
     ) -> tuple[dict[str, Any], list[str]]:
         """The part of a run's order that says what is learned from, and the ids of the dataset versions."""
-        if dataset.get("sourceType", "Platform") != "Platform":
+        kind = dataset.get("sourceType", "Platform")
+        if kind not in {"Platform", "Bos"}:
             raise Invalid(
-                "datasetConfig.sourceType must be Platform: import the files into a dataset first, and give its version",
+                "datasetConfig.sourceType must be Platform (published dataset versions) or Bos (files of the S3-compatible store that the"
+                " settings name)",
                 param="datasetConfig.sourceType",
             )
         corpus: Mapping[str, Any] = more.get("corpusConfig") or {}
@@ -464,8 +469,8 @@ class Tuning:
                 f"splitRatio must be from 0 to {MAX_SPLIT_PERCENT} percent; got {split}",
                 param="splitRatio",
             )
-        train, used = await self._sources(way, dataset["versions"])
-        held_out, more_used = await self._sources(way, dataset.get("evalVersions") or ())
+        train, used = await self._sources(way, kind, dataset["versions"])
+        held_out, more_used = await self._sources(way, kind, dataset.get("evalVersions") or ())
         told = {
             "train": train,
             "validation": held_out,
@@ -474,16 +479,20 @@ class Tuning:
         return told, [*used, *more_used]
 
     async def _sources(
-        self, way: str, versions: Sequence[Mapping[str, Any]]
+        self, way: str, kind: str, versions: Sequence[Mapping[str, Any]]
     ) -> tuple[list[dict[str, Any]], list[str]]:
         formats = self.recipes.mode(way).formats
         found: list[dict[str, Any]] = []
         used: list[str] = []
         for version in versions:
+            rate = version.get("samplingRate", 1.0)
+            if kind == "Bos" and not version.get("versionId"):
+                found.append({**_bucket(version, formats), "sampling_rate": rate})
+                continue
             reference = version.get("versionId")
             if not reference:
                 raise Invalid(
-                    "datasetConfig.versions needs a versionId in each: import the files of a bucket into a dataset first",
+                    "datasetConfig.versions needs a versionId in each, for sourceType is Platform",
                     param="datasetConfig.versions.versionId",
                 )
             data = await self._data_of(reference)
@@ -502,7 +511,6 @@ class Tuning:
                     f"the dataset version {data.name} has no rows; import some",
                     param="datasetConfig.versions",
                 )
-            rate = version.get("samplingRate", 1.0)
             found.append(
                 {"manifest": dict(data.manifest), "sampling_rate": rate, "name": data.name}
             )
@@ -788,6 +796,17 @@ def _wanted(reference: str | int) -> dict[str, Any]:
     if isinstance(reference, int) or reference.isdecimal():
         return {"number": int(reference) if len(str(reference)) < 10 else 0}
     return {"id": reference}
+
+
+def _bucket(version: Mapping[str, Any], formats: Sequence[str]) -> dict[str, Any]:
+    """The source that stands for a file or folder of a bucket."""
+    uri = str(version.get("versionBosUri") or "")
+    if uri.partition(":")[0] not in {"bos", "s3"}:
+        raise Invalid(
+            "datasetConfig.versions needs a versionBosUri in each, for sourceType is Bos: bos:/bucket/folder/ or bos:/bucket/file.jsonl",
+            param="datasetConfig.versions.versionBosUri",
+        )
+    return {"uri": uri, "name": uri, "formats": list(formats)}
 
 
 def _stored_as(version: Version) -> str:

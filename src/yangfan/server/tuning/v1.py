@@ -63,8 +63,10 @@ def routes(tuning: Tuning) -> list[Route]:
                 scale=_SCALES.get(wanted.peftType, wanted.peftType),
                 hyper_parameters=wanted.trainConfig,
                 dataset={
-                    "sourceType": "Platform",
-                    "versions": [{"versionId": _dataset(each)} for each in wanted.trainset],
+                    "sourceType": "Bos"
+                    if any(each.type == 2 for each in wanted.trainset)
+                    else "Platform",
+                    "versions": [_dataset(each) for each in wanted.trainset],
                     "splitRatio": wanted.trainsetRate,
                 },
                 more={} if wanted.rewardConfig is None else {"rewardConfig": wanted.rewardConfig},
@@ -93,13 +95,18 @@ def _success(call: Call[Any], result: object) -> Reply:
     return Reply(ConsoleReply(call.request_id, result))
 
 
-def _dataset(given: wire.TrainSet) -> str:
-    if given.type != 1 or given.id is None:
+def _dataset(given: wire.TrainSet) -> dict[str, str]:
+    """What v2 calls a version: of a dataset, or files of a bucket, whose path begins with its name."""
+    if given.type == 1 and given.id is not None:
+        return {"versionId": str(given.id)}
+    path = (given.bosPath or "").removeprefix("bos:").strip().lstrip("/")
+    if given.type != 2 or "/" not in path:
         raise Invalid(
-            "trainset takes datasets of the platform (type 1, id): import the files of a bucket into one first",
+            "trainset takes datasets of the platform (type 1, id) or files of a bucket (type 2, bosPath: bucket/folder/ or"
+            " bucket/file.jsonl)",
             param="trainset",
         )
-    return str(given.id)
+    return {"versionBosUri": f"bos:/{path}"}
 
 
 async def _named(tuning: Tuning, wanted: wire.NameJob) -> View:

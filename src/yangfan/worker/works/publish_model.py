@@ -484,12 +484,11 @@ def _asked(mode: str, row: Any) -> list[ChatMessage]:
 def _rows(spec: _Spec) -> list[tuple[str, dict[str, Any]]]:
     """Rows that were held out; where none were, the first that were learnt from."""
     from yangfan.datasets import formats
-    from yangfan.datasets.manifest import Manifest as Rows
-    from yangfan.datasets.shards import BlobFolder, read_rows
+    from yangfan.datasets.shards import read_rows
+    from yangfan.worker import sources
 
-    blobs = BlobFolder(Path(spec.blobs))
-    sources = spec.validation or spec.train
-    manifests = [Rows.decode(msgspec.json.encode(source.manifest)) for source in sources]
+    given = spec.validation or spec.train
+    manifests = [sources.manifest_of(source) for source in given]
     count = sum(manifest.rows for manifest in manifests)
     wanted = list(range(min(PROMPTS, count)))
     if not spec.validation and spec.split_percent and count > 1:
@@ -498,7 +497,8 @@ def _rows(spec: _Spec) -> list[tuple[str, dict[str, Any]]]:
         wanted = sorted(random.Random(spec.seed).sample(range(count), held))[:PROMPTS]  # noqa: S311
     found: list[tuple[str, dict[str, Any]]] = []
     first = 0
-    for manifest in manifests:
+    for source, manifest in zip(given, manifests, strict=True):
+        blobs = sources.blobs_of(source, spec.blobs)
         for number in wanted:
             if first <= number < first + manifest.rows:
                 for row in read_rows(blobs, manifest, number - first, 1):

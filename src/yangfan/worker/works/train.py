@@ -19,8 +19,7 @@ import msgspec
 
 from yangfan import errors
 from yangfan.datasets import formats
-from yangfan.datasets.manifest import Manifest
-from yangfan.datasets.shards import BlobFolder, read_rows
+from yangfan.datasets.shards import read_rows
 from yangfan.errors import ConfigurationError, EngineFailed, Invalid, YangfanError
 from yangfan.hub import access
 from yangfan.hub.disk import full_disk_said_clearly
@@ -36,6 +35,7 @@ from yangfan.trainers.base import (
 from yangfan.trainers.pipeline import answers, libraries, metrics, report
 from yangfan.trainers.pipeline.base_folder import lay_out
 from yangfan.trainers.pipeline.launch import Machines, Trainer
+from yangfan.worker import sources
 from yangfan.worker.nodes import LOCK as NODES_LOCK
 from yangfan.worker.nodes import Nodes
 from yangfan.worker.task import Stopped
@@ -44,6 +44,7 @@ from yangfan.worker.trackers import About, Trackers
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from yangfan.datasets.shards import BlobFolder
     from yangfan.trainers.base import RewardModel, Source
     from yangfan.worker.task import Task
 
@@ -84,7 +85,11 @@ def run(task: Task) -> dict[str, Any]:
         reward = _reward(order.reward_model, order.store, task.folder / "reward")
         hyper = msgspec.structs.replace(hyper, rewards=(*hyper.rewards, reward))
     Path(order.output).mkdir(parents=True, exist_ok=True)
+    store = Path(order.store)
+    allowed = access.load(store)
     with full_disk_said_clearly(task.folder):
+        for source in (*order.train, *order.validation):
+            sources.bring(task, source, allowed)
         base = lay_out(order.files, order.store, task.folder / "base", order.base_model)
         train, validation = _rows(order, task.folder / "rows")
     spec = TrainSpec(
@@ -101,8 +106,6 @@ def run(task: Task) -> dict[str, Any]:
         dtype=order.dtype,
         threads=order.threads,
     )
-    store = Path(order.store)
-    allowed = access.load(store)
     machines = Machines(
         processes=order.processes or max(1, libraries.gpus()),
         nodes=order.nodes,
@@ -225,34 +228,33 @@ def _rows(order: TrainOrder, folder: Path) -> tuple[Path, Path]:
     """The rows to learn and those to hold out, as files; the same ones at every attempt."""
     folder.mkdir(parents=True, exist_ok=True)
     train, validation = folder / "train.jsonl", folder / "validation.jsonl"
-    blobs = BlobFolder(Path(order.blobs))
     held_out = set[int]()
     if not order.validation:
-        count = sum(Manifest.decode(msgspec.json.encode(one.manifest)).rows for one in order.train)
+        count = sum(sources.manifest_of(one).rows for one in order.train)
         held = round(count * order.split_percent / 100)
         if order.split_percent and count > 1:
             held = min(max(held, 1), count - 1)
         # The same rows whenever the seed and the datasets are the same; nothing secret hangs on it.
         held_out.update(random.Random(order.seed).sample(range(count), held))  # noqa: S311
     with train.open("wb") as learnt, validation.open("wb") as held_file:
-        for number, copies, line in _lines(order.train, blobs):
+        for number, copies, line in _lines(order.train, order.blobs):
             if number in held_out:
                 held_file.write(line)
             else:
                 for _ in range(copies):
                     learnt.write(line)
-        for _, copies, line in _lines(order.validation, blobs):
+        for _, copies, line in _lines(order.validation, order.blobs):
             for _ in range(copies):
                 held_file.write(line)
     return train, validation
 
 
-def _lines(sources: tuple[Source, ...], blobs: BlobFolder) -> Iterator[tuple[int, int, bytes]]:
+def _lines(given: tuple[Source, ...], folder: str) -> Iterator[tuple[int, int, bytes]]:
     """Each row's number among all, how often it is taken, and its line."""
     number = 0
-    for source in sources:
-        manifest = Manifest.decode(msgspec.json.encode(source.manifest))
-        for place, row in enumerate(read_rows(blobs, manifest)):
+    for source in given:
+        blobs = sources.blobs_of(source, folder)
+        for place, row in enumerate(read_rows(blobs, sources.manifest_of(source))):
             copies = int((place + 1) * source.sampling_rate) - int(place * source.sampling_rate)
             sample = _sample(row.sample, blobs)
             name = f"{source.name} {row.row_id}".strip()
