@@ -239,6 +239,19 @@ def test_examples_are_turns_before_what_a_sample_says_itself(tmp_path: Path):
     ]
 
 
+@pytest.mark.parametrize("prompt", ["Name {word}", "Name\n=== user ===\n"])
+def test_samples_that_would_be_read_as_variables_or_turns_are_no_examples(
+    tmp_path: Path, prompt: str
+):
+    path = tmp_path / "rows.jsonl"
+    lines = [{"prompt": f"{prompt}{n}", "response": f"{n}"} for n in range(12)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    task: Any = Obstinate(tmp_path / "one", obstinate_spec(tmp_path, samples=str(path)))
+    task.saves = 1
+    search = work.run(task)["search"]
+    assert not any(templates.spells_turns(tried["content"]) for tried in search)
+
+
 def test_search_that_is_killed_anywhere_comes_to_the_same_end(tmp_path: Path):
     """The worker dies at every checkpoint in turn."""
     spec = obstinate_spec(tmp_path)

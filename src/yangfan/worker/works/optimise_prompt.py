@@ -312,14 +312,12 @@ class _Search:
         return list(found)
 
     def _may_be_shown(self, item: Item) -> bool:
-        """Whether it can be a worked example: it has an answer, is short, holds no place for a sample, and is none of those that decide."""
+        """Whether it can be a worked example: it has an answer, is short, would not be read as variables or turns, and is none of those that decide."""
         if not item.references or item.question in self._decided:
             return False
-        whole = item.question + item.references[0]
-        is_plain = _INPUT not in whole and not templates.spells_turns(
-            f"{item.question}\n{item.references[0]}"
-        )
-        return len(whole) <= MAX_EXAMPLE_CHARACTERS and is_plain
+        whole = f"{item.question}\n{item.references[0]}"
+        is_text = not (_VARIABLE.search(whole) or templates.spells_turns(whole))
+        return len(whole) <= MAX_EXAMPLE_CHARACTERS and is_text
 
     def _encoded(self, rows: Sequence[str]) -> str:
         """Ids of examples, as many as a prompt may hold of them; the first give way."""
