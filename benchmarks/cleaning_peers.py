@@ -344,7 +344,7 @@ def _tell(report: Report, found: dict[tuple[str, str], Found], size: Size, size_
     )
     report.notes += [
         f"{size.documents:,} documents, {size_bytes / 1e6:.0f} MB of JSON lines, half English and half Chinese;"
-        f" medians of {size.rounds} rounds in turns. Memory is the PSS of all processes together.",
+        f" {'one round' if size.rounds == 1 else f'medians of {size.rounds} rounds in turns'}. Memory is the PSS of all processes together.",
         "data-juicer has no operator for emoji, invisible characters and numbers of persons, and its perplexity model cannot be had"
         " here. Its other operators' rules are not ours to the letter: its simhash is over runs of six words or characters, so that"
         " some decisions of the longer chain differ; its cleaning of pages and addresses differs, too. It runs without PyTorch, which it"

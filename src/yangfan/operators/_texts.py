@@ -204,15 +204,19 @@ class Texts:
 
     def windows(self, length: int) -> Hashes:
         """64 bits for each run of so many code points, by its start, those that begin in one text and end in another as well."""
+        return _mixed(self._plain_windows(length))
+
+    def _plain_windows(self, length: int) -> Hashes:
+        """The same, of whose bits only the higher ones are spread well."""
         sums = self._prefix_sums
         count = max(len(self.codes) - length + 1, 0)
-        return _mixed((sums[length:] - sums[:count]) * _inverse_powers(len(self.codes))[:count])
+        return (sums[length:] - sums[:count]) * _inverse_powers(len(self.codes))[:count]
 
     def windows_within(self, length: int, wanted: Flags) -> tuple[Counts, Hashes]:
         """Those of these runs that lie within one text, of the texts that are wanted.
 
         Returns:
-            How many each text has, and the hashes of all, text by text.
+            How many each text has, and the hashes of all, text by text; their lowest bits are worth little, for `tallies` leaves them out.
         """
         counts = np.where(wanted, np.maximum(self.lengths - (length - 1), 0), 0)
         # One more begins where a text's runs begin, and one less behind them.
@@ -221,7 +225,7 @@ class Texts:
         begins = self.offsets[:-1][has]
         edges[begins] = 1
         edges[begins + counts[has]] -= 1
-        found = self.windows(length)
+        found = self._plain_windows(length)
         return counts, found[np.cumsum(edges, dtype=np.int8)[: len(found)].view(np.bool_)]
 
     def hashes_joined(self, first: Counts) -> Hashes:
