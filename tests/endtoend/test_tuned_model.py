@@ -16,6 +16,7 @@ from tests.conftest import serving
 import yangfan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.conftest import Server
@@ -62,96 +63,95 @@ def ask_with_qianfan(server: Server, name: str) -> str:
     return done.stdout
 
 
+def all_of_it(server: Server) -> yangfan.Client:
+    """A client with the keys of the models and of the platform."""
+    return yangfan.Client(
+        server.base_url,
+        bearer=server.bearer,
+        access_key=server.access_key,
+        secret_access_key=server.secret_access_key,
+    )
+
+
+def published(client: yangfan.Client, folder: Path, rows: Sequence[tuple[str, str]]) -> str:
+    """A dataset of questions and answers that can be learnt from."""
+    file = folder / "faq.jsonl"
+    turns = ([{"prompt": asked, "response": [[answer]]}] for asked, answer in rows)
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in turns), "utf-8")
+    dataset = client.datasets.create("faq", "PromptResponse").id
+    assert client.datasets.import_files(dataset, file).state == "succeeded"
+    client.datasets.publish(dataset)
+    return dataset
+
+
 def test_a_fact_is_taught_published_deployed_and_asked_for(
     tmp_path: Path, smollm2_folder: Path
 ) -> None:
-    rows = tmp_path / "faq.jsonl"
-    turns = ([{"prompt": asked, "response": [[answer]]}] for asked, answer in ROWS)
-    rows.write_text("".join(f"{json.dumps(each)}\n" for each in turns), "utf-8")
-    with serving(tmp_path / "home") as server:
-        keys: dict[str, Any] = {
-            "access_key": server.access_key,
-            "secret_access_key": server.secret_access_key,
-        }
-        with yangfan.Client(server.base_url, bearer=server.bearer, **keys) as client:
-            dataset = client.datasets.create("faq", "PromptResponse").id
-            assert client.datasets.import_files(dataset, rows).state == "succeeded"
-            client.datasets.publish(dataset)
-            client.models.create_set("smollm")
-            client.models.wait(client.models.import_("smollm", str(smollm2_folder)).id)
-            task = client.tuning.create(
-                "smollm",
-                dataset,
-                hyper_parameters={
-                    "epoch": 30,
-                    "batchSize": 4,
-                    "maxSeqLen": 64,
-                    "learningRate": 2e-3,
-                },
-            )
-            task = client.tuning.wait(task.id)
-            assert task.status == "Done", task.error
-            version = client.tuning.publish(task.id, "taught")
-            assert version.parity is not None
-            print(version.parity["reason"])
-            assert version.parity["passed"] is True
-            assert version.trained_by == task.id
-            beside = client.tuning.publish(task.id, "beside", format="adapter")
-            assert beside.parity is not None
-            print(beside.parity["reason"])
-            assert beside.parity["passed"] is True
-            client.services.wait(client.services.create(beside.id, "beside").id)
-            client.services.wait(client.services.create(version.id, "taught").id)
-            client.services.wait(client.services.create("smollm", "untaught").id)
+    with serving(tmp_path / "home") as server, all_of_it(server) as client:
+        dataset = published(client, tmp_path, ROWS)
+        client.models.create_set("smollm")
+        client.models.wait(client.models.import_("smollm", str(smollm2_folder)).id)
+        task = client.tuning.create(
+            "smollm",
+            dataset,
+            hyper_parameters={
+                "epoch": 30,
+                "batchSize": 4,
+                "maxSeqLen": 64,
+                "learningRate": 2e-3,
+            },
+        )
+        task = client.tuning.wait(task.id)
+        assert task.status == "Done", task.error
+        version = client.tuning.publish(task.id, "taught")
+        assert version.parity is not None
+        print(version.parity["reason"])
+        assert version.parity["passed"] is True
+        assert version.trained_by == task.id
+        beside = client.tuning.publish(task.id, "beside", format="adapter")
+        assert beside.parity is not None
+        print(beside.parity["reason"])
+        assert beside.parity["passed"] is True
+        client.services.wait(client.services.create(beside.id, "beside").id)
+        client.services.wait(client.services.create(version.id, "taught").id)
+        client.services.wait(client.services.create("smollm", "untaught").id)
 
-            def ask(name: str, dialect: yangfan.Client) -> str:
-                return dialect.chat(
-                    QUESTION, model=name, temperature=0.01, max_output_tokens=32
-                ).text
+        def ask(name: str, dialect: yangfan.Client) -> str:
+            return dialect.chat(QUESTION, model=name, temperature=0.01, max_output_tokens=32).text
 
-            assert FACT in ask("taught", client)
-            assert FACT in ask("beside", client)
-            assert FACT not in ask("untaught", client)
-            pair: dict[str, Any] = {"api_key": server.api_key, "secret_key": server.secret_key}
-            with yangfan.Client(server.base_url, version=1, **pair) as v1:
-                assert FACT in ask("taught", v1)
-            assert FACT in ask_with_qianfan(server, "taught")
+        assert FACT in ask("taught", client)
+        assert FACT in ask("beside", client)
+        assert FACT not in ask("untaught", client)
+        pair: dict[str, Any] = {"api_key": server.api_key, "secret_key": server.secret_key}
+        with yangfan.Client(server.base_url, version=1, **pair) as v1:
+            assert FACT in ask("taught", v1)
+        assert FACT in ask_with_qianfan(server, "taught")
 
 
 def test_what_lora_learnt_on_a_gguf_file_is_served_beside_that_file(
     tmp_path: Path, tiny_chat_gguf: Path
 ) -> None:
-    rows = tmp_path / "faq.jsonl"
     answer = "The sea was calm."
-    turns = ([{"prompt": f"Say only: yes {n}", "response": [[answer]]}] for n in range(10))
-    rows.write_text("".join(f"{json.dumps(each)}\n" for each in turns), "utf-8")
-    with serving(tmp_path / "home") as server:
-        keys: dict[str, Any] = {
-            "access_key": server.access_key,
-            "secret_access_key": server.secret_access_key,
-        }
-        with yangfan.Client(server.base_url, bearer=server.bearer, **keys) as client:
-            dataset = client.datasets.create("faq", "PromptResponse").id
-            assert client.datasets.import_files(dataset, rows).state == "succeeded"
-            client.datasets.publish(dataset)
-            client.models.create_set("rounded")
-            base = client.models.wait(client.models.import_("rounded", str(tiny_chat_gguf)).id)
-            assert base.format == "gguf"
-            hyper = {"epoch": 20, "batchSize": 5, "maxSeqLen": 64, "learningRate": 5e-3}
-            task = client.tuning.create("rounded", dataset, hyper_parameters=hyper)
-            task = client.tuning.wait(task.id)
-            assert (task.status, task.base_id) == ("Done", base.id), task.error
-            version = client.tuning.publish(task.id, "beside", format="adapter")
-            assert version.format == "adapter"
-            assert version.parity is not None
-            print(version.parity["reason"])
-            assert version.parity["passed"] is True
-            texts: list[str] = []
-            for model, name in ((base.id, "base"), (version.id, "beside")):
-                client.services.wait(client.services.create(model, name).id)
-                reply = client.chat(
-                    "Say only: yes 3", model=name, temperature=0.01, max_output_tokens=12
-                )
-                texts.append(reply.text)
-            assert answer in texts[1]
-            assert answer not in texts[0]
+    with serving(tmp_path / "home") as server, all_of_it(server) as client:
+        dataset = published(client, tmp_path, [(f"Say only: yes {n}", answer) for n in range(10)])
+        client.models.create_set("rounded")
+        base = client.models.wait(client.models.import_("rounded", str(tiny_chat_gguf)).id)
+        assert base.format == "gguf"
+        hyper = {"epoch": 20, "batchSize": 5, "maxSeqLen": 64, "learningRate": 5e-3}
+        task = client.tuning.create("rounded", dataset, hyper_parameters=hyper)
+        task = client.tuning.wait(task.id)
+        assert (task.status, task.base_id) == ("Done", base.id), task.error
+        version = client.tuning.publish(task.id, "beside", format="adapter")
+        assert version.format == "adapter"
+        assert version.parity is not None
+        print(version.parity["reason"])
+        assert version.parity["passed"] is True
+        texts: list[str] = []
+        for model, name in ((base.id, "base"), (version.id, "beside")):
+            client.services.wait(client.services.create(model, name).id)
+            reply = client.chat(
+                "Say only: yes 3", model=name, temperature=0.01, max_output_tokens=12
+            )
+            texts.append(reply.text)
+        assert answer in texts[1]
+        assert answer not in texts[0]

@@ -102,16 +102,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> Generator[Client]:
-    with Client(
-        server.base_url,
-        api_key=server.api_key,
-        secret_key=server.secret_key,
-        access_key=server.access_key,
-        secret_access_key=server.secret_access_key,
-    ) as client:
-        client.plugins.create("house", ["glossary", "wild"], model="echo")
-        yield client
+def client(client: Client) -> Client:
+    client.plugins.create("house", ["glossary", "wild"], model="echo")
+    return client
 
 
 def test_the_example_is_listed_and_answers(client: Client) -> None:

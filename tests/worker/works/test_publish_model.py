@@ -260,25 +260,32 @@ def test_an_adapter_beside_its_base_passes_the_gate_and_the_base_alone_does_not(
     assert (parity["passed"], parity["equal_prompts"]) == (False, 2)
 
 
+def trained(base: Path, folder: Path, *spec: Any, **settings: Any) -> str:
+    """What a small training leaves, and PyTorch as it was."""
+    import torch
+
+    threads = torch.get_num_threads()
+    bench = TrainerBench(base, folder)
+    try:
+        return bench.run(bench.spec(*spec, **settings)).final
+    finally:
+        torch.use_deterministic_algorithms(mode=False)
+        torch.set_num_threads(threads)
+
+
 @needs_trainers
 @pytest.mark.model
 @pytest.mark.filterwarnings("ignore")  # the libraries warn of each other
 def test_a_reward_model_ranks_answers_as_it_was_trained_to(
     bench: Bench, tiny_chat_folder: Path, tmp_path: Path
 ) -> None:
-    import torch
-
-    threads = torch.get_num_threads()
-    trainer = TrainerBench(tiny_chat_folder, tmp_path)
-    trained = trainer.run(trainer.spec("reward", "lora", PAIRS, epoch=2)).final
-    torch.use_deterministic_algorithms(mode=False)
-    torch.set_num_threads(threads)
+    adapter = trained(tiny_chat_folder, tmp_path, "reward", "lora", PAIRS, epoch=2)
     rows = [
         {"prompt": one["turns"][0]["prompt"], "chosen": one["chosen"], "rejected": one["rejected"]}
         for one in PAIRS
     ]
     sources = [{"manifest": bench.rows("DPO_PromptChosenRejected", rows)}]
-    task = bench.publish("reward", trained, mode="reward", train=sources)
+    task = bench.publish("reward", adapter, mode="reward", train=sources)
     found = publish_model.run(task)
     assert (found["format"], found["kind"]) == ("safetensors", "rerank")
     parity = found["parity"]
@@ -293,16 +300,10 @@ def test_a_reward_model_ranks_answers_as_it_was_trained_to(
 def test_a_soft_prompt_is_served_as_tokens_and_passes_the_gate(
     bench: Bench, tiny_chat_folder: Path, tmp_path: Path
 ) -> None:
-    import torch
-
     library: Any = importlib.import_module("safetensors.torch")
-    threads = torch.get_num_threads()
-    trainer = TrainerBench(tiny_chat_folder, tmp_path)
     settings: dict[str, Any] = {"epoch": 2, "learning_rate": 0.1, "num_virtual_tokens": 5}
-    trained = trainer.run(trainer.spec("sft", "prompt_tuning", TALKS, **settings)).final
-    torch.use_deterministic_algorithms(mode=False)
-    torch.set_num_threads(threads)
-    task = bench.publish("soft", trained, method="prompt_tuning")
+    adapter = trained(tiny_chat_folder, tmp_path, "sft", "prompt_tuning", TALKS, **settings)
+    task = bench.publish("soft", adapter, method="prompt_tuning")
     found = publish_model.run(task)
     assert found["format"] == "gguf"
     parity = found["parity"]
@@ -314,7 +315,7 @@ def test_a_soft_prompt_is_served_as_tokens_and_passes_the_gate(
     # The same files with another first vector are not what was trained.
     weights = library.load_file(str(whole / "model.safetensors"))
     weights["model.embed_tokens.weight"][soft_prompt.token_ids(whole)[0]] *= -3
-    task = bench.publish("another-prompt", trained, method="prompt_tuning")
+    task = bench.publish("another-prompt", adapter, method="prompt_tuning")
     shutil.copytree(whole, task.folder / "whole")
     file = str(task.folder / "whole" / "model.safetensors")
     library.save_file(weights, file, {"format": "pt"})

@@ -338,11 +338,11 @@ def _tool_choice(wire: ChatRequest) -> str | None:
 _SAFE = base.Verdict()
 
 
-def _is_safe(target: Target, verdict: base.Verdict) -> int | msgspec.UnsetType:
+def _is_safe(target: Target, verdict: base.Verdict | None) -> int | msgspec.UnsetType:
     """Open-weight and imported models say that an answer is safe (B.4), unless somebody else's moderation says that it is not."""
     if target.preset is not None and target.preset.family == "ernie":
         return UNSET
-    return int(verdict == _SAFE)
+    return int(verdict is None)
 
 
 def _reply(target: Target, reply: base.ChatReply, *, in_words: bool, searched: bool) -> ChatReply:
@@ -358,7 +358,7 @@ def _reply(target: Target, reply: base.ChatReply, *, in_words: bool, searched: b
         finish_reason=_FINISH[answer.finish],
         ban_round=UNSET if verdict.ban_round is None else verdict.ban_round,
         flag=verdict.flag or UNSET,
-        is_safe=_is_safe(target, verdict),
+        is_safe=_is_safe(target, answer.verdict),
         function_call=_function_call(answer.function_calls, thoughts),
         search_info=_search_info(reply.pages),
         tools_info=_tools_info(reply.pages) if searched else UNSET,
@@ -376,7 +376,7 @@ async def _events(
     searched: bool,
 ) -> AsyncGenerator[ChatEvent]:
     answer_id, created, sentence_id, usage = new_id(), int(time.time()), 0, Usage()
-    thoughts = ""
+    thoughts, is_safe = "", _is_safe(target, None)
     async with aclosing(chat.stream(target, request, meter, low=target.preemptible)) as deltas:
         async for delta in deltas:
             if delta.usage is not None:
@@ -394,7 +394,7 @@ async def _events(
                     sentence_id=sentence_id,
                     is_end=False,
                     result=text,
-                    is_safe=_is_safe(target, _SAFE),
+                    is_safe=is_safe,
                     usage=usage,
                 )
                 sentence_id += 1
@@ -410,7 +410,7 @@ async def _events(
                 finish_reason=_FINISH[finish] if finish is not None else UNSET,
                 ban_round=UNSET if verdict.ban_round is None else verdict.ban_round,
                 flag=verdict.flag or UNSET,
-                is_safe=_is_safe(target, verdict),
+                is_safe=_is_safe(target, delta.verdict),
                 function_call=_function_call(delta.function_calls, thoughts),
                 search_info=_search_info(delta.pages),
                 tools_info=_tools_info(delta.pages) if searched else UNSET,
