@@ -6,10 +6,12 @@ Built-ins and third parties use one door: a module in the package, or an entry p
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,28 @@ SHARED = frozenset({"base", "choice", "figures", "pipeline", "process", "renderi
 """File names that hold what the extensions of a package share, never an extension."""
 
 
+def points(package: str) -> importlib.metadata.EntryPoints:
+    """Entry points of the group `package`.
+
+    Every installed package has a file to be read for it, which takes longer than all else that making an operator does; so they
+    are read again only when one of the folders that packages lie in has changed.
+    """
+    return _points(package, tuple((path, _modified_ns(path)) for path in sys.path))
+
+
+@functools.lru_cache(maxsize=16)
+def _points(package: str, folders: tuple[tuple[str, int], ...]) -> importlib.metadata.EntryPoints:
+    del folders
+    return importlib.metadata.entry_points(group=package)
+
+
+def _modified_ns(path: str) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def names(package: str) -> list[str]:
     """Names of all extensions of `package` (such as ``"yangfan.engines"``), sorted."""
     spec = importlib.util.find_spec(package)
@@ -32,7 +56,7 @@ def names(package: str) -> list[str]:
         for module in pkgutil.iter_modules(spec.submodule_search_locations)
         if module.name not in SHARED and not module.name.startswith("_")
     }
-    found.update(point.name for point in importlib.metadata.entry_points(group=package))
+    found.update(point.name for point in points(package))
     return sorted(found)
 
 
@@ -54,7 +78,7 @@ def folders(package: str) -> dict[str, tuple[str, Path, str]]:
         for module in pkgutil.iter_modules(spec.submodule_search_locations)
         if module.ispkg and not module.name.startswith("_")
     }
-    for point in importlib.metadata.entry_points(group=package):
+    for point in points(package):
         top, *rest = point.value.split(".")
         outer = importlib.util.find_spec(top)
         places = [] if outer is None else list(outer.submodule_search_locations or ())
@@ -73,7 +97,7 @@ def load(package: str, name: str) -> ModuleType:
     Raises:
         UnknownExtension: No such name; the message lists the names that exist.
     """
-    for point in importlib.metadata.entry_points(group=package, name=name):
+    for point in points(package).select(name=name):
         return point.load()
     known = names(package)
     if name not in known:

@@ -15,7 +15,6 @@ its own.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -268,7 +267,7 @@ def foreign(name: str, folder: Path | None = None) -> Foreign | None:
     """
     if folder is not None and name.isidentifier() and (file := folder / f"{name}.py").is_file():
         return Foreign(file.resolve())
-    for point in importlib.metadata.entry_points(group=PACKAGE, name=name):
+    for point in extensions.points(PACKAGE).select(name=name):
         if not point.module.startswith(f"{PACKAGE}."):
             return Foreign(module=point.value)
     return None
@@ -276,7 +275,7 @@ def foreign(name: str, folder: Path | None = None) -> Foreign | None:
 
 def foreigners(folder: Path | None = None) -> dict[str, Foreign]:
     """Every operator of third parties that can be named here, by name; none is imported."""
-    points = importlib.metadata.entry_points(group=PACKAGE)
+    points = extensions.points(PACKAGE)
     names = {point.name for point in points}
     if folder is not None:
         names |= {file.stem for file in folder.glob("*.py")}
