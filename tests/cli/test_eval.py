@@ -11,7 +11,9 @@ from tests.cli.conftest import Command
 FILE = """
 name: nightly
 dataset: samples.jsonl
-models: [echo, {modelId: echo, name: wordy, promptTemplate: "{input} <b>"}]
+models:
+  - echo
+  - {modelId: "echo:1", name: wordy, promptTemplate: "{input} <b>", engineOptions: {slots: 2}}
 scorers: [exact, f1]
 require: {f1: %s}
 """
@@ -33,6 +35,8 @@ def test_evaluation_is_run_compared_and_exported(yangfan: Command, tmp_path: Pat
     assert ids[0] in yangfan.inside("eval", "list").out
     assert "exact\t4\t0\t0\t4\t0" in yangfan.inside("eval", "compare", *ids).out
     assert json.loads(yangfan.inside("eval", "show", ids[0], "--json").out)["samples"] == 2
+    shown = yangfan.inside("eval", "show", ids[0]).out
+    assert f"{ids[0]}  Successed  nightly\necho  Done\nwordy  Done\n" in shown
     page = tmp_path / "report.html"
     assert yangfan.inside("eval", "export", ids[0], "-o", str(page)).status == 0
     text = page.read_text("utf-8")

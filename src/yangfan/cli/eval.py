@@ -13,7 +13,13 @@ import typer
 from yangfan.cli.connection import Connection, connected
 from yangfan.cli.following import follow
 from yangfan.cli.terminal import printable, show_json, show_table
-from yangfan.client.evaluations import EvaluationReport, HumanScore, ScoredAnswer, paired
+from yangfan.client.evaluations import (
+    Evaluation,
+    EvaluationReport,
+    HumanScore,
+    ScoredAnswer,
+    paired,
+)
 from yangfan.errors import ConfigurationError
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON / 以 JSON 输出")]
@@ -59,6 +65,7 @@ def run(
     if as_json:
         show_json(report)
     else:
+        _show_units(found, apart_from="Done")
         _show(report)
     missed = _missed(report, given.get("require") or {})
     for line in missed:
@@ -85,12 +92,16 @@ def list_evaluations(connection: Connection, *, as_json: AsJSON = False) -> None
 
 @connected
 def show(connection: Connection, eval_id: EvalId, *, as_json: AsJSON = False) -> None:
-    """Show the figures of an evaluation. / 查看评估报告。"""
+    """Show how far an evaluation is, and its figures. / 查看评估进度与报告。"""
     with connection.client() as client:
+        found = client.evaluations.get(eval_id)
         report = client.evaluations.report(eval_id)
     if as_json:
         show_json(report)
-    else:
+        return
+    typer.echo(f"{found.id}  {found.state}  {printable(found.name)}")
+    _show_units(found)
+    if report.models:
         _show(report)
 
 
@@ -256,6 +267,14 @@ def _missed(report: EvaluationReport, wanted: dict[str, Any]) -> list[str]:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
+
+
+def _show_units(found: Evaluation, *, apart_from: str = "") -> None:
+    """How far each model is, what it waits for, and why one has no answers."""
+    for each in found.models:
+        if each.state != apart_from:
+            told = f": {each.message}" if each.message else ""
+            typer.echo(printable(f"{each.name}  {each.state}{told}"))
 
 
 def _show(report: EvaluationReport) -> None:

@@ -15,6 +15,22 @@ FINAL = frozenset({"Successed", "Failed", "Stopped", "RunningWithManualBegin"})
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluationUnit:
+    """How far a model of an evaluation is.
+
+    Attributes:
+        id: What the caller called it.
+        state: Pending, Doing, Done, Failed or Stopped.
+        message: What it waits for, or why it has no answers.
+    """
+
+    id: str
+    name: str
+    state: Literal["Pending", "Doing", "Done", "Failed", "Stopped"]
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """An evaluation.
 
@@ -24,6 +40,7 @@ class Evaluation:
         message: Why it failed.
         job_id: What works on it.
         result_dataset: The dataset version that was made of the answers; "" for none.
+        models: How far each model is.
     """
 
     id: str
@@ -33,6 +50,7 @@ class Evaluation:
     message: str
     job_id: str
     result_dataset: str = ""
+    models: tuple[EvaluationUnit, ...] = ()
 
     @property
     def final(self) -> bool:
@@ -138,7 +156,17 @@ def evaluation_of(item: wire.EvalTask) -> Evaluation:
     message = item.message if isinstance(item.message, str) else ""
     dataset = item.resultDatasetId if isinstance(item.resultDatasetId, str) else ""
     return Evaluation(
-        item.taskId, item.taskName, item.state, item.createTime, message, item.jobId, dataset
+        item.taskId,
+        item.taskName,
+        item.state,
+        item.createTime,
+        message,
+        item.jobId,
+        dataset,
+        tuple(
+            EvaluationUnit(each.modelId, each.name, each.state, each.message)
+            for each in item.evalUnits
+        ),
     )
 
 

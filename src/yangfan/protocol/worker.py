@@ -11,6 +11,9 @@ from typing import Any, Literal
 import msgspec
 
 PATH = "/internal/jobs"
+MODELS_PATH = "/internal/models"
+"""Where engines are lent."""
+
 SCHEME = "Job "
 """What stands before the token in the Authorization header."""
 
@@ -107,3 +110,36 @@ class Settled(msgspec.Struct):
     """The state of the job now."""
 
     state: str
+
+
+class BorrowModel(msgspec.Struct, kw_only=True):
+    """Have a model version run for this job; asked again until it runs. What names it when it does is nobody else's business."""
+
+    version: str
+    options: dict[str, Any] = {}
+    """Of the engine, as a service has them."""
+
+
+class BorrowedModel(msgspec.Struct, kw_only=True):
+    """How far that is.
+
+    starting: it loads. waiting: there is no room now, and `message` says why. ready: calls with the model `name` reach it. failed: it
+    cannot run, and `message` says why.
+    """
+
+    state: Literal["starting", "waiting", "ready", "failed"]
+    name: str = ""
+    message: str = ""
+
+
+class ReturnModel(msgspec.Struct, kw_only=True):
+    """This job needs it no longer."""
+
+    version: str
+    options: dict[str, Any] = {}
+    keep: bool = False
+    """Whether it may stay for a moment, in case that somebody wants it again."""
+
+
+class ReturnedModel(msgspec.Struct):
+    """Very well."""

@@ -49,6 +49,7 @@ from yangfan.server.datasets import v2 as datasets_v2
 from yangfan.server.datasets.transfers import Transfers, Where
 from yangfan.server.db import Database
 from yangfan.server.deployments import Deployments, ModelPlanner, Placement
+from yangfan.server.deployments import internal as lending
 from yangfan.server.deployments import v1 as deployments_v1
 from yangfan.server.deployments import v2 as deployments_v2
 from yangfan.server.deployments.store import DeploymentStore
@@ -227,6 +228,7 @@ async def build(
             Placement(settings.services_memory_bytes),
             workdir=home.engine,
             limit=usage.lanes.limit_service,
+            jobs=jobs,
         )
         stack.push_async_callback(deployments.stop)
         await deployments.start()
@@ -247,7 +249,9 @@ async def build(
         images, shelf = Images(services, egress), Shelf(home.pictures)
         files, names = (
             Files(FileStore(database), home.files, quota_bytes=settings.files_quota_bytes),
-            Names(_prompts(database), registry, _called(services, deployments)),
+            Names(
+                _prompts(database), registry, _called(services, deployments), deployments.lendable
+            ),
         )
         transfers = _transfers(settings, home, database, jobs, work, files)
         listed = [
@@ -301,7 +305,7 @@ async def build(
             counters = registry_of(metrics, services, usage, upstreams)
             pages += _metrics_page(settings, counters, WorkCollector(jobs, deployments)).routes
         for_workers = await _working(settings, home, stack, jobs, database, mint, base_url)
-        for_workers += knowledge_v2.worker_routes(knowledge)
+        for_workers += [*knowledge_v2.worker_routes(knowledge), *lending.routes(deployments, mint)]
         gateway = _mount(settings, access, usage, listed, metrics, pages, for_workers)
         yield Platform(gateway, credentials, services, jobs, _endpoints(listed))
 
@@ -674,14 +678,7 @@ def _called(services: Services, deployments: Deployments) -> Callable[[str], str
 
     def called(reference: str) -> str:
         name = deployments.serving(reference) or name_of(reference) or reference
-        try:
-            services.resolve(name)
-        except ModelNotFound:
-            if reference.startswith("amv-"):
-                raise ModelNotFound(
-                    f"model version {reference} is not served; publish a service with it first (`yangfan services create`)"
-                ) from None
-            raise
+        services.resolve(name)
         return name
 
     return called

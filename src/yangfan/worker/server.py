@@ -46,7 +46,6 @@ class ServerLine:
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
-        self._url = self._base_url + wire.PATH
         self._token = token
         self._patience_seconds = patience_seconds
         self._clients = threading.local()
@@ -54,7 +53,7 @@ class ServerLine:
 
     def __repr__(self) -> str:
         """No secrets."""
-        return f"ServerLine({self._url!r})"
+        return f"ServerLine({self._base_url!r})"
 
     def close(self) -> None:
         """Close this thread's connection; another call opens a new one."""
@@ -94,6 +93,16 @@ class ServerLine:
     def stop(self) -> None:
         """The worker stops because that is wanted."""
         self._ask(wire.StopJob(), wire.Settled)
+
+    def borrow(self, version: str, options: dict[str, Any]) -> wire.BorrowedModel:
+        """Have a model version run for this job; how far that is."""
+        asked = wire.BorrowModel(version=version, options=options)
+        return self._ask(asked, wire.BorrowedModel, path=wire.MODELS_PATH)
+
+    def give_back(self, version: str, options: dict[str, Any], *, keep: bool) -> None:
+        """Need it no longer. Not tried again: the server notices by itself, a little later."""
+        returned = wire.ReturnModel(version=version, options=options, keep=keep)
+        self._ask(returned, wire.ReturnedModel, patiently=False, path=wire.MODELS_PATH)
 
     def call(self, path: str, body: Any, *, timeout_seconds: float = 600.0) -> Any:
         """Make a v2 inference call on behalf of the job's account; what it answers, as JSON.
@@ -136,13 +145,20 @@ class ServerLine:
                     raise failure
             time.sleep(next(pauses, _PAUSES_SECONDS[-1]))
 
-    def _ask(self, request: msgspec.Struct, reply: type[T], *, patiently: bool = True) -> T:
+    def _ask(
+        self,
+        request: msgspec.Struct,
+        reply: type[T],
+        *,
+        patiently: bool = True,
+        path: str = wire.PATH,
+    ) -> T:
         content = msgspec.json.encode(request)
         give_up = time.monotonic() + (self._patience_seconds if patiently else 0.0)
         pauses = iter(_PAUSES_SECONDS)
         while True:
             try:
-                return self._once(type(request).__name__, content, reply)
+                return self._once(path, type(request).__name__, content, reply)
             except (httpx2.HTTPError, InternalError) as error:
                 if time.monotonic() >= give_up:
                     raise ConnectionFailed(
@@ -150,9 +166,9 @@ class ServerLine:
                     ) from error
             time.sleep(next(pauses, _PAUSES_SECONDS[-1]))
 
-    def _once(self, action: str, content: bytes, reply: type[T]) -> T:
+    def _once(self, path: str, action: str, content: bytes, reply: type[T]) -> T:
         answer = self._client().post(
-            self._url,
+            self._base_url + path,
             params={"Action": action},
             content=content,
             headers={

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from yangfan.protocol.worker import Desired, StartedJob
+    from yangfan.protocol.worker import BorrowedModel, Desired, StartedJob
     from yangfan.worker.server import ServerLine
 
 MAX_LINE_CHARS = 4000
@@ -106,6 +106,25 @@ class Task:
         """
         self.check()
         return self._server.call(path, body)
+
+    def borrow(self, version: str, options: Mapping[str, Any]) -> BorrowedModel:
+        """Have a model version run that `ask` can then name; `yangfan.worker.lending` waits for it.
+
+        Raises:
+            Stopped: As `check`.
+            Lost: Another worker has taken the job over.
+        """
+        self.check()
+        return self._server.borrow(version, dict(options))
+
+    def give_back(self, version: str, options: Mapping[str, Any], *, keep: bool) -> None:
+        """Need it no longer.
+
+        Raises:
+            Lost: Another worker has taken the job over.
+            ConnectionFailed: The server does not answer.
+        """
+        self._server.give_back(version, dict(options), keep=keep)
 
     def check(self) -> None:
         """Stop here if somebody wants that; call it often where nothing else is called.

@@ -49,7 +49,8 @@ class AsyncEvaluations:
             name: What it is called.
             dataset: A dataset version (``ds-…``, ``NAME:VERSION``), or a file of `client.files` with lines `{prompt, response}`.
             models: Names or ids of model versions; or mappings with `modelId`, `promptTemplate` (with ``{input}``, or the name of a prompt template such
-                as ``NAME@production`` with its other `variables`), `temperature`, `seed`, ….
+                as ``NAME@production`` with its other `variables`), `temperature`, `seed`, …. A version that no service serves runs on an engine of
+                its own while it is asked; `engineOptions` are what that is told, as for a service (`force` runs one whose parity gate failed).
             scorers: Names of scorers, or mappings with `name`, `label` and `parameters`.
             pairwise: Arguments of a judge that compares each two models' answers, such as ``{"model": "…"}``.
             dimensions: What people are to score: names, or mappings with `dimension`, `minScore` (0) and `maxScore` (5). The evaluation then waits
@@ -60,6 +61,7 @@ class AsyncEvaluations:
         Raises:
             Invalid: Something is not right.
             NotFound: There is no such dataset or model.
+            Conflict: The dataset is not published, or a version cannot run here.
         """
         config: JSON = {"scorers": [_chosen(each) for each in scorers]}
         if pairwise is not None:

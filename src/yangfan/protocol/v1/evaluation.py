@@ -16,6 +16,8 @@ class EvaluatedVersion(msgspec.Struct, kw_only=True):
 
     modelVersionId: Id  # noqa: N815 - the wire's spelling
     modelId: Id = ""  # noqa: N815 - the wire's spelling
+    engineOptions: dict[str, Any] = {}  # noqa: N815 - the wire's spelling
+    """What an engine of its own is told, as in `/v2/service`; `force` runs a version whose parity gate failed. An extension of ours."""
 
 
 class CreateEval(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -33,7 +33,8 @@ class CreateEvalTask(msgspec.Struct, kw_only=True, omit_defaults=True):
     evalObjectType: Literal["model", "inferDataset"] = "model"  # noqa: N815 - the wire's spelling
     evalObjectConfig: dict[str, Any]  # noqa: N815 - the wire's spelling
     """`evalModelConfig`: versionId (a dataset version; or a file of /v2/files, an extension) and evalModelConfigList. A model has a `promptTemplate` with
-    {input}; as extensions it may name a prompt template there (NAME@LABEL) or in `templateId`, with `variables`, and has `maxTokens` and `seed`."""
+    {input}; as extensions it may name a prompt template there (NAME@LABEL) or in `templateId`, with `variables`, and has `maxTokens` and `seed`. A model
+    version that no service serves runs on an engine of its own while it is asked; `engineOptions` are what that is told, as in `/v2/service`."""
     evalConfig: dict[str, Any]  # noqa: N815 - the wire's spelling
     """`evalMode` and what its modes need; `scorers`, `pairwise` and `resultDatasetName` (a dataset that is made of the answers) are extensions."""
 
@@ -77,6 +78,16 @@ class FinishEvalTask(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What they say of it all."""
 
 
+class EvalUnit(msgspec.Struct, kw_only=True):
+    """How far a model of an evaluation is."""
+
+    modelId: str  # noqa: N815 - the wire's spelling
+    name: str
+    state: Literal["Pending", "Doing", "Done", "Failed", "Stopped"]
+    message: str = ""
+    """What it waits for, or why it has no answers."""
+
+
 class EvalTask(msgspec.Struct, kw_only=True):
     """An evaluation."""
 
@@ -89,10 +100,12 @@ class EvalTask(msgspec.Struct, kw_only=True):
     evalConfig: dict[str, Any]  # noqa: N815 - the wire's spelling
     createTime: str  # noqa: N815 - the wire's spelling
     message: str | UnsetType = UNSET
-    """Why it failed."""
+    """Why it, or a model of it, failed."""
     jobId: str  # noqa: N815 - the wire's spelling
     resultDatasetId: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
     """The dataset version that was made of the answers."""
+    evalUnits: list[EvalUnit] = []  # noqa: N815 - the wire's spelling
+    """The models one by one, as v1 shows them. An extension of ours."""
 
 
 class EvalTasks(msgspec.Struct):

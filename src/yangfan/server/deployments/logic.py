@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from yangfan import errors
-from yangfan.server.deployments.runner import Runner
+from yangfan.server.deployments.lending import Lender
 from yangfan.server.deployments.state import (
     Deployed,
     Running,
@@ -71,8 +71,8 @@ class New:
     creator: str = ""
 
 
-class Deployments(Runner):
-    """Every service that callers made: what runs (`Runner`), and the verbs that change it."""
+class Deployments(Lender):
+    """Every service that callers made: what runs (`Runner`), what is lent (`Lender`), and the verbs that change it."""
 
     # Verbs
 

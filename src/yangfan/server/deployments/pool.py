@@ -82,6 +82,7 @@ class Pool:
     Attributes:
         members: Replicas that take calls.
         error: Why the last load failed; "" if it did not.
+        failure: What it failed with.
         last_used: When a call last began or ended, on the event loop's clock.
     """
 
@@ -105,6 +106,7 @@ class Pool:
         self.expected_seconds = expected_seconds
         self.members: list[Member] = []
         self.error = ""
+        self.failure: BaseException | None = None
         self.last_used = asyncio.get_running_loop().time()
         self._numbers = itertools.count()
         self._changing = asyncio.Lock()
@@ -232,14 +234,14 @@ class Pool:
             )
             failures = [result for result in results if isinstance(result, BaseException)]
             if failures:
-                error = failures[0]
+                error = self.failure = failures[0]
                 self.error = error.message if isinstance(error, YangfanError) else repr(error)
                 pause = min(FIRST_RETRY_SECONDS * 2**self._failures, MAX_RETRY_SECONDS)
                 self._failures += 1
                 self._retry_at = clock() + pause
                 _log.error("deployment does not start", deployment=self.name, error=self.error)
             else:
-                self.error, self._failures = "", 0
+                self.error, self.failure, self._failures = "", None, 0
                 if missing > 0:
                     self.expected_seconds = clock() - began
             self.last_used = clock()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -27,16 +29,18 @@ from yangfan.server.evaluation.types import (
     HumanScore,
     Order,
     Outcome,
+    Unit,
 )
 from yangfan.server.http.call import new_id
 from yangfan.server.jobs import Hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from yangfan.engines.base import Kind
     from yangfan.server.datasets import Datasets, DatasetVersion
     from yangfan.server.db import Database
     from yangfan.server.evaluation.types import State
@@ -72,11 +76,54 @@ class Names(NamedTuple):
         prompts: Prompt templates.
         registry: What models are.
         called: From the id of a model version, or a name, to the name by which it is called. Raises ModelNotFound.
+        lendable: From the id of a model version that no service serves, and options of an engine, to what it can be asked for on an
+            engine of its own. Raises RefusedError where it can have none.
     """
 
     prompts: Prompts
     registry: Registry
     called: Callable[[str], str]
+    lendable: Callable[[str, Mapping[str, Any]], Awaitable[frozenset[Kind]]]
+
+    async def model(
+        self, reference: str, options: Mapping[str, Any], borrowed: dict[str, dict[str, Any]]
+    ) -> tuple[str, Version | None]:
+        """The name under which work asks a model, and what it is in the registry; a version that no service serves is added to `borrowed`.
+
+        Raises:
+            ModelNotFound: There is no such model.
+            Invalid: It answers no conversations, or an option is not usable.
+            Conflict: It is a version that cannot run here.
+        """
+        try:
+            version = await self.registry.find(reference)
+        except NotFound:
+            version = None
+        if not options.keys() - {"force"}:
+            try:
+                return self.called(reference), version
+            except ModelNotFound:
+                if version is None:
+                    raise
+            with suppress(ModelNotFound):
+                return self.called(version.id), version
+        elif version is None:
+            raise Invalid(
+                f"engineOptions are for versions of the registry, and {reference[:80]!r} is none",
+                param="engineOptions",
+            )
+        kinds = await self.lendable(version.id, options)
+        if "chat" not in kinds:
+            raise Invalid(
+                f"{version.name} is a model for {', '.join(sorted(kinds))} and answers no conversations",
+                param="modelId",
+            )
+        name = version.id
+        if options:
+            text = msgspec.json.encode(dict(options), order="deterministic")
+            name = f"{name}#{hashlib.blake2b(text, digest_size=4).hexdigest()}"
+        borrowed[name] = {"version": version.id, "title": version.name, "options": dict(options)}
+        return name, version
 
 
 class Evaluations:
@@ -123,8 +170,8 @@ class Evaluations:
         Raises:
             Invalid: The order is not right.
             NotFound: There is no such dataset, file or prompt template.
-            Conflict: The dataset version is not published.
-            ModelNotFound: There is no such model, or it is not served.
+            Conflict: The dataset version is not published, or a model version that no service serves cannot run here.
+            ModelNotFound: There is no such model.
         """
         order = await self._checked(order)
         if order.result_dataset:
@@ -137,6 +184,7 @@ class Evaluations:
             "scorers": msgspec.to_builtins(order.scorers),
             "pairwise": order.pairwise,
             "at_once": self._at_once,
+            "borrowed": order.borrowed,
         }
         if order.results is not None:
             spec["results"] = id
@@ -335,13 +383,13 @@ class Evaluations:
         people.check_dimensions(order.dimensions)
         if order.results:
             check_name(order.results)
+        borrowed: dict[str, dict[str, Any]] = {}
         scorers = [*order.scorers]
         for place, chosen in enumerate(scorers):
             parameters = dict(chosen.parameters)
             if chosen.name in {"judge", "pairwise"}:
-                parameters["model"] = self._names.called(
-                    str(parameters.get("model") or DEFAULT_JUDGE)
-                )
+                judge = str(parameters.get("model") or DEFAULT_JUDGE)
+                parameters["model"], _ = await self._names.model(judge, {}, borrowed)
             try:
                 base.create(chosen.name, parameters, _Nobody())
             except UnknownExtension as error:
@@ -349,22 +397,24 @@ class Evaluations:
             scorers[place] = msgspec.structs.replace(chosen, parameters=parameters)
         pairwise = order.pairwise
         if pairwise is not None:
-            pairwise = {
-                **pairwise,
-                "model": self._names.called(str(pairwise.get("model") or DEFAULT_JUDGE)),
-            }
+            judge = str(pairwise.get("model") or DEFAULT_JUDGE)
+            pairwise = {**pairwise, "model": (await self._names.model(judge, {}, borrowed))[0]}
             base.create("pairwise", pairwise, _Nobody())
-        candidates = tuple([await self._candidate(each) for each in order.candidates])
+        candidates = tuple([await self._candidate(each, borrowed) for each in order.candidates])
         return msgspec.structs.replace(
-            order, candidates=candidates, scorers=tuple(scorers), pairwise=pairwise
+            order,
+            candidates=candidates,
+            scorers=tuple(scorers),
+            pairwise=pairwise,
+            borrowed=borrowed,
         )
 
-    async def _candidate(self, given: Candidate) -> Candidate:
+    async def _candidate(self, given: Candidate, borrowed: dict[str, dict[str, Any]]) -> Candidate:
         """With the name by which its model is called, and the text of its prompt."""
         found = await self._prompted(given)
         if not given.model:
             return found
-        model, version = await self._called(given.model)
+        model, version = await self._names.model(given.model, given.options, borrowed)
         if version is None:
             return msgspec.structs.replace(found, model=model)
         is_number = given.id.startswith("amv-") or given.id.isdecimal()
@@ -376,19 +426,6 @@ class Evaluations:
             version=str(version.version),
             set_id=version.set_id,
         )
-
-    async def _called(self, reference: str) -> tuple[str, Version | None]:
-        """The name by which a model is called, and what it is in the registry."""
-        try:
-            version = await self._names.registry.find(reference)
-        except NotFound:
-            version = None
-        try:
-            return self._names.called(reference), version
-        except ModelNotFound:
-            if version is None:
-                raise
-            return self._names.called(version.id), version
 
     async def _prompted(self, given: Candidate) -> Candidate:
         """With the text of the prompt template that it names."""
@@ -544,6 +581,24 @@ class _EvaluationHooks(Hooks):
         if found is not None:
             outcome = msgspec.structs.replace(found.outcome, message=message)
             await store.save(connection, replace(found, state=state, outcome=outcome))
+
+
+def units_of(evaluation: Evaluation, job: Job | None) -> list[Unit]:
+    """How far each candidate is, in their order."""
+    ended = evaluation.outcome.candidates
+    if ended:
+        return [
+            Unit("Done" if each["answered"] else "Failed", each.get("message", ""))
+            for each in ended
+        ]
+    count = len(evaluation.order.candidates)
+    if job is None or job.final:
+        return [Unit()] * count
+    units = msgspec.convert(job.checkpoint.get("units", []), list[Unit])
+    # What is being started, or what it waits for.
+    note = job.progress.note
+    shown = [Unit(each.state, note) if each.state == "Doing" else each for each in units]
+    return [*shown, *[Unit("Pending")] * count][:count]
 
 
 def _require_people(evaluation: Evaluation | None) -> Evaluation:

@@ -24,6 +24,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         prompt: The prompt template that `template` is the text of, ``NAME@VERSION``; as it comes, any reference to one, or "".
         variables: Values of that template's variables but `input`.
         title: Name of the model in the registry; "" if it is not there. `version` and `set_id` go with it.
+        options: What an engine of its own is told, where it has one for the time of the evaluation.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str = ""
     version: str = ""
     set_id: str = ""
+    options: dict[str, Any] = {}
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,6 +58,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         results: Name of the dataset that is made of the answers, "" for one after the evaluation; None for none.
         result_dataset: An open dataset version that they go into instead.
         shown: The call as it came, to be shown again.
+        borrowed: Model versions that no service serves, by the names under which they are asked: `version`, `title`, `options`.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     results: str | None = None
     result_dataset: str = ""
     shown: dict[str, Any] = {}
+    borrowed: dict[str, dict[str, Any]] = {}
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,6 +91,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     manifest: dict[str, Any] | None = None
     result_dataset: str = ""
     impression: str = ""
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """How far a candidate is: Pending, Doing, Done or Failed; where the evaluation ended before, nothing is said."""
+
+    state: Literal["Pending", "Doing", "Done", "Failed", ""] = ""
+    message: str = ""
 
 
 class HumanScore(msgspec.Struct, frozen=True, kw_only=True):

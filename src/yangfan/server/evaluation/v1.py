@@ -15,7 +15,7 @@ import structlog
 from yangfan.errors import Invalid, NotFound
 from yangfan.protocol.v1 import evaluation as wire
 from yangfan.protocol.v1.console import ConsoleReply
-from yangfan.server.evaluation.logic import scorers_of
+from yangfan.server.evaluation.logic import scorers_of, units_of
 from yangfan.server.evaluation.people import dimensions
 from yangfan.server.evaluation.types import Candidate, HumanScore, Order
 from yangfan.server.http import Call, Reply, Route
@@ -261,6 +261,7 @@ def _order(asked: wire.CreateEval) -> Order:
                 id=str(each.modelVersionId),
                 name=str(each.modelVersionId),
                 model=str(each.modelVersionId),
+                options=each.engineOptions,
             )
             for each in asked.versionEvalInfo
         ),
@@ -281,6 +282,7 @@ def _order(asked: wire.CreateEval) -> Order:
 def _detail(evaluation: Evaluation, job: Job | None) -> dict[str, Any]:
     order, state = evaluation.order, state_of(evaluation, job)
     sets: list[str] = order.shown.get("sets") or []
+    units = units_of(evaluation, job)
     return {
         "evaluationId": evaluation.number,
         "evaluationIdStr": evaluation.id,
@@ -294,9 +296,9 @@ def _detail(evaluation: Evaluation, job: Job | None) -> dict[str, Any]:
                 "modelName": each.title or each.name,
                 "modelVersion": each.version or each.id,
                 "modelSource": "Train",
-                "state": state,
+                "state": units[place].state or state,
                 "modelVersionDesc": "",
-                "message": evaluation.outcome.message,
+                "message": units[place].message or evaluation.outcome.message,
                 "modelTags": [],
             }
             for place, each in enumerate(order.candidates)

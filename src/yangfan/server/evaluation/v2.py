@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from msgspec import UNSET
 
 from yangfan.errors import Invalid
 from yangfan.protocol.v2 import evaluation as wire
 from yangfan.protocol.v2.memory import PageInfo
-from yangfan.server.evaluation.logic import PARAMETERS, scorers_of
+from yangfan.server.evaluation.logic import PARAMETERS, scorers_of, units_of
 from yangfan.server.evaluation.types import Candidate, Chosen, Order
 from yangfan.server.evaluation.v1 import scores_of
 from yangfan.server.http import Call, Reply, Route
@@ -160,7 +160,23 @@ def _task(evaluation: Evaluation, job: Job | None) -> wire.EvalTask:
         message=evaluation.outcome.message or UNSET,
         jobId=evaluation.job_id,
         resultDatasetId=evaluation.outcome.result_dataset or UNSET,
+        evalUnits=[
+            wire.EvalUnit(
+                modelId=candidate.id,
+                name=candidate.name,
+                state=unit.state or _unit_state(evaluation),
+                message=unit.message,
+            )
+            for candidate, unit in zip(order.candidates, units_of(evaluation, job), strict=True)
+        ],
     )
+
+
+def _unit_state(evaluation: Evaluation) -> Literal["Pending", "Failed", "Stopped"]:
+    """Of a candidate that has nothing of its own to say."""
+    if evaluation.state == "failed":
+        return "Failed"
+    return "Stopped" if evaluation.state == "stopped" else "Pending"
 
 
 def _part(of: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -195,6 +211,7 @@ def _order(asked: wire.CreateEvalTask) -> Order:
                 parameters={
                     PARAMETERS[name]: value for name, value in each.items() if name in PARAMETERS
                 },
+                options=_part(each, "engineOptions"),
             )
             for each in _list(objects, "evalModelConfigList")
         ]

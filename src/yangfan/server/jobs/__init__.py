@@ -5,15 +5,27 @@ from yangfan.server.jobs.hooks import Hooks
 from yangfan.server.jobs.leases import Leases
 from yangfan.server.jobs.logic import Jobs
 from yangfan.server.jobs.retention import Retention
-from yangfan.server.jobs.types import FINAL, Census, Job, JobError, LogLine, Progress, State
+from yangfan.server.jobs.tokens import JobMint
+from yangfan.server.jobs.types import (
+    FINAL,
+    WORKING,
+    Census,
+    Job,
+    JobError,
+    LogLine,
+    Progress,
+    State,
+)
 
 __all__ = [
     "FINAL",
+    "WORKING",
     "Census",
     "Dispatcher",
     "Hooks",
     "Job",
     "JobError",
+    "JobMint",
     "Jobs",
     "Leases",
     "LogLine",

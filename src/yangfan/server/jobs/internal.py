@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from yangfan.errors import TokenInvalid
 from yangfan.protocol import worker as wire
 from yangfan.protocol.endpoint import Endpoint
 from yangfan.server.http import Call, Reply, Route
@@ -22,11 +21,8 @@ def routes(leases: Leases, mint: JobMint) -> list[Route]:
     """What this file answers. The gateway asks for no credentials here; `_claimed` does."""
 
     def claimed(call: Call[Any]) -> tuple[str, int]:
-        for name, value in call.scope["headers"]:
-            if name == b"authorization":
-                found = mint.read(value.decode("latin-1").removeprefix(wire.SCHEME))
-                return found.job_id, found.fence
-        raise TokenInvalid("a worker's token is missing")
+        found = mint.claimed(call.scope["headers"])
+        return found.job_id, found.fence
 
     async def start(call: Call[wire.StartJob]) -> Reply:
         job = await leases.start(*claimed(call))

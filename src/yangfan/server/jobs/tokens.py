@@ -8,9 +8,10 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from yangfan.errors import TokenExpired, TokenInvalid
+from yangfan.protocol.worker import SCHEME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 LIFETIME_SECONDS = 900
 _TOKEN = re.compile(
@@ -62,6 +63,18 @@ class JobMint:
         if int(match[3]) <= self._clock():
             raise TokenExpired("the worker's token has expired; its job is tried again")
         return Claimed(match[1], int(match[2]), bytes.fromhex(match[5]).decode(), match[4])
+
+    def claimed(self, headers: Iterable[tuple[bytes, bytes]]) -> Claimed:
+        """What the token in a call's headers opens.
+
+        Raises:
+            TokenInvalid: There is none, or it is none of ours.
+            TokenExpired: It was one.
+        """
+        for name, value in headers:
+            if name == b"authorization":
+                return self.read(value.decode("latin-1").removeprefix(SCHEME))
+        raise TokenInvalid("a worker's token is missing")
 
     def _mac(self, text: str) -> str:
         return hmac.digest(self._key, text.encode(), "sha256").hex()

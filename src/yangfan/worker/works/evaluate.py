@@ -1,11 +1,14 @@
 """Ask models about the samples of a dataset, and grade what they say (specification D.14).
 
-Spec: ``folder`` (of the evaluation), ``samples`` (a file of JSON lines) or ``manifest`` and ``blobs`` (a dataset version), ``candidates``, ``scorers``, ``pairwise``, ``results`` and
-``at_once``. Result: the figures; the answers with their scores lie in ``results.jsonl``. Where ``results`` says what their ids begin with, they become rows of a
-dataset, too, and the result has their ``manifest``.
+Spec: ``folder`` (of the evaluation), ``samples`` (a file of JSON lines) or ``manifest`` and ``blobs`` (a dataset version), ``candidates``, ``scorers``, ``pairwise``, ``results``,
+``at_once``, and ``borrowed`` (model versions that no service serves, by the names of models that stand for them). Result: the figures; the answers with their scores
+lie in ``results.jsonl``. Where ``results`` says what their ids begin with, they become rows of a dataset, too, and the result has their ``manifest``.
 
-Whatever a model says, judges included, is kept in ``said.jsonl`` under what it was asked, and each checkpoint says how much of that is on the disk:
-another attempt asks nothing twice.
+Borrowed versions run one after another, each for as long as it is asked; a judge among them runs while answers are graded. One that cannot run has no answers, and
+the others go on.
+
+Whatever a model says, judges included, is kept in ``said.jsonl`` under what it was asked as soon as it is said: another attempt asks nothing twice, and
+borrows nothing that has nothing left to say.
 """
 
 from __future__ import annotations
@@ -17,19 +20,20 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from yangfan.errors import ConnectionFailed, InternalError, Invalid, RefusedError
+from yangfan.errors import Conflict, ConnectionFailed, InternalError, Invalid, RefusedError
 from yangfan.protocol.templates import turns_of
 from yangfan.scorers import base, figures
 from yangfan.scorers.pairwise import Pairwise, bradley_terry
+from yangfan.worker.lending import Wanted, borrowed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from yangfan.worker.task import Task
 
@@ -37,6 +41,9 @@ MAX_SAMPLES = 100_000
 SAVE_SECONDS = 1.0
 ATTEMPTS = 20
 """Times that a model is asked that has no room."""
+
+FAILURES = 3
+"""Times that a model is asked whose engine fails."""
 
 PRIOR = 0.5
 """Wins that everybody is given over everybody else, so that strengths have an end."""
@@ -70,6 +77,7 @@ class _Spec(msgspec.Struct, kw_only=True):
     pairwise: dict[str, Any] | None = None
     results: str = ""
     at_once: int = 4
+    borrowed: dict[str, Wanted] = {}
 
 
 class _Line(msgspec.Struct):
@@ -120,30 +128,39 @@ def run(task: Task) -> dict[str, Any]:
     if not items:
         raise Invalid("the dataset has no samples that can be asked")
     with ExitStack() as stack:
-        asking = stack.enter_context(Asking(task, Path(spec.folder) / "said.jsonl", spec.at_once))
+        asking = stack.enter_context(
+            Asking(task, Path(spec.folder) / "said.jsonl", spec.at_once, spec.borrowed)
+        )
         scorers = {
             chosen.label: base.create(chosen.name, chosen.parameters, asking)
             for chosen in spec.scorers
         }
         units = [(candidate, item) for candidate in spec.candidates for item in items]
         total = 2 * len(units)
-        answers = asking.each(units, asking.answer, total, 0, "answers")
+        answers = _answers(asking, spec, units, total)
 
         def grade(unit: tuple[Candidate, Item], said: Said) -> dict[str, base.Score]:
             return {label: graded(scorer, unit[1], said) for label, scorer in scorers.items()}
 
         pairs = list(zip(units, answers, strict=True))
-        scores = asking.each(pairs, lambda pair: grade(*pair), total, len(units), "answers")
-        comparison = _compared(asking, spec, items, answers)
+        judges = [chosen.parameters.get("model") for chosen in spec.scorers]
+        with asking.borrowing(judges):
+            scores = asking.each(pairs, lambda pair: grade(*pair), total, len(units), "answers")
+        with asking.borrowing([(spec.pairwise or {}).get("model")]):
+            comparison = _compared(asking, spec, items, answers)
     _write(Path(spec.folder), pairs, scores)
     shown = [
-        _shown(candidate, items, position, answers, scores, scorers)
+        {
+            **_shown(candidate, items, position, answers, scores, scorers),
+            "message": asking.lacking.get(candidate.model, ""),
+        }
         for position, candidate in enumerate(spec.candidates)
     ]
     outcome: dict[str, Any] = {
         "samples": len(items),
         "candidates": shown,
         "comparison": comparison,
+        "message": "; ".join(asking.lacking.values()),
     }
     if spec.results and importlib.util.find_spec("pyarrow") is None:
         task.log("the answers become no dataset here: that needs the extra data")
@@ -152,25 +169,74 @@ def run(task: Task) -> dict[str, Any]:
     return outcome
 
 
-class Asking:
-    """Asks models once; also what scorers ask with."""
+def _answers(
+    asking: Asking, spec: _Spec, units: Sequence[tuple[Candidate, Item]], total: int
+) -> list[Said]:
+    """What everybody says: first those that are served, then those that are borrowed, one after another."""
 
-    def __init__(self, task: Task, path: Path, at_once: int) -> None:
+    def lent(candidate: Candidate) -> str:
+        return candidate.model if candidate.model in spec.borrowed else ""
+
+    answers: list[Said] = [Said("")] * len(units)
+    done = 0
+    asking.units = [{"state": "Pending"} for _ in spec.candidates]
+    for name in sorted(dict.fromkeys(map(lent, spec.candidates)), key=bool):
+        own = [place for place, each in enumerate(spec.candidates) if lent(each) == name]
+        places = [place for place, (candidate, _) in enumerate(units) if lent(candidate) == name]
+        asked = [units[place] for place in places]
+        asking.tell_units(own, "Doing")
+        with asking.borrowing([] if all(map(asking.knows, asked)) else [name]):
+            said = asking.each(asked, asking.answer, total, done, "answers")
+        for place, each in zip(places, said, strict=True):
+            answers[place] = each
+        message = asking.lacking.get(name, "")
+        asking.tell_units(own, "Failed" if message else "Done", message)
+        done += len(places)
+    return answers
+
+
+class Asking:
+    """Asks models once; also what scorers ask with.
+
+    Args:
+        task: Who asks.
+        path: Where everything that is said is kept.
+        at_once: How many questions are asked side by side.
+        wanted: Versions that must be borrowed, by the names that bodies have for them.
+
+    Attributes:
+        lacking: Why those that cannot be asked cannot, by the same names.
+        units: How far each candidate is; the checkpoint tells it.
+    """
+
+    def __init__(
+        self, task: Task, path: Path, at_once: int, wanted: Mapping[str, Wanted] | None = None
+    ) -> None:
         self._task = task
         self._path = path
         self._lock = threading.Lock()
         self._said: dict[str, Said] = {}
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="ask")
+        self._wanted = wanted or {}
+        self._names: dict[str, str] = {}
+        self.lacking: dict[str, str] = {}
+        self.units: list[dict[str, str]] = []
+        self._now = (0, 0, "")
 
     def __enter__(self) -> Asking:
-        """Read what was said before."""
-        saved: int = self._task.state.get("said_bytes", 0)
-        self._file = self._path.open("ab")
-        self._file.truncate(min(saved, self._file.tell()))
-        self._file.seek(0, os.SEEK_END)
-        for line in self._path.read_bytes().splitlines():
-            said = msgspec.json.decode(line, type=Said)
+        """Read what was said before, and cut off what was not written to its end."""
+        self._file = self._path.open("ab", buffering=0)
+        whole = 0
+        for line in self._path.read_bytes().splitlines(keepends=True):
+            try:
+                said = msgspec.json.decode(line, type=Said)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                break
+            if not line.endswith(b"\n"):
+                break
             self._said[said.key] = said
+            whole += len(line)
+        self._file.truncate(whole)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -190,6 +256,7 @@ class Asking:
     ) -> list[Any]:
         """What `do` makes of each, a few at a time; saved every second."""
         found: list[Any] = [None] * len(units)
+        self._now = (before, total, what)
         places = {self._threads.submit(do, unit): place for place, unit in enumerate(units)}
         saved_at, done = time.monotonic(), 0
         for future in as_completed(places):
@@ -206,11 +273,47 @@ class Asking:
     def save(self) -> None:
         """Have everything that was said so far kept."""
         with self._lock:
-            self._file.flush()
             os.fsync(self._file.fileno())
-            size = self._file.tell()
-        if size != self._task.state.get("said_bytes"):
-            self._task.save({"said_bytes": size})
+            size = os.fstat(self._file.fileno()).st_size
+        state = {"said_bytes": size, "units": self.units} if self.units else {"said_bytes": size}
+        if state != self._task.state:
+            self._task.save(state)
+
+    def tell_units(self, places: Iterable[int], state: str, message: str = "") -> None:
+        """Some candidates are as far as that now."""
+        units = [*self.units]
+        for place in places:
+            units[place] = {"state": state, "message": message}
+        self.units = units
+        self.save()
+
+    @contextmanager
+    def borrowing(self, names: Iterable[Any]) -> Generator[None]:
+        """Have those of these models that must be borrowed run within the block; why one cannot is in `lacking` then."""
+        before, total, what = self._now
+
+        def tell(note: str) -> None:
+            self._task.progress(before, total or None, what, note)
+
+        with ExitStack() as stack:
+            lent = [name for name in dict.fromkeys(names) if name in self._wanted]
+            for name in lent:
+                try:
+                    self._names[name] = stack.enter_context(
+                        borrowed(self._task, self._wanted[name], tell)
+                    )
+                except Conflict as error:
+                    self.lacking[name] = error.message
+                    self._task.log(error.message)
+            yield
+            for name in lent:
+                self._names.pop(name, None)
+
+    def knows(self, unit: tuple[Candidate, Item]) -> bool:
+        """Whether a candidate has answered a sample before."""
+        candidate, item = unit
+        with self._lock:
+            return _key(_body(candidate, item)) in self._said
 
     def answer(self, unit: tuple[Candidate, Item]) -> Said:
         """A candidate's answer to a sample."""
@@ -219,11 +322,7 @@ class Asking:
             given = item.answers.get(candidate.id)
             error = "" if given is not None else "the dataset has no answer of this candidate"
             return Said("", given or "", error)
-        messages = _asked(candidate.template, item) if candidate.template else item.messages
-        parameters = dict(candidate.parameters)
-        if system := parameters.pop("system", None):
-            messages = [{"role": "system", "content": system}, *messages]
-        return self.reply({**parameters, "model": candidate.model, "messages": messages})
+        return self.reply(_body(candidate, item))
 
     def chat(
         self,
@@ -275,12 +374,13 @@ class Asking:
         return self._once(body, ask)
 
     def _once(self, body: dict[str, Any], ask: Callable[[], Said]) -> Said:
-        encoded = msgspec.json.encode(body, order="deterministic")
-        key = hashlib.blake2b(encoded, digest_size=16).hexdigest()
+        key = _key(body)
         with self._lock:
             known = self._said.get(key)
         if known is not None:
             return known
+        if lacking := self.lacking.get(body["model"]):
+            return Said("", error=lacking)
         try:
             said = ask()
         except (RefusedError, ConnectionFailed) as error:
@@ -292,13 +392,31 @@ class Asking:
         return said
 
     def _ask(self, path: str, body: dict[str, Any]) -> Any:
+        model = body["model"]
+        body = {**body, "model": self._names.get(model, model)}
+        failures = 0
         for attempt in range(ATTEMPTS):
             try:
                 return self._task.ask(path, body)
             except RefusedError as error:
-                if not error.retryable or attempt + 1 == ATTEMPTS:
+                failures += error.status is None or error.status >= 500
+                if not error.retryable or attempt + 1 == ATTEMPTS or failures == FAILURES:
                     raise
         raise AssertionError("the last attempt raises")
+
+
+def _key(body: Mapping[str, Any]) -> str:
+    encoded = msgspec.json.encode(body, order="deterministic")
+    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+
+
+def _body(candidate: Candidate, item: Item) -> dict[str, Any]:
+    """What a candidate is asked about a sample."""
+    messages = _asked(candidate.template, item) if candidate.template else item.messages
+    parameters = dict(candidate.parameters)
+    if system := parameters.pop("system", None):
+        messages = [{"role": "system", "content": system}, *messages]
+    return {**parameters, "model": candidate.model, "messages": messages}
 
 
 def items_of(manifest: dict[str, Any] | None, samples: Path, blobs: Path) -> Iterable[Item]:

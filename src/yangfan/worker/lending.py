@@ -1,0 +1,84 @@
+"""Model versions that no service serves, run by the platform for as long as the work asks them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from yangfan.errors import Conflict, UnreachableError
+from yangfan.worker.server import Lost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from yangfan.worker.task import Task
+
+ROOM_SECONDS = 300.0
+"""How long a version waits for room."""
+
+START_SECONDS = 3600.0
+"""How long it may load; its engine has a limit of its own, which is reached sooner."""
+
+_PAUSES_SECONDS = (0.05, 0.05, 0.1, 0.1, 0.2, 0.5)
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A version to be borrowed.
+
+    Attributes:
+        version: ``amv-…``.
+        title: ``SET:VERSION``, for people.
+        options: What its engine is told beside what the version says.
+    """
+
+    version: str
+    title: str = ""
+    options: dict[str, Any] = {}
+
+
+@contextmanager
+def borrowed(task: Task, wanted: Wanted, tell: Callable[[str], None]) -> Generator[str]:
+    """The name by which a version can be asked within the block; it is given back at the end.
+
+    Args:
+        task: Who asks.
+        wanted: Which version.
+        tell: Told what happens, for people.
+
+    Raises:
+        Conflict: It cannot run here, or found no room in time; the message says why and what to do.
+        Stopped: As `Task.check`.
+    """
+    keep = False
+    try:
+        yield _name(task, wanted, tell)
+        keep = True
+    finally:
+        # The server takes it back by itself where it is not told.
+        with suppress(Lost, UnreachableError):
+            task.give_back(wanted.version, wanted.options, keep=keep)
+
+
+def _name(task: Task, wanted: Wanted, tell: Callable[[str], None]) -> str:
+    title = wanted.title or wanted.version
+    pauses = iter(_PAUSES_SECONDS)
+    began = room_at = time.monotonic()
+    while True:
+        loan = task.borrow(wanted.version, wanted.options)
+        now = time.monotonic()
+        if loan.state == "ready":
+            return loan.name
+        if loan.state == "failed":
+            raise Conflict(f"{title} cannot be asked: {loan.message}")
+        if loan.state == "starting":
+            tell(f"starting {title} on an engine of its own")
+            if now - began > START_SECONDS:
+                raise Conflict(f"{title} has not started after {START_SECONDS:.0f} s")
+        else:
+            tell(f"waiting for room for {title}: {loan.message}")
+            if now - room_at > ROOM_SECONDS:
+                raise Conflict(f"{title} found no room within {ROOM_SECONDS:.0f} s: {loan.message}")
+        time.sleep(next(pauses, _PAUSES_SECONDS[-1]))
