@@ -67,6 +67,7 @@ from yangfan.server.files import v2 as files_v2
 from yangfan.server.files.store import FileStore
 from yangfan.server.health import Health
 from yangfan.server.http import Gateway, Route
+from yangfan.server.http.cors import ANY, Origins
 from yangfan.server.image2text import v1 as image2text_v1
 from yangfan.server.images import Images
 from yangfan.server.images import v1 as images_v1
@@ -619,12 +620,16 @@ def _mount(
 ) -> Gateway:
     reference = Reference(_endpoints(listed), importlib.metadata.version("yangfan"))
     page_routes = [*reference.routes, *pages]
+    origins = settings.cors_origins
+    if origins is None:
+        origins = (ANY,) if settings.auth else ()
     return Gateway(
         [*listed, *internal],
         authenticate=access.authenticate,
         max_body_bytes=settings.max_body_bytes,
         meter=usage.meter,
         observer=metrics,
+        origins=Origins(origins, keys=settings.auth),
         pages=Starlette(routes=page_routes),
         page_paths=[route.path.partition("{")[0] for route in page_routes],
     )

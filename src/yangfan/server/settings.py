@@ -27,7 +27,9 @@ _SECRET = frozenset(
 )
 """Settings that are not shown."""
 
-_LISTS = frozenset({"models", "egress_allow", "data_import_folders", "tuning_nodes"})
+_LISTS = frozenset(
+    {"models", "cors_origins", "egress_allow", "data_import_folders", "tuning_nodes"}
+)
 _TABLES = frozenset({"options", "upstreams", "plugins", "mcp_programs", "trackers"})
 """What only a settings file can say."""
 
@@ -155,6 +157,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auth: Annotated[
         bool, Meta(description="Ask for credentials. False only on a loopback address.")
     ] = True
+    cors_origins: Annotated[
+        tuple[str, ...] | None,
+        Meta(
+            description="Addresses of web pages that may call from a browser, such as `https://chat.example.com`; `*` for every page. If unset,"
+            " every page where credentials are asked for, otherwise none but the server's own."
+        ),
+    ] = None
     lenient: Annotated[
         bool,
         Meta(

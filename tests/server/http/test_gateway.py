@@ -534,3 +534,22 @@ async def test_scopes_that_are_not_http_are_ignored():
 
     gateway = Gateway([], authenticate=allow, max_body_bytes=100)
     await gateway({"type": "websocket"}, never, never)
+
+
+@pytest.mark.parametrize("path", ["/v2/ask/", "//v2/ask", "/v2//ask", "//v2///ask//"])
+async def test_slashes_too_many_do_no_harm(open_site: OpenSite, path: str):
+    site = await open_site([Route(endpoint(), repeat)])
+    heard = await site.ask(path, '{"text":"a"}')
+    assert (heard.status, heard.json) == (200, {"text": "a"})
+
+
+async def test_head_is_answered_as_get_without_its_body(open_site: OpenSite):
+    async def answer(_call: Call[Question]) -> Reply:
+        return Reply(Answer("there"))
+
+    site = await open_site([Route(endpoint(method="GET"), answer)])
+    line = await site.connect()
+    for _ in range(2):
+        line.ask(method="HEAD")
+        heard = await line.hear(head_only=True)
+        assert (heard.status, heard.headers["content-length"]) == (200, "16")

@@ -190,3 +190,57 @@ def test_every_local_address_can_be_bound():
     for host in ("127.0.0.1", "localhost", "0.0.0.0"):
         with bind(host, 0) as listener:
             assert listener.getsockname()[1] > 0
+
+
+JAVA = (
+    "POST /v2/ask HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: {}\r\nHost: x\r\n"
+    "HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAABgAGAAA\r\nUpgrade: h2c\r\nUser-Agent: Java-http-client/21.0.5\r\n"
+    "Content-Type: application/json\r\n\r\n{}"
+)
+"""What java.net.http.HttpClient sends, which langchain4j and Spring use."""
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 9])
+async def test_body_behind_an_offer_of_http2_is_read(open_site: OpenSite, pieces: int):
+    site = await open_site([Route(endpoint(), repeat)])
+    line = await site.connect()
+    for text in ("first", "second"):
+        body = f'{{"text":"{text}"}}'
+        sent = JAVA.format(len(body), body)
+        size = len(sent) // pieces + 1
+        for start in range(0, len(sent), size):
+            line.send(sent[start : start + size])
+            await line.writer.drain()
+            await asyncio.sleep(0)
+        heard = await line.hear()
+        assert (heard.status, heard.json) == (200, {"text": text})
+
+
+async def test_requests_behind_an_offer_of_another_protocol_are_answered(open_site: OpenSite):
+    site = await open_site([Route(endpoint(), repeat)])
+    line = await site.connect()
+    line.send(
+        JAVA.format(14, '{"text":"one"}') * 2
+        + "GET /v2/ask HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nHost: x\r\n\r\n"
+        + JAVA.format(14, '{"text":"two"}')
+    )
+    assert [(await line.hear()).status for _ in range(4)] == [200, 200, 405, 200]
+
+
+async def test_tunnel_is_refused(open_site: OpenSite):
+    site = await open_site([Route(endpoint(), repeat)])
+    line = await site.connect()
+    line.send("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")
+    assert (await line.hear()).status == 400
+
+
+async def test_stream_over_http_1_0_has_no_chunks_and_ends_with_its_connection(open_site: OpenSite):
+    async def events() -> AsyncGenerator[Answer]:
+        yield Answer("only")
+
+    site = await open_site([Route(endpoint(), streaming(events))])
+    line = await site.connect()
+    line.send("POST /v2/ask HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}")
+    head, _, body = (await line.rest()).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert body == b'data: {"text":"only"}\n\ndata: [DONE]\n\n'

@@ -7,7 +7,13 @@ from tests.server.http.conftest import endpoint, repeat
 
 from yangfan.errors import EndpointNotFound, Invalid
 from yangfan.server.http import Route
-from yangfan.server.http.routing import RoutingTable, WrongMethod, dialect_of, unknown_path
+from yangfan.server.http.routing import (
+    RoutingTable,
+    WrongMethod,
+    dialect_of,
+    tidied,
+    unknown_path,
+)
 
 
 def table(*routes: Route) -> RoutingTable:
@@ -106,7 +112,41 @@ def test_unknown_path_is_refused_in_the_dialect_of_its_prefix(path: str, dialect
 
 
 def test_unknown_path_is_quoted_at_bounded_length():
-    error = unknown_path("GET", "/" + "a" * 10_000)
+    error = unknown_path("GET", "/" + "a" * 10_000, known=lambda _path: False)
     assert isinstance(error, EndpointNotFound)
     assert len(error.message) < 300
     assert error.message.endswith("does not exist here; /docs lists every path")
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("/models", "but /v2/models does; mend the client's base URL"),
+        ("/v2/v2/models", "but /v2/models does"),
+        ("/v2/v1/files/file-1", "but /v1/files/file-1 does"),
+        ("/openai/deployments/gpt-4/models", "but /v2/models does"),
+        ("/v1/openai/models", "/docs lists every path"),
+        ("/v2/responses", "set your client to chat completions"),
+        ("/v1/messages", "set your client to OpenAI's chat completions"),
+        ("/api/tags", "with a base URL that ends in /v2"),
+    ],
+)
+def test_path_that_a_wrong_base_url_makes_is_told_the_right_one(path: str, advice: str):
+    table = RoutingTable(
+        [
+            Route(endpoint("/v2/models", name="a"), repeat),
+            Route(endpoint("/v1/files/{id}", name="b"), repeat),
+            Route(endpoint("/v1/files/{id}/content", name="c"), repeat),
+        ]
+    )
+    assert advice in unknown_path("GET", path, known=table.knows).message
+    assert table.knows("/v1/files/x/content")
+    assert not table.knows("/v1/files/")
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("//v2//x/", "/v2/x"), ("/v2/x", "/v2/x"), ("/", ""), ("//", ""), ("/v2/x///", "/v2/x")],
+)
+def test_slashes_too_many_are_left_out(path: str, told: str):
+    assert tidied(path) == told

@@ -233,6 +233,11 @@ class Answering:
         )
         await self._part(data, more=False)
 
+    async def nothing(self, status: int, headers: Sequence[Header]) -> None:
+        """Send an answer without a body."""
+        await self._begin(status, (*self.headers[:1], *headers))
+        await self._part(b"", more=False)
+
     async def refuse(self, error: errors.RefusedError) -> None:
         """Send an error in the dialect of the path; inside a stream, as its last event."""
         dialect = self.dialect or dialect_of(self.scope["path"])

@@ -43,7 +43,12 @@ class Cycle(RequestResponseCycle):
 
     def _start(self, status: int, headers: Any) -> None:
         lines = [STATUS_LINE[status]]
-        chunked = status not in _WITHOUT_BODY and self.scope["method"] != "HEAD"
+        # HTTP/1.0 knows no chunks: there the end of the connection ends the body.
+        chunked = (
+            status not in _WITHOUT_BODY
+            and self.scope["method"] != "HEAD"
+            and self.scope["http_version"] != "1.0"
+        )
         for name, value in (*self.default_headers, *headers):
             lines.append(b"%b: %b\r\n" % (name, value))
             if len(name) == _CONTENT_LENGTH_SIZE and name.lower() == b"content-length":

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -18,6 +18,7 @@ from yangfan.engines.wire.trace import CURRENT
 from yangfan.protocol.endpoint import Auth
 from yangfan.server.http.answering import Answering, ClientGone, Receive, Scope, Send
 from yangfan.server.http.call import Call, Principal
+from yangfan.server.http.cors import Origins
 from yangfan.server.http.decoding import BodyDecoder
 from yangfan.server.http.metering import Meter, Unmetered
 from yangfan.server.http.observing import (
@@ -29,7 +30,17 @@ from yangfan.server.http.observing import (
     trace_of,
     traceparent,
 )
-from yangfan.server.http.routing import Match, Route, RoutingTable, WrongMethod, unknown_path
+from yangfan.server.http.routing import (
+    Match,
+    Route,
+    RoutingTable,
+    WrongMethod,
+    tidied,
+    unknown_path,
+)
+
+if TYPE_CHECKING:
+    from yangfan.server.http.dialects import Header
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Authenticate = Callable[[Scope, Auth], Principal]
@@ -39,6 +50,7 @@ _PAGE_METHODS = ("GET", "HEAD")
 _ANONYMOUS = Principal("", "", "none")
 _NO_METER = Unmetered()
 _UNOBSERVED = Unobserved()
+_NO_PAGES_OF_OTHERS = Origins((), keys=True)
 
 _log = structlog.get_logger("yangfan.http")
 
@@ -52,6 +64,7 @@ class Gateway:
         max_body_bytes: Largest request body.
         meter: Makes the meter of an inference call, for who calls.
         observer: Is told of every API call.
+        origins: Web pages that may call from a browser.
         pages: ASGI application for what is no API: pages, assets, health.
         page_paths: First segments of the paths that are its own, such as ``/docs``.
     """
@@ -64,6 +77,7 @@ class Gateway:
         max_body_bytes: int,
         meter: Callable[[Principal], Meter] = lambda _principal: _NO_METER,
         observer: Observer = _UNOBSERVED,
+        origins: Origins = _NO_PAGES_OF_OTHERS,
         pages: ASGIApp | None = None,
         page_paths: Iterable[str] = (),
     ) -> None:
@@ -79,6 +93,7 @@ class Gateway:
         self._max_body_bytes = max_body_bytes
         self._meter = meter
         self._observer = observer
+        self._origins = origins
         self._pages = pages
         self._page_paths = tuple(page_paths)
         self._encode = msgspec.json.Encoder().encode
@@ -89,20 +104,40 @@ class Gateway:
             return
         answering = Answering(scope, receive, send, self._encode)
         try:
-            match = self._table.find(scope["method"], scope["path"], scope["query_string"])
+            granted = self._origins.headers(scope)
+            if granted or scope["method"] == "OPTIONS":
+                answering.headers = (*answering.headers, *granted)
+                asked_first = self._origins.preflight(scope, granted)
+                if asked_first is not None:
+                    await answering.nothing(204, asked_first)
+                    return
+            match = self._find(scope)
         except errors.RefusedError as error:
             await answering.refuse(error)
             return
         if match is None:
             if self._pages is not None and self._is_page(scope["path"]):
                 if scope["method"] in _PAGE_METHODS:
-                    await self._pages(scope, receive, send)
+                    await self._pages(scope, receive, _adding(granted, send) if granted else send)
                 else:
                     await answering.refuse(WrongMethod(scope["method"], _PAGE_METHODS))
             else:
-                await answering.refuse(unknown_path(scope["method"], scope["path"]))
+                await answering.refuse(
+                    unknown_path(scope["method"], scope["path"], known=self._table.knows)
+                )
             return
         await self._answer(match, answering)
+
+    def _find(self, scope: Scope) -> Match | None:
+        """The route; slashes too many do no harm. The signed path is the raw one, which stays as it was sent."""
+        path = scope["path"]
+        match = self._table.find(scope["method"], path, scope["query_string"])
+        if match is None and (path.endswith("/") or "//" in path):
+            scope["path"] = tidied(path)
+            match = self._table.find(scope["method"], scope["path"], scope["query_string"])
+            if match is None:
+                scope["path"] = path
+        return match
 
     def _is_page(self, path: str) -> bool:
         return path.startswith(self._page_paths) if self._page_paths else False
@@ -176,6 +211,17 @@ class Gateway:
             )
             meter.close()
             self._observer.ended(call_facts)
+
+
+def _adding(headers: Sequence[Header], send: Send) -> Send:
+    """`send`, with headers added to whatever answer."""
+
+    async def sending(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": (*message["headers"], *headers)}
+        await send(message)
+
+    return sending
 
 
 def _as_told(error: errors.RefusedError, principal: Principal) -> errors.RefusedError:

@@ -52,6 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._in_request = False
         self._refused = False
+        self._upgrading = False
         self._request_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._on_disconnect: Callable[[], object] | None = None
@@ -71,7 +72,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._request_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._in_head:
             # The parser reports a header only when its line is complete, so an endless line has to be counted here.
             if self._request_bytes > self.limits.max_head_bytes:
@@ -82,6 +84,34 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._in_request:
             self._stop_timer()
             self._start_timer(self._refuse_slow)
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser; an offer to change protocols is read again without the offer.
+
+        Java's HTTP client offers h2c with every request. A server may stay with HTTP/1.1, but the parser stops behind the head of such
+        a request and takes its body for the other protocol.
+        """
+        while data and not self._refused:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as stopped:
+                at: int = stopped.args[0]
+                data = self._head_without_upgrade() + data[at:]
+            except httptools.HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
+                return
+            else:
+                return
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head that was read just now, for a fresh parser."""
+        old: Any = self.parser
+        lines = [b"%b %b HTTP/%b" % (old.get_method(), self.url, old.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._upgrading = False
+        return b"\r\n".join((*lines, b"", b""))
 
     def on_message_begin(self) -> None:
         self._in_head, self._in_request = True, True
@@ -95,6 +125,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_head()
             return
         parser: Any = self.parser
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._upgrading = True
+            return
         self._fill_scope(parser)
         app: Any = cast("Any", self).app
         previous = self.cycle
@@ -136,6 +169,8 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._upgrading:
+            return
         self._in_request = False
         self._request_bytes = 0
         self._stop_timer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -86,6 +87,13 @@ class RoutingTable:
             return self._inner.setdefault((front, tail), (name, {}))[1]
         return self._exact.setdefault(path, {})
 
+    def knows(self, path: str) -> bool:
+        """Whether a route answers this path, whatever the method."""
+        head, _, last = path.rpartition("/")
+        front, _, value = head.rpartition("/")
+        inside = bool(last and value) and (front, last) in self._inner
+        return path in self._exact or bool(last and head in self._parent) or inside
+
     def find(self, method: str, path: str, query: bytes) -> Match | None:
         """The route for a request; None when no route knows the path.
 
@@ -93,6 +101,8 @@ class RoutingTable:
             WrongMethod: The path takes another method.
             Invalid: The path takes Actions and the request names none, or an unknown one.
         """
+        if method == "HEAD":
+            method = "GET"  # The listener leaves the body out.
         table, params = self._exact.get(path), _NO_PARAMS
         if table is None:
             head, _, last = path.rpartition("/")
@@ -158,6 +168,38 @@ def dialect_of(path: str) -> Dialect:
     return "v2"
 
 
-def unknown_path(method: str, path: str) -> EndpointNotFound:
-    """What to say about it."""
-    return EndpointNotFound(f"{method} {path[:200]} does not exist here; /docs lists every path")
+_SLASHES = re.compile("//+")
+
+
+def tidied(path: str) -> str:
+    """The path without empty segments: base URLs that end in a slash, and bases that begin with one, make them."""
+    return _SLASHES.sub("/", path).rstrip("/")
+
+
+_FRONT = re.compile(r"^/openai/deployments/[^/]+|^/openai|^/api(?=/v[12]/)|^/v[12](?=/v[12]/)")
+"""What stands in front too much: other services' prefixes, and versions that both the base URL and the client bring."""
+
+_ELSEWHERE = {
+    "/responses": "OpenAI's Responses API is not spoken here; set your client to chat completions",
+    "/messages": "Anthropic's API is not spoken here; set your client to OpenAI's chat completions",
+    "/api/chat": "Ollama's API is not spoken here; set your client to OpenAI's, with a base URL that ends in /v2",
+    "/api/generate": "Ollama's API is not spoken here; set your client to OpenAI's, with a base URL that ends in /v2",
+    "/api/tags": "Ollama's API is not spoken here; set your client to OpenAI's, with a base URL that ends in /v2",
+}
+"""Ends of paths that clients of other APIs ask for."""
+
+
+def unknown_path(method: str, path: str, *, known: Callable[[str], bool]) -> EndpointNotFound:
+    """What to say about it; `known` tells whether a path would do."""
+    shown = f"{method} {path[:200]} does not exist here"
+    plain = tidied(path)
+    for base in ("", "/v2"):
+        better = base + _FRONT.sub("", plain)
+        if better != plain and known(better):
+            return EndpointNotFound(
+                f"{shown}, but {better} does; mend the client's base URL"
+            )
+    for end, advice in _ELSEWHERE.items():
+        if plain.endswith(end):
+            return EndpointNotFound(f"{shown}: {advice}")
+    return EndpointNotFound(f"{shown}; /docs lists every path")
