@@ -31,7 +31,9 @@ async def test_browser_that_asks_first_is_let_in_without_a_key(open_site: OpenSi
     )
     line = await site.connect()
     for path in ("/v2/ask", "/v2/nothing"):
-        line.ask(path, "", "OPTIONS", PREFLIGHT | {"Access-Control-Request-Private-Network": "true"})
+        line.ask(
+            path, "", "OPTIONS", PREFLIGHT | {"Access-Control-Request-Private-Network": "true"}
+        )
         heard = await line.hear()
         assert (heard.status, heard.body) == (204, b"")
         told = {
@@ -114,7 +116,9 @@ async def test_other_options_are_no_question_of_a_browser(open_site: OpenSite):
     assert (heard.status, heard.headers["allow"]) == (405, "POST")
 
 
-@pytest.mark.parametrize("origin", ["chat.example.com", "https://a/b", "https://*.a", "ftp://a", ""])
+@pytest.mark.parametrize(
+    "origin", ["chat.example.com", "https://a/b", "https://*.a", "ftp://a", ""]
+)
 def test_what_is_no_origin_is_refused(origin: str):
     with pytest.raises(ConfigurationError, match="cors_origins must be"):
         Origins([origin], keys=True)

@@ -196,9 +196,7 @@ def unknown_path(method: str, path: str, *, known: Callable[[str], bool]) -> End
     for base in ("", "/v2"):
         better = base + _FRONT.sub("", plain)
         if better != plain and known(better):
-            return EndpointNotFound(
-                f"{shown}, but {better} does; mend the client's base URL"
-            )
+            return EndpointNotFound(f"{shown}, but {better} does; mend the client's base URL")
     for end, advice in _ELSEWHERE.items():
         if plain.endswith(end):
             return EndpointNotFound(f"{shown}: {advice}")
