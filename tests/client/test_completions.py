@@ -159,9 +159,19 @@ async def test_stream_options_are_the_callers(connect: Connect, playback: Playba
     assert playback.calls[0].json()["stream_options"] == {"include_usage": False}
 
 
+@pytest.mark.parametrize(("prompt", "sent"), [((7, 8), [7, 8]), ([(7, 8), (9,)], [[7, 8], [9]])])
+async def test_v2_goes_on_from_token_ids(
+    connect: Connect, playback: Playback, prompt: Any, sent: Any
+):
+    playback.json({**V2_REPLY, "choices": [V2_CHOICE]})
+    await complete(connect(bearer="bce-v3/ALTAK-a/b"), prompt)
+    assert playback.calls[0].json()["prompt"] == sent
+
+
 @pytest.mark.parametrize(
     ("version", "prompt", "options", "says"),
     [
+        (1, [7, 8], {}, "v1 goes on from one text a call.*version=2"),
         (1, ["a", "b"], {}, "v1 goes on from one text a call.*version=2"),
         (1, "a", {"echo": True}, "echo is a field of v2"),
         (2, "a", {"system": "x"}, "system is a field of v1"),

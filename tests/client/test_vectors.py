@@ -75,6 +75,17 @@ async def test_v2_embeds_one_text_as_a_list_of_one(connect: Connect, playback: P
     assert result.model == "bge-large-zh"
 
 
+@pytest.mark.parametrize("ids", [[7, 8], [[7, 8], [9]]])
+async def test_v2_embeds_token_ids(connect: Connect, playback: Playback, ids: Any):
+    playback.json(VECTORS)
+    client = connect(version=2, bearer="bce-v3/ALTAK-a/b")
+    await client.of(client.client.embeddings(ids, model="bge-large-zh"))
+    assert playback.calls[0].json()["input"] == ids
+    client = connect(**PAIR)
+    with pytest.raises(errors.ConfigurationError, match="version=2 for pictures and token ids"):
+        await client.of(client.client.embeddings(ids, model="bge-large-zh"))
+
+
 async def test_v1_ranks_under_the_path_of_the_preset(connect: Connect, playback: Playback):
     playback.json(RANKED, headers={"X-Yangfan-Rerank": "embedding-similarity"})
     client = connect(**PAIR)

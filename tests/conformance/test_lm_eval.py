@@ -102,7 +102,10 @@ def test_lm_eval_grades_answers_of_our_endpoints(
 
 
 @pytest.mark.timeout(2 * RUN_SECONDS)
-@pytest.mark.parametrize(("path", "batch"), [("v2", 1), ("v1", 3)])
+@pytest.mark.parametrize(
+    ("path", "batch", "tokenized"),
+    [("v2", 1, False), ("v1", 3, False), ("v2", 1, True), ("v2", 3, True)],
+)
 def test_lm_eval_compares_how_likely_answers_are(
     evaluate: Any,
     folder_server: Server,
@@ -110,10 +113,11 @@ def test_lm_eval_compares_how_likely_answers_are(
     tmp_path: Path,
     path: str,
     batch: int,
+    tokenized: bool,
 ):
     arguments = (
         f"model=tiny-chat,base_url={folder_server.base_url}/{path}/completions,tokenizer={tiny_chat_folder},"
-        "tokenized_requests=False"
+        f"tokenized_requests={tokenized}"
     )
     rows = [
         {"prompt": prompt, "choices": choices, "answer": answer}

@@ -78,6 +78,10 @@ def test_embeddings_read_as_openai_promises(
         assert one["embedding"] == pytest.approx(other["embedding"], abs=1e-4)
     assert len(found["one"]["data"]) == 1
     assert found["default"]["usage"]["total_tokens"] > 10
+    assert found["ids"]["usage"]["prompt_tokens"] == 7
+    assert [len(item["embedding"]) for item in found["ids"]["data"]] == [384] * 2
+    assert found["no_such_id"]["status"] == 400
+    assert "check_embedding_ctx_length=False" in found["no_such_id"]["text"]
     assert found["dimensions"] == {"status": 400, "code": "invalid_argument"}
     assert found["chat_model"] == {"status": 401, "code": "invalid_model"}
 
@@ -112,3 +116,10 @@ def test_completions_read_as_openai_promises(
     assert logprobs["text_offset"][0] == 0
     assert found["error"]["code"] == "invalid_argument"
     assert "suffix is not supported" in found["error"]["text"]
+    assert found["ids"]["choices"][0]["text"]
+    assert found["ids"]["usage"]["prompt_tokens"] == 4
+    choices, usage = found["lists_of_ids"]["choices"], found["lists_of_ids"]["usage"]
+    assert [choice["index"] for choice in choices] == [0, 1, 2, 3]
+    assert usage["prompt_tokens"] == 6
+    assert found["no_such_id"]["code"] == "invalid_argument"
+    assert "has no token 10000000, its ids are 0 to" in found["no_such_id"]["text"]

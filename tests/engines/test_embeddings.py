@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from yangfan.engines import echo, llama_cpp
 from yangfan.engines.base import Engine, EngineSpec
-from yangfan.errors import ContextTooLong
+from yangfan.engines.wire.engine import ChildEngine
+from yangfan.errors import ContextTooLong, Invalid
 from yangfan.hub import convert_bert
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -104,6 +105,22 @@ async def test_what_is_too_long_is_left_out_when_asked_for(engine: Engine) -> No
     other_end = await engine.embed([long + "and something else in the end"], max_tokens=64)
     assert cosine(reply.vectors[0], other_end.vectors[0]) > 0.9
     assert cosine(reply.vectors[1], await vector(engine, CAT)) > 0.9999
+
+
+async def test_token_ids_give_the_vector_of_their_text(engine: Engine) -> None:
+    if isinstance(engine, echo.EchoEngine):
+        ids = tuple(map(ord, CAT))
+    else:
+        assert isinstance(engine, ChildEngine)
+        ids = tuple(await engine.text_tokens(CAT))
+    assert "cat" in (await engine.decode(ids) or "")
+    reply = await engine.embed([ids, ids[:3]])
+    assert cosine(reply.vectors[0], await vector(engine, CAT)) > 0.9999
+    assert reply.usage.prompt_tokens == len(ids) + 3
+    with pytest.raises(Invalid, match="has no token 2000000, its ids are 0 to"):
+        await engine.decode([*ids, 2_000_000])
+    with pytest.raises(ContextTooLong, match="256"):
+        await engine.embed([ids * 100])
 
 
 async def test_many_callers_at_once_all_get_their_own(engine: Engine) -> None:

@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 
 from yangfan import extensions
+from yangfan.engines import echo
 from yangfan.engines.base import (
     ChatReply,
     ChatRequest,
@@ -30,6 +31,7 @@ from yangfan.engines.base import (
     Tool,
     Usage,
 )
+from yangfan.engines.wire.engine import ChildEngine
 from yangfan.errors import ConfigurationError, ContextTooLong, EngineFailed, Invalid
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -562,6 +564,54 @@ async def test_log_probabilities_of_a_prompt_are_told_or_refused(engine: Engine,
     assert all(len(token["top_logprobs"]) == 1 for token in tokens[:-1])
 
 
+async def ids_of(engine: Engine, text: str) -> tuple[int, ...]:
+    """A text in token ids; those of echo are code points."""
+    if isinstance(engine, echo.EchoEngine):
+        return tuple(map(ord, text))
+    assert isinstance(engine, ChildEngine)
+    return tuple(await engine.text_tokens(text))
+
+
+async def test_a_prompt_in_token_ids_goes_on_as_its_text_does(engine: Engine, name: str) -> None:
+    ids = await ids_of(engine, PROMPT)
+    text = await engine.decode(ids)
+    assert text is not None
+    assert text.endswith(PROMPT)
+    request = msgspec.structs.replace(go_on(text, seed=1), prompt_ids=ids, echo=True)
+    reply = await engine.complete(request)
+    plain = await engine.complete(go_on(seed=1))
+    assert reply.answers[0].text == text + plain.answers[0].text
+    assert reply.usage.prompt_tokens == len(ids)
+    deltas = await collect_completion(engine, request)
+    assert text_of(deltas) == reply.answers[0].text
+    # What is read are the ids, whatever the text beside them says.
+    other = await engine.complete(msgspec.structs.replace(request, prompt="", echo=False))
+    assert other.answers[0].text == plain.answers[0].text
+    if name in SCORE_PROMPTS:
+        told = (await engine.complete(msgspec.structs.replace(request, logprobs=1))).answers[0]
+        assert told.logprobs is not None
+        tokens = [token["token"] for token in told.logprobs["content"]]
+        assert "".join(tokens) == told.text
+        assert len(tokens) == len(ids) + 8
+
+
+async def test_a_token_id_that_the_model_does_not_have_never_reaches_it(engine: Engine) -> None:
+    pid = engine.pid
+    with pytest.raises(Invalid, match=r"^tested has no token -1, its ids are 0 to \d+$") as refused:
+        await engine.decode([1, -1])
+    last = int(refused.value.message.rpartition(" ")[2])
+    for wrong in (last + 1, 2**31 - 1):
+        with pytest.raises(
+            Invalid, match=f"^tested has no token {wrong}, its ids are 0 to {last}$"
+        ):
+            await engine.decode([1, wrong])
+    assert await engine.decode([last]) is not None
+    request = CompletionRequest("", Sampling(max_output_tokens=2), prompt_ids=(last,))
+    assert (await engine.complete(request)).usage.prompt_tokens == 1
+    await assert_works(engine)
+    assert engine.pid == pid
+
+
 async def test_an_empty_prompt_is_refused(engine: Engine) -> None:
     with pytest.raises(Invalid, match="prompt must not be empty"):
         await engine.complete(go_on(""))
@@ -574,6 +624,9 @@ async def test_a_prompt_longer_than_the_context_is_refused_for_its_length(engine
     with pytest.raises(ContextTooLong) as refused:
         await engine.complete(go_on(prompt))
     assert str(await engine.count_text_tokens(prompt)) in refused.value.message
+    ids = (await ids_of(engine, "a"))[-1:] * (2 * CONTEXT_TOKENS)
+    with pytest.raises(ContextTooLong, match=str(len(ids))):
+        await engine.complete(msgspec.structs.replace(go_on(""), prompt_ids=ids))
 
 
 async def test_a_caller_that_leaves_a_completion_frees_its_slot(

@@ -13,7 +13,8 @@ import pytest
 
 from yangfan.engines import openvino
 from yangfan.engines.base import Engine, EngineSpec, Kind, ModelFacts
-from yangfan.errors import ConfigurationError, ContextTooLong, EngineFailed
+from yangfan.engines.wire.engine import ChildEngine
+from yangfan.errors import ConfigurationError, ContextTooLong, EngineFailed, Invalid
 from yangfan.hub.folder import describe
 
 lacking = openvino.missing()
@@ -74,6 +75,13 @@ async def test_vectors_are_those_of_transformers(made: Made, start: Start) -> No
     cut = await engine.embed(["sea " * 200], max_tokens=20)
     assert cut.usage.prompt_tokens == 20
     assert (await engine.slots()).total == openvino.CALLS_AT_ONCE
+    assert isinstance(engine, ChildEngine)
+    ids = tuple(await engine.text_tokens(made.wanted["texts"][0]))
+    (vector,) = (await engine.embed([ids])).vectors
+    assert vector == pytest.approx(made.wanted["vectors"][0], abs=1e-4)
+    assert await engine.decode(ids) is None  # this folder has no detokenizer
+    with pytest.raises(Invalid, match="tested has no token 100000, its ids are 0 to"):
+        await engine.decode([100_000])
 
 
 async def test_scores_are_those_of_transformers(made: Made, start: Start) -> None:

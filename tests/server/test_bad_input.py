@@ -158,6 +158,14 @@ def test_v2_refuses_field_of_embeddings(
     check(caller.ask("POST", "/v2/embeddings", body, caller.bearer()), status, code, says)
 
 
+@pytest.mark.parametrize(("given", "status", "code", "says"), rows("v2", "embeddings_input"))
+def test_v2_refuses_what_is_to_be_embedded(
+    caller: Caller, given: str, status: int, code: str, says: str
+):
+    body = f'{{"model":"embedding-v1","input":{given}}}'
+    check(caller.ask("POST", "/v2/embeddings", body, caller.bearer()), status, code, says)
+
+
 @pytest.mark.parametrize("path", ["/v2/embeddings", "/v2/rerank"])
 def test_v2_refuses_a_call_without_a_model(caller: Caller, path: str):
     body = '{"input":["a"],"query":"a","documents":["b"]}'

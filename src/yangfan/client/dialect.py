@@ -24,7 +24,7 @@ from yangfan.client.types import (
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from yangfan.client.options import Messages
+    from yangfan.client.options import Messages, Prompt
 
 
 class Dialect(Protocol):
@@ -47,7 +47,7 @@ class Dialect(Protocol):
         ...
 
     def completion_body(
-        self, model: str, prompt: str | Sequence[str], options: CompletionOptions, *, stream: bool
+        self, model: str, prompt: Prompt, options: CompletionOptions, *, stream: bool
     ) -> JSON:
         """Body of a call that goes on from a text.
 

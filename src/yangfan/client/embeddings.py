@@ -13,22 +13,27 @@ from yangfan.client.dialect import UsageItem
 from yangfan.client.pictures import Image, address_of
 from yangfan.client.types import JSON, EmbeddingsResult, ReplyInfo
 
-Inputs: TypeAlias = str | Sequence[str | Mapping[str, Image]]
-"""One text, or several; in v2 also one mapping with a `text`, an `image` (file, bytes or address), or both, for multimodal models."""
+Inputs: TypeAlias = (
+    str | Sequence[str | Mapping[str, Image]] | Sequence[int] | Sequence[Sequence[int]]
+)
+"""One text, or several; in v2 also the token ids of one text, those of several, or one mapping with a `text`, an `image` (file, bytes or
+address), or both, for multimodal models."""
 
 
 def body(texts: Inputs, *, model: str, user: str | None, version: int) -> JSON:
     """Body of the call; one text is a list of one, because v1 clouds take lists only.
 
     Raises:
-        ConfigurationError: A picture in v1.
+        ConfigurationError: A picture or token ids in v1.
     """
     given = [texts] if isinstance(texts, str) else texts
     if version == 1 and any(not isinstance(text, str) for text in given):
         raise errors.ConfigurationError(
-            "v1 takes texts alone: make the client with version=2 for pictures"
+            "v1 takes texts alone: make the client with version=2 for pictures and token ids"
         )
-    fields: JSON = {"input": [text if isinstance(text, str) else _pictured(text) for text in given]}
+    fields: JSON = {
+        "input": [_pictured(each) if isinstance(each, Mapping) else each for each in given]
+    }
     if version == 2:
         fields["model"] = model
     if user is not None:

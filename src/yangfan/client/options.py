@@ -10,6 +10,9 @@ Messages: TypeAlias = str | Sequence[Mapping[str, object]]
 else the dialects have. Either dialect's spelling is understood: system turns, `tool_calls` and `function_call`, roles tool and
 function are translated."""
 
+Prompt: TypeAlias = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+"""A text to go on from; in v2 also several, or token ids of the model's own vocabulary: those of one prompt, or those of several."""
+
 JSONObject: TypeAlias = Mapping[str, object]
 
 

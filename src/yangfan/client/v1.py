@@ -29,7 +29,7 @@ from yangfan.protocol.v1.image2text import IMAGE2TEXT, ImageToTextRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from yangfan.client.options import ChatOptions, Messages
+    from yangfan.client.options import ChatOptions, Messages, Prompt
     from yangfan.client.pictures import Image
 
 _KNOWN = frozenset(ChatRequest.__struct_fields__) - {"messages", "stream"}
@@ -99,7 +99,7 @@ class V1:
     def completion_body(
         self,
         model: str,  # noqa: ARG002 - the path names the model
-        prompt: str | Sequence[str],
+        prompt: Prompt,
         options: CompletionOptions,
         *,
         stream: bool,

@@ -20,7 +20,7 @@ from yangfan.protocol.v2.completions import COMPLETIONS, CompletionRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from yangfan.client.options import ChatOptions, Messages
+    from yangfan.client.options import ChatOptions, Messages, Prompt
     from yangfan.client.pictures import Image
 
 _KNOWN = frozenset(ChatRequest.__struct_fields__) - {"model", "messages", "stream"}
@@ -80,7 +80,7 @@ class V2:
         return COMPLETIONS.path
 
     def completion_body(
-        self, model: str, prompt: str | Sequence[str], options: CompletionOptions, *, stream: bool
+        self, model: str, prompt: Prompt, options: CompletionOptions, *, stream: bool
     ) -> JSON:
         """Body of a call that goes on from a text, or from several."""
         rest: JSON = dict(options)
@@ -96,7 +96,9 @@ class V2:
         )
         return {
             "model": model,
-            "prompt": prompt if isinstance(prompt, str) else list(prompt),
+            "prompt": prompt
+            if isinstance(prompt, str)
+            else [each if isinstance(each, str | int) else list(each) for each in prompt],
             **({"stream": True} if stream else {}),
             **fields,
             **extra,

@@ -10,8 +10,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
-
+from yangfan.engines._safetensors import vocabulary_of
 from yangfan.engines._texts import Inputs, TextBatches, padded, pooling_of, wants_sigmoid
 
 if TYPE_CHECKING:
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
 FILES = tuple(
     f"openvino_{part}.{ending}" for part in ("model", "tokenizer") for ending in ("xml", "bin")
 )
+
+DETOKENIZER = "openvino_detokenizer.xml"
+"""What some exports bring besides."""
 
 STATES = ("last_hidden_state", "token_embeddings")
 """What exports call an encoder's states."""
@@ -61,13 +63,21 @@ class OpenVINOEncoder:
         self._tokenizer = genai.Tokenizer(str(folder), add_second_input=rerank)
         padding: int = self._tokenizer.get_pad_token_id()
         self._padding = max(padding, 0)
-        self._vocabulary = _vocabulary(folder)
+        self._has_text = (folder / DETOKENIZER).is_file()
+        self.vocabulary_tokens = vocabulary_of(folder)
+        """0 where the folder does not say."""
         self.batches = TextBatches(self._forward, batch_tokens=batch_tokens)
 
     def tokens(self, text: str, *, special: bool = True) -> list[int]:
         """The tokens of a text."""
         made = self._tokenizer.encode([text], add_special_tokens=special)
         return made.input_ids.data[0].tolist()
+
+    def text(self, ids: list[int]) -> str | None:
+        """The text that tokens are; None where the folder brings nothing to make it with, which an encoder does without."""
+        if not self._has_text:
+            return None
+        return cast("str", self._tokenizer.decode(ids, skip_special_tokens=False))
 
     def tokenize(self, *texts: str) -> Inputs:
         """A text, or a query and a document, as the network takes it."""
@@ -87,8 +97,8 @@ class OpenVINOEncoder:
         Raises:
             ValueError: One is.
         """
-        if ids and not (min(ids) >= 0 and max(ids) < self._vocabulary):
-            raise ValueError(f"the model's tokens are 0 to {self._vocabulary - 1}")
+        if ids and not (min(ids) >= 0 and max(ids) < (self.vocabulary_tokens or sys.maxsize)):
+            raise ValueError(f"the model's tokens are 0 to {self.vocabulary_tokens - 1}")
 
     def _forward(self, inputs: list[Inputs]) -> list[list[float]]:
         rows = padded(inputs, self._padding)
@@ -119,16 +129,6 @@ class OpenVINOEncoder:
         if self._sigmoid:
             logits = 1 / (1 + self._numpy.exp(-logits.astype("float64")))
         return logits.tolist()
-
-
-def _vocabulary(folder: Path) -> int:
-    """How many tokens the model knows; where the folder does not say, as many as its tokenizer may name."""
-    try:
-        config = msgspec.json.decode((folder / "config.json").read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError):
-        config = {}
-    found = config.get("vocab_size")
-    return found if isinstance(found, int) and found > 0 else sys.maxsize
 
 
 def _output(model: Any, *, rerank: bool) -> int:

@@ -75,6 +75,16 @@ def estimate_tokens(text: str) -> int:
     return round(len(_HAN.findall(text)) + 1.3 * len(_WORD.findall(text)))
 
 
+def estimate_prompt(request: CompletionRequest) -> int:
+    """Tokens of what `request` goes on from: those that came as such need no estimate."""
+    return len(request.prompt_ids) or estimate_tokens(request.prompt)
+
+
+def estimate_messages(messages: Sequence[Message]) -> int:
+    """Tokens of a conversation."""
+    return estimate_tokens(text_of(messages))
+
+
 def text_of(messages: Sequence[Message]) -> str:
     """All text of a conversation."""
     parts: list[str] = []
@@ -156,7 +166,7 @@ _EFFORTS = ((1024, "low"), (8192, "medium"), (float("inf"), "high"))
 def completion_body(model: str, request: CompletionRequest, style: Style, *, stream: bool) -> bytes:
     """The JSON body that asks an upstream to go on from a text."""
     body = _generation(model, request.sampling, style, n=request.n, stream=stream)
-    body["prompt"] = request.prompt
+    body["prompt"] = request.prompt_ids or request.prompt
     if request.logprobs is not None:
         body["logprobs"] = request.logprobs
     if request.echo:
@@ -372,14 +382,14 @@ def read_completion(data: bytes) -> _Completion:
     return read
 
 
-def read_reply(data: bytes, prompt: str) -> ChatReply:
-    """The answers in a whole reply; `prompt` is what to estimate its tokens by where the upstream does not count."""
+def read_reply(data: bytes, prompt_tokens: int) -> ChatReply:
+    """The answers in a whole reply; the prompt has about `prompt_tokens` where the upstream does not count."""
     read = read_completion(data)
     if not read.choices:
         raise UpstreamFailed("its reply has no answer")
     answers = tuple(_answer(choice) for choice in sorted(read.choices, key=lambda item: item.index))
     written = "\n".join(answer.reasoning + answer.text for answer in answers)
-    estimate = Usage(estimate_tokens(prompt), estimate_tokens(written), estimated=True)
+    estimate = Usage(prompt_tokens, estimate_tokens(written), estimated=True)
     return ChatReply(answers, _usage(read.usage) or estimate, _pages(read))
 
 
@@ -394,15 +404,15 @@ def _pages(read: _Completion) -> tuple[Page, ...]:
 class StreamReader:
     """Turns the events of one stream into deltas; a finish is held back until the usage behind it has come."""
 
-    def __init__(self, answers: int, prompt: str) -> None:
-        """Expect this many answers to `prompt`."""
+    def __init__(self, answers: int, prompt_tokens: int) -> None:
+        """Expect this many answers to a prompt of about so many tokens."""
         self._unfinished = set(range(answers))
         self._answers = answers
         self._calls: list[list[FunctionCall]] = [[] for _ in range(answers)]
         self._places: list[dict[int, int]] = [{} for _ in range(answers)]
         self._splitters = [ReasoningSplitter() for _ in range(answers)]
         self._held: list[Delta] = []
-        self._prompt_tokens = estimate_tokens(prompt)
+        self._prompt_tokens = prompt_tokens
         self._written = 0.0
         self._counted: Usage | None = None
         self._pages: tuple[Page, ...] = ()
@@ -489,10 +499,10 @@ class StreamReader:
 
 
 async def read_stream(
-    events: AsyncGenerator[bytes], answers: int, prompt: str
+    events: AsyncGenerator[bytes], answers: int, prompt_tokens: int
 ) -> AsyncGenerator[Delta]:
-    """The deltas of a stream of `answers` answers; closing it closes `events`."""
-    reader = StreamReader(answers, prompt)
+    """The deltas of a stream of `answers` answers to a prompt of about so many tokens; closing it closes `events`."""
+    reader = StreamReader(answers, prompt_tokens)
     try:
         async for data in events:
             if data.strip() == b"[DONE]":

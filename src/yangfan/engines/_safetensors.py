@@ -1,4 +1,4 @@
-"""Whether a file is a whole safetensors file (https://github.com/huggingface/safetensors#format): nothing of it is loaded."""
+"""What a Hugging Face folder tells without loading it: whether a file is whole (https://github.com/huggingface/safetensors#format), and the vocabulary's size."""
 
 from __future__ import annotations
 
@@ -48,3 +48,14 @@ def check_weights(file: Path) -> None:
         raise ConfigurationError(
             f"{file} is cut short: it has {rest} bytes of weights and names {end}; get the model again"
         )
+
+
+def vocabulary_of(folder: Path) -> int:
+    """How many tokens the model of a Hugging Face folder knows; 0 where config.json does not say."""
+    try:
+        config = msgspec.json.decode((folder / "config.json").read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError):
+        return 0
+    of_text: Any = config.get("text_config") or {}
+    found: object = config.get("vocab_size") or of_text.get("vocab_size")
+    return found if isinstance(found, int) and found > 0 else 0

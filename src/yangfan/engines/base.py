@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -47,6 +47,10 @@ class Tool(msgspec.Struct, frozen=True):
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+TextOrIds: TypeAlias = str | tuple[int, ...]
+"""A text, or its tokens as ids of the model's own vocabulary, which are read as they stand: nothing is put around them."""
 
 
 class Sampling(msgspec.Struct, frozen=True):
@@ -99,7 +103,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
 class CompletionRequest(msgspec.Struct, frozen=True):
     """Texts that go on where `prompt` ends: no roles, no chat template.
 
-    `prompt` is not empty; special tokens written in it count as such. `n` is the number of texts; `logprobs` is how many
+    `prompt` is not empty; special tokens written in it count as such. Where `prompt_ids` are there, they are what is read, and `prompt` is
+    the text that `Engine.decode` makes of them, "" where it cannot. `n` is the number of texts; `logprobs` is how many
     alternatives to tell for each token (0 tells the chosen one alone, None tells nothing); `echo` puts the prompt in front of
     each text. With both, the prompt's tokens come first among the log-probabilities, None for the first of them; an engine that cannot
     tell them raises Invalid. Then `max_output_tokens` may be 0.
@@ -113,6 +118,7 @@ class CompletionRequest(msgspec.Struct, frozen=True):
     passed: Mapping[str, Any] = msgspec.field(default_factory=dict[str, Any])
     """As of a ChatRequest: `user`."""
     adapter: str | None = None
+    prompt_ids: tuple[int, ...] = ()
 
 
 class ImageRequest(msgspec.Struct, frozen=True):
@@ -379,7 +385,7 @@ class Engine(Protocol):
         ...
 
     async def embed(
-        self, texts: Sequence[str], *, max_tokens: int | None = None
+        self, texts: Sequence[TextOrIds], *, max_tokens: int | None = None
     ) -> EmbeddingsReply:
         """Turn each text into a vector; what a text has beyond `max_tokens` is left out. Raises ContextTooLong."""
         ...
@@ -402,6 +408,13 @@ class Engine(Protocol):
 
     async def count_text_tokens(self, text: str) -> int:
         """Tokens of `text` as it stands: what `complete` with it as the prompt reports as `prompt_tokens`."""
+        ...
+
+    async def decode(self, ids: Sequence[int]) -> str | None:
+        """The text that token ids are, special tokens included; None where nobody here can tell.
+
+        Raises Invalid for an id that is not in the model's vocabulary: then no engine is to see it, because some die of it.
+        """
         ...
 
     async def slots(self) -> Slots:

@@ -9,6 +9,7 @@ What it does, exactly:
 * A token is one CJK character or emoji, one word with the white space character before it, or one white space character left over
   (`tokenize`; joining the tokens gives the text). The prompt is ``role: text`` and a line feed for each message.
 * A completion goes on by repeating its prompt, token for token, and then ends.
+* Token ids, of a prompt or of a text to embed, are code points of Unicode, each a token of its own; half a surrogate pair reads U+FFFD.
 * `max_output_tokens`, `stop`, `n` and log-probabilities (always 0.0, a prompt's, too) work; temperature, penalties, seed and the like change
   nothing.
 * Embeddings are the hashed character n-grams of `_ngrams`: like texts have like vectors. Rerank scores by their cosines.
@@ -63,6 +64,8 @@ from yangfan.engines.wire.types import (
     Choice,
     Completion,
     CompletionBody,
+    DetokenizeBody,
+    Detokenized,
     FunctionFragment,
     GenerationBody,
     Output,
@@ -78,6 +81,7 @@ from yangfan.engines.wire.types import (
 from yangfan.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from yangfan.engines.base import Engine, EngineSpec, Kind, ModelFacts
@@ -158,10 +162,15 @@ def tokenize(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
-class EchoEmbeddingsBody(msgspec.Struct):
-    """Body of POST /v1/embeddings: each text whole or in its tokens."""
+def spell(ids: Iterable[int]) -> list[str]:
+    """The tokens that ids are: code points. Raises ValueError for what is none."""
+    return ["\ufffd" if 0xD800 <= token < 0xE000 else chr(token) for token in ids]
 
-    input: list[str | list[str]]
+
+class EchoEmbeddingsBody(msgspec.Struct):
+    """Body of POST /v1/embeddings: each text whole, in its tokens or in ids."""
+
+    input: list[str | list[str | int]]
 
 
 class EchoEngine(ChildEngine):
@@ -206,12 +215,12 @@ def make_plan(body: ChatBody, context_tokens: int, prefix: str = "") -> Plan | E
 
 def make_completion_plan(body: CompletionBody, context_tokens: int) -> Plan | ErrorDetail:
     """Decide the whole continuation."""
-    prompt_tokens = len(tokenize(body.prompt))
-    if prompt_tokens >= context_tokens:
-        return _too_long(prompt_tokens, context_tokens)
-    plan = _plan_text(body, body.prompt, prompt_tokens, context_tokens)
+    read = tokenize(body.prompt) if isinstance(body.prompt, str) else spell(body.prompt)
+    if len(read) >= context_tokens:
+        return _too_long(len(read), context_tokens)
+    plan = _plan_text(body, "".join(read), len(read), context_tokens)
     if body.echo:
-        plan.read = tokenize(body.prompt)
+        plan.read = read
     return plan
 
 
@@ -300,6 +309,7 @@ class Echo:
             "/v1/rerank": self._rerank,
             "/v1/images/generations": self._draw,
             "/tokenize": self._tokenize,
+            "/detokenize": self._detokenize,
             "/apply-template": self._apply_template,
             "/slots": self._report_slots,
             "/health": self._report_health,
@@ -410,8 +420,8 @@ class Echo:
 
     def _embed(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=EchoEmbeddingsBody)
-        texts = ["".join(text) for text in body.input]
-        counts = [len(tokenize(text)) for text in texts]
+        texts = ["".join(map(_spelt, text)) for text in body.input]
+        counts = [len(text if isinstance(text, list) else tokenize(text)) for text in body.input]
         if max(counts) > self._config.context_tokens:
             detail = _too_long(max(counts), self._config.context_tokens)
             exchange.reply(400, self._encode(ErrorBody(detail)))
@@ -446,6 +456,10 @@ class Echo:
         body = msgspec.json.decode(exchange.body, type=TokenizeBody)
         exchange.reply(200, self._encode({"tokens": tokenize(body.content)}))
 
+    def _detokenize(self, exchange: Exchange) -> None:
+        body = msgspec.json.decode(exchange.body, type=DetokenizeBody)
+        exchange.reply(200, self._encode(Detokenized("".join(spell(body.tokens)))))
+
     def _apply_template(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=TemplateBody)
         exchange.reply(200, self._encode(Prompt(render(body.messages))))
@@ -465,6 +479,10 @@ class Echo:
     def _refuse(self, exchange: Exchange, status: int, message: str) -> None:
         detail = ErrorDetail(code=status, message=message, type="invalid_request_error")
         exchange.reply(status, self._encode(ErrorBody(detail)))
+
+
+def _spelt(token: str | int) -> str:
+    return token if isinstance(token, str) else spell([token])[0]
 
 
 def _colour(text: str) -> tuple[int, int, int]:
@@ -531,7 +549,8 @@ async def _serve(link: ParentLink, config: EchoConfig) -> None:
         lambda: Exchange(echo.answer, config.api_key), "127.0.0.1", config.port
     )
     port = server.sockets[0].getsockname()[1]
-    link.ready(msgspec.json.encode(Ready(port=port, context_tokens=config.context_tokens)))
+    ready = Ready(port, config.context_tokens, vocabulary_tokens=sys.maxunicode + 1)
+    link.ready(msgspec.json.encode(ready))
     await server.serve_forever()
 
 

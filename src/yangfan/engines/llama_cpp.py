@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         Message,
         ModelFacts,
         RerankReply,
+        TextOrIds,
     )
 
 RequestT = TypeVar("RequestT", "ChatRequest", "CompletionRequest")
@@ -145,7 +146,7 @@ class LlamaConfig(msgspec.Struct):
 class LlamaReady(Ready):
     """The child's ready line, with the size of the pool."""
 
-    kv_tokens: int
+    kv_tokens: int = 0
 
 
 class TemplateAbilities(msgspec.Struct, frozen=True):
@@ -154,6 +155,24 @@ class TemplateAbilities(msgspec.Struct, frozen=True):
     supports_tools: bool = False
     supports_preserve_reasoning: bool = False
     """It renders earlier thoughts; of such templates llama.cpp tells thoughts and answer apart by itself."""
+
+
+class LlamaMeta(msgspec.Struct, frozen=True):
+    """What llama.cpp tells of the model that it has loaded."""
+
+    n_vocab: int
+
+
+class LlamaModel(msgspec.Struct, frozen=True):
+    """One element of the reply of GET /v1/models."""
+
+    meta: LlamaMeta
+
+
+class LlamaModels(msgspec.Struct, frozen=True):
+    """Reply of GET /v1/models: the one model."""
+
+    data: Annotated[list[LlamaModel], Meta(min_length=1)]
 
 
 class LlamaProperties(msgspec.Struct):
@@ -463,13 +482,14 @@ class LlamaEngine(ChildEngine):
     async def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
         """Continue a text and yield as tokens come. The generator must be closed (`aclosing`)."""
         request = self._limit_output(request)
-        admitted = self._admit(request, SPECIAL_TOKENS + _size_bytes(request.prompt))
+        prompt_tokens = _most_tokens(request.prompt_ids or request.prompt)
+        admitted = self._admit(request, prompt_tokens)
         async with admitted, aclosing(super().complete_stream(request)) as deltas:
             async for delta in deltas:
                 yield delta
 
     async def embed(
-        self, texts: Sequence[str], *, max_tokens: int | None = None
+        self, texts: Sequence[TextOrIds], *, max_tokens: int | None = None
     ) -> EmbeddingsReply:
         """Turn each text into a vector; what a text has beyond `max_tokens` is left out."""
         async with self._admit_texts(texts):
@@ -479,6 +499,11 @@ class LlamaEngine(ChildEngine):
         """Tell how relevant each document is to `query`."""
         async with self._admit_texts([query + document for document in documents]):
             return await super().rerank(query, documents)
+
+    async def _vocabulary(self) -> int:
+        """Its server looks at no id before it reads a row of the weights with it."""
+        served = await self._control("/v1/models", None, LlamaModels)
+        return served.data[0].meta.n_vocab
 
     def _lora(self, adapter: str | None) -> list[LoraScale] | None:
         """Which adapters answer. Told with every request: one that says nothing would meet what its slot had last."""
@@ -523,8 +548,8 @@ class LlamaEngine(ChildEngine):
         tokens = min(prompt_tokens + request.n * answer_tokens, request.n * self.context_tokens)
         return self._admission.hold(tokens=tokens, slots=request.n)
 
-    def _admit_texts(self, texts: Sequence[str]) -> AbstractAsyncContextManager[None]:
-        tokens = sum(min(SPECIAL_TOKENS + _size_bytes(text), self.context_tokens) for text in texts)
+    def _admit_texts(self, texts: Sequence[TextOrIds]) -> AbstractAsyncContextManager[None]:
+        tokens = sum(min(_most_tokens(text), self.context_tokens) for text in texts)
         return self._admission.hold(tokens=tokens, slots=len(texts))
 
 
@@ -621,6 +646,10 @@ def _most_message_tokens(message: Message) -> int:
     for call in message.function_calls:
         size += _size_bytes(call.name + call.arguments)
     return size
+
+
+def _most_tokens(text: TextOrIds) -> int:
+    return SPECIAL_TOKENS + _size_bytes(text) if isinstance(text, str) else len(text)
 
 
 def _size_bytes(text: str) -> int:

@@ -66,6 +66,8 @@ from yangfan.engines.wire.types import (
     Choice,
     Completion,
     CompletionBody,
+    DetokenizeBody,
+    Detokenized,
     GenerationBody,
     Output,
     Prompt,
@@ -607,6 +609,7 @@ class Service:
         self._genai = genai
         self._context_tokens = context_tokens
         self._tokenizer = pipeline.get_tokenizer()
+        self.vocabulary_tokens = 1 + max(self._tokenizer.get_vocab().values())
         self._bos = self._tokenizer.get_bos_token_id()
         base = pipeline.get_config()
         self._eos = frozenset({base.eos_token_id, *base.stop_token_ids})
@@ -619,6 +622,7 @@ class Service:
             "/v1/chat/completions": self._chat,
             "/v1/completions": self._complete,
             "/tokenize": self._tokenize,
+            "/detokenize": self._detokenize,
             "/apply-template": self._apply_template,
             "/slots": self._report_slots,
             "/health": _report_health,
@@ -646,10 +650,10 @@ class Service:
         body = msgspec.json.decode(exchange.body, type=CompletionBody)
         self._begin(exchange, body, body.prompt)
 
-    def _begin(self, exchange: Exchange, body: GenerationBody, text: str) -> None:
+    def _begin(self, exchange: Exchange, body: GenerationBody, given: str | Sequence[int]) -> None:
         if not 1 <= body.n <= self._config.slots:
             raise _RefusedError(_invalid(f"n must be between 1 and {self._config.slots}"))
-        prompt = self._tokens(text)
+        prompt = self._tokens(given) if isinstance(given, str) else list(given)
         if not prompt:
             raise _RefusedError(_invalid("the prompt has no tokens"))
         room = self._context_tokens - len(prompt)
@@ -673,16 +677,17 @@ class Service:
                 self._configure(body, seed + index),
                 room=room,
                 least=least,
-                thoughts=self._limit_thoughts(body, text),
+                thoughts=self._limit_thoughts(body, given),
             )
             for index in range(body.n)
         ]
         exchange.spawn(self._stream(exchange, body, answers))
 
-    def _limit_thoughts(self, body: GenerationBody, prompt: str) -> Thoughts | None:
+    def _limit_thoughts(self, body: GenerationBody, prompt: str | Sequence[int]) -> Thoughts | None:
         """None where there is no limit, or a grammar, which leaves no room for a thought."""
         if (
             not isinstance(body, ChatBody)
+            or not isinstance(prompt, str)
             or body.reasoning_budget_tokens is None
             or _schema_of(body) is not None
         ):
@@ -802,6 +807,11 @@ class Service:
         body = msgspec.json.decode(exchange.body, type=TokenizeBody)
         exchange.reply(200, self._encode({"tokens": self._tokens(body.content)}))
 
+    def _detokenize(self, exchange: Exchange) -> None:
+        ids = list(msgspec.json.decode(exchange.body, type=DetokenizeBody).tokens)
+        text = self._tokenizer.decode(ids, skip_special_tokens=False)
+        exchange.reply(200, self._encode(Detokenized(text)))
+
     def _apply_template(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=TemplateBody)
         exchange.reply(
@@ -827,6 +837,7 @@ class TextService:
         self._slots = config.slots
         self._context_tokens = context_tokens
         self._encoder = encoder
+        self.vocabulary_tokens = encoder.vocabulary_tokens
         self._encode = msgspec.json.Encoder().encode
         encoder.batches.start()
         answers = TextAnswers(
@@ -838,6 +849,7 @@ class TextService:
                 answers.rerank if rerank else answers.embed
             ),
             "/tokenize": self._tokenize,
+            "/detokenize": self._detokenize,
             "/slots": self._report_slots,
             "/health": _report_health,
         }
@@ -858,6 +870,10 @@ class TextService:
         body = msgspec.json.decode(exchange.body, type=TokenizeBody)
         tokens = self._encoder.tokens(body.content, special=body.add_special)
         exchange.reply(200, self._encode({"tokens": tokens}))
+
+    def _detokenize(self, exchange: Exchange) -> None:
+        ids = msgspec.json.decode(exchange.body, type=DetokenizeBody).tokens
+        exchange.reply(200, self._encode(Detokenized(self._encoder.text(list(ids)))))
 
     def _report_slots(self, exchange: Exchange) -> None:
         busy = self._encoder.batches.busy
@@ -983,7 +999,8 @@ async def _serve(
         lambda: Exchange(service.answer, config.api_key), "127.0.0.1", 0
     )
     port = server.sockets[0].getsockname()[1]
-    link.ready(msgspec.json.encode(Ready(port=port, context_tokens=context_tokens)))
+    ready = Ready(port, context_tokens, vocabulary_tokens=service.vocabulary_tokens)
+    link.ready(msgspec.json.encode(ready))
     if isinstance(service, Service):
         await service.generator.run()
     else:

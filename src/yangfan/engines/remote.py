@@ -31,6 +31,8 @@ from yangfan.engines._remote_bodies import (
     Style,
     chat_body,
     completion_body,
+    estimate_messages,
+    estimate_prompt,
     estimate_tokens,
     failure_of,
     images_body,
@@ -39,7 +41,6 @@ from yangfan.engines._remote_bodies import (
     read_stream,
     refusal_of,
     style_of,
-    text_of,
 )
 from yangfan.engines._upstream import Answer, LostError, NonsenseError, Upstream
 from yangfan.engines.base import EmbeddingsReply, Fit, ImagesReply, RerankReply, Slots, Usage
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
         Kind,
         Message,
         ModelFacts,
+        TextOrIds,
     )
     from yangfan.engines.wire.pool import Pool
 
@@ -192,40 +194,45 @@ class RemoteEngine(ChildEngine):
         """Generate and return whole answers."""
         body = chat_body(self.spec.model, request, self._style, stream=False)
         reply = await self._post(_CHAT, body)
-        return self._read(reply, text_of(request.messages))
+        return self._read(reply, estimate_messages(request.messages))
 
     async def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come."""
         body = chat_body(self.spec.model, request, self._style, stream=True)
-        async for delta in self._stream(_CHAT, body, request.n, text_of(request.messages)):
+        async for delta in self._stream(
+            _CHAT, body, request.n, estimate_messages(request.messages)
+        ):
             yield delta
 
     async def complete(self, request: CompletionRequest) -> ChatReply:
         """Continue a text and return whole continuations."""
         body = completion_body(self.spec.model, request, self._style, stream=False)
-        return self._read(await self._post(_COMPLETIONS, body), request.prompt)
+        return self._read(await self._post(_COMPLETIONS, body), estimate_prompt(request))
 
     async def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
         """Continue a text and yield as tokens come."""
         body = completion_body(self.spec.model, request, self._style, stream=True)
-        async for delta in self._stream(_COMPLETIONS, body, request.n, request.prompt):
+        async for delta in self._stream(_COMPLETIONS, body, request.n, estimate_prompt(request)):
             yield delta
 
     async def embed(
-        self, texts: Sequence[str], *, max_tokens: int | None = None
+        self, texts: Sequence[TextOrIds], *, max_tokens: int | None = None
     ) -> EmbeddingsReply:
         """Turn each text into a vector. Where to cut a text only the upstream knows, so `max_tokens` is left to it."""
         del max_tokens
-        return await self._embedded(list(texts), " ".join(texts))
+        sizes = [estimate_tokens(text) if isinstance(text, str) else len(text) for text in texts]
+        return await self._embedded(list(texts), sum(sizes))
 
     async def embed_picture(self, text: str, picture: str) -> EmbeddingsReply:
         """Turn a picture and its text into one vector, in the words of Baidu's cloud (specification C.4)."""
         if self._style.dialect != "qianfan":
             return await super().embed_picture(text, picture)
-        return await self._embedded([{**({"text": text} if text else {}), "image": picture}], text)
+        return await self._embedded(
+            [{**({"text": text} if text else {}), "image": picture}], estimate_tokens(text)
+        )
 
     async def _embedded(
-        self, inputs: list[str] | list[dict[str, str]], text: str
+        self, inputs: list[TextOrIds] | list[dict[str, str]], estimate: int
     ) -> EmbeddingsReply:
         body = msgspec.json.encode(
             {"model": self.spec.model, "input": inputs, "encoding_format": "float"}
@@ -235,7 +242,7 @@ class RemoteEngine(ChildEngine):
         if vectors.keys() != set(range(len(inputs))):
             raise self._failed(f"its reply has not one vector for each of {len(inputs)} texts")
         return EmbeddingsReply(
-            tuple(vectors[index] for index in range(len(inputs))), found.counted(text)
+            tuple(vectors[index] for index in range(len(inputs))), found.counted(estimate)
         )
 
     async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
@@ -247,7 +254,7 @@ class RemoteEngine(ChildEngine):
         scores = _by_index((item.index, item.relevance_score) for item in found.results)
         if scores.keys() != set(range(len(documents))):
             raise self._failed("its reply has not one score for each document")
-        usage = found.counted(" ".join((query, *documents)))
+        usage = found.counted(estimate_tokens(" ".join((query, *documents))))
         return RerankReply(tuple(scores[index] for index in range(len(documents))), usage)
 
     async def generate_images(self, request: ImageRequest) -> ImagesReply:
@@ -269,15 +276,19 @@ class RemoteEngine(ChildEngine):
         if len(images) != request.n or not all(images):
             raise self._failed(f"its reply has {len(images)} pictures instead of {request.n}")
         seeds = tuple((request.seed or 0) + position for position in range(len(images)))
-        return ImagesReply(images, seeds, found.counted(request.prompt))
+        return ImagesReply(images, seeds, found.counted(estimate_tokens(request.prompt)))
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """An estimate: the tokenizer is the upstream's."""
-        return estimate_tokens(text_of(messages))
+        return estimate_messages(messages)
 
     async def count_text_tokens(self, text: str) -> int:
         """An estimate: the tokenizer is the upstream's."""
         return estimate_tokens(text)
+
+    async def decode(self, ids: Sequence[int]) -> str | None:
+        """None: the vocabulary is the upstream's, which refuses what is not in it."""
+        del ids
 
     async def slots(self) -> Slots:
         """Calls that the child has under way."""
@@ -311,11 +322,11 @@ class RemoteEngine(ChildEngine):
             self._host.tell(outcome, time.perf_counter() - began)
 
     async def _stream(
-        self, path: str, body: bytes, answers: int, prompt: str
+        self, path: str, body: bytes, answers: int, prompt_tokens: int
     ) -> AsyncGenerator[Delta]:
         events = self._pooled().stream(_STREAM + path, body, self._refusal)
         with self._telling():
-            async with aclosing(read_stream(events, answers, prompt)) as deltas:
+            async with aclosing(read_stream(events, answers, prompt_tokens)) as deltas:
                 async for delta in self._naming(deltas):
                     yield delta
 
@@ -326,9 +337,9 @@ class RemoteEngine(ChildEngine):
         except UpstreamFailed as error:
             raise self._named(error) from error
 
-    def _read(self, reply: bytes, prompt: str) -> ChatReply:
+    def _read(self, reply: bytes, prompt_tokens: int) -> ChatReply:
         try:
-            return read_reply(reply, prompt)
+            return read_reply(reply, prompt_tokens)
         except UpstreamFailed as error:
             raise self._named(error) from error
 
@@ -384,12 +395,12 @@ class _Counts(msgspec.Struct):
 class _Counted(msgspec.Struct, kw_only=True):
     usage: _Counts | None = None
 
-    def counted(self, text: str) -> Usage:
+    def counted(self, estimate: int) -> Usage:
         counts = self.usage or _Counts()
         counted = counts.prompt_tokens or counts.total_tokens
         if counted:
             return Usage(counted)
-        return Usage(estimate_tokens(text), estimated=True)
+        return Usage(estimate, estimated=True)
 
 
 class _Vector(msgspec.Struct):

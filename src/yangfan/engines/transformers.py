@@ -232,6 +232,7 @@ async def _serve(
     ready = TransformersReady(
         port=server.sockets[0].getsockname()[1],
         context_tokens=context_tokens,
+        vocabulary_tokens=service.vocabulary_tokens,
         template_has_tools=service.prompts.has_tools,
     )
     link.ready(msgspec.json.encode(ready))

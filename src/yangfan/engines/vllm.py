@@ -30,6 +30,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -42,11 +43,13 @@ from yangfan.engines._remote_bodies import (
     VLLM_STYLE,
     chat_body,
     completion_body,
+    estimate_messages,
+    estimate_prompt,
     failure_of,
     read_stream,
     refusal_of,
-    text_of,
 )
+from yangfan.engines._safetensors import vocabulary_of
 from yangfan.engines.base import Fit, Slots
 from yangfan.engines.process import ChildProcess, ParentLink
 from yangfan.engines.wire.calling import prepare, read_calls
@@ -58,7 +61,7 @@ from yangfan.engines.wire.types import ChatMessage
 from yangfan.errors import ConfigurationError, EngineFailed, Invalid, UpstreamFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping
 
     from yangfan.engines.base import (
         ChatReply,
@@ -72,6 +75,7 @@ if TYPE_CHECKING:
         Message,
         ModelFacts,
         Sampling,
+        TextOrIds,
     )
     from yangfan.errors import RefusedError
 
@@ -139,6 +143,19 @@ class Counted(msgspec.Struct):
 
     count: int
     tokens: list[msgspec.Raw]
+
+
+class DetokenizeRequest(msgspec.Struct):
+    """Body of vLLM's POST /detokenize."""
+
+    model: str
+    tokens: Sequence[int]
+
+
+class Detokenized(msgspec.Struct):
+    """Its reply."""
+
+    prompt: str
 
 
 def create(spec: EngineSpec, workdir: Path) -> Engine:
@@ -229,7 +246,9 @@ class VLLMEngine(ChildEngine):
             request, reader = prepare(request, template_has_tools=False)
         request = msgspec.structs.replace(request, sampling=self._sampling(request.sampling))
         body = chat_body(self._model(request.adapter), request, VLLM_STYLE, stream=True)
-        generated = self._stream("/v1/chat/completions", body, request.n, text_of(request.messages))
+        generated = self._stream(
+            "/v1/chat/completions", body, request.n, estimate_messages(request.messages)
+        )
         found = generated if reader is None else read_calls(generated, reader)
         async with aclosing(found) as deltas:
             async for delta in deltas:
@@ -237,7 +256,7 @@ class VLLMEngine(ChildEngine):
 
     async def complete_stream(self, request: CompletionRequest) -> AsyncGenerator[Delta]:
         """Continue a text and yield as tokens come. The generator must be closed (`aclosing`)."""
-        if not request.prompt:
+        if not (request.prompt or request.prompt_ids):
             raise Invalid("prompt must not be empty; give the text to go on from", param="prompt")
         # `completed` puts the prompt in front: what vLLM repeats, it counts in its own way. It tells log-probabilities of what it repeats only.
         scored = request.echo and request.logprobs is not None
@@ -245,19 +264,19 @@ class VLLMEngine(ChildEngine):
             request, echo=scored, sampling=self._sampling(request.sampling)
         )
         body = completion_body(self._model(request.adapter), asked, VLLM_STYLE, stream=True)
-        generated = self._stream("/v1/completions", body, request.n, request.prompt)
+        generated = self._stream("/v1/completions", body, request.n, estimate_prompt(request))
         wanted = msgspec.structs.replace(request, echo=request.echo and not scored)
         async with aclosing(completed(generated, wanted)) as deltas:
             async for delta in deltas:
                 yield delta
 
     async def embed(
-        self, texts: Sequence[str], *, max_tokens: int | None = None
+        self, texts: Sequence[TextOrIds], *, max_tokens: int | None = None
     ) -> EmbeddingsReply:
         """Turn each text into a vector; what a text has beyond `max_tokens` is left out."""
         cut: list[TextOrTokens] = [await self._cut(text, max_tokens) for text in texts]
-        if any(isinstance(text, list) for text in cut):  # it takes texts or tokens, never both
-            cut = [text if isinstance(text, list) else await self._tokens(text) for text in cut]
+        if not all(isinstance(text, str) for text in cut):  # it takes texts or tokens, never both
+            cut = [await self._tokens(text) if isinstance(text, str) else text for text in cut]
         body = msgspec.json.encode(EmbeddingsBody(self.spec.model, cut))
         status, reply = await self._connected().post("/v1/embeddings", body)
         if status != 200:
@@ -279,11 +298,18 @@ class VLLMEngine(ChildEngine):
         body = TokenizeRequest(self.spec.model, prompt=text)
         return (await self._control("/tokenize", body, Counted)).tokens
 
+    async def _vocabulary(self) -> int:
+        return vocabulary_of(Path(self.spec.path or ""))
+
+    async def _detokenized(self, ids: Sequence[int]) -> str | None:
+        body = DetokenizeRequest(self.spec.model, ids)
+        return (await self._control("/detokenize", body, Detokenized)).prompt
+
     async def _stream(
-        self, path: str, body: bytes, answers: int, prompt: str
+        self, path: str, body: bytes, answers: int, prompt_tokens: int
     ) -> AsyncGenerator[Delta]:
         events = self._connected().stream(path, body, refusal)
-        async with aclosing(read_stream(events, answers, prompt)) as deltas:
+        async with aclosing(read_stream(events, answers, prompt_tokens)) as deltas:
             try:
                 async for delta in deltas:
                     yield delta

@@ -30,6 +30,15 @@ found["many"] = client.completions.create(
 found["logprobs"] = client.completions.create(
     model=MODEL, prompt=PROMPT, max_tokens=3, logprobs=2, temperature=0
 ).model_dump()
+ids = [5, 6, 7, 8]
+found["ids"] = client.completions.create(model=MODEL, prompt=ids, max_tokens=4).model_dump()
+found["lists_of_ids"] = client.completions.create(
+    model=MODEL, prompt=[ids, ids[:2]], max_tokens=4, n=2, echo=True
+).model_dump()
+try:
+    client.completions.create(model=MODEL, prompt=[5, 10_000_000])
+except openai.BadRequestError as error:
+    found["no_such_id"] = {"code": error.code, "text": error.message}
 try:
     client.completions.create(model=MODEL, prompt=PROMPT, suffix="The end.")
 except openai.BadRequestError as error:

@@ -21,6 +21,15 @@ found["floats"] = client.embeddings.create(
 ).model_dump()
 found["one"] = client.embeddings.create(model="embedding-v1", input=TEXTS[0]).model_dump()
 
+# As LangChain's OpenAIEmbeddings asks: token ids, and base64.
+found["ids"] = client.embeddings.create(
+    model="embedding-v1", input=[[101, 1037, 4937, 102], [101, 4937, 102]]
+).model_dump()
+try:
+    client.embeddings.create(model="embedding-v1", input=[[101, 9_000_000]])
+except openai.BadRequestError as error:
+    found["no_such_id"] = {"status": error.status_code, "text": error.message}
+
 for name, body in {
     "dimensions": {"model": "embedding-v1", "input": TEXTS, "dimensions": 5},
     "chat_model": {"model": "ernie-speed-8k", "input": TEXTS},

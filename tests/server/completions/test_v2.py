@@ -63,6 +63,9 @@ def test_every_field_has_its_place():
     )
     assert translate(**fields) == [EngineRequest(PROMPT, sampling, n=2, logprobs=3)]
     assert [request.prompt for request in translate(prompt=["a", "b"])] == ["a", "b"]
+    (ids,) = translate(prompt=[7, 8])
+    assert (ids.prompt, ids.prompt_ids) == ("", (7, 8))
+    assert [each.prompt_ids for each in translate(prompt=[[7, 8], [9]])] == [(7, 8), (9,)]
 
 
 # Out
@@ -202,6 +205,37 @@ def test_more_than_64_prompts_are_refused(echo: Caller):
     assert reply.status == 400
     assert reply.json["error"]["code"] == "invalid_argument"
     assert "64" in reply.json["error"]["message"]
+
+
+def test_token_ids_are_answered_as_their_text_is(echo: Caller):
+    ids = list(map(ord, "a b"))  # those of echo are code points
+    fields = {"echo": True, "n": 2, "logprobs": 1, "max_tokens": 1}
+    body = call(echo, {"prompt": ids, **fields}).json
+    first = body["choices"][0]
+    assert [choice["text"] for choice in body["choices"]] == ["a ba", "a ba"]
+    assert first["logprobs"]["tokens"] == ["a", " ", "b", "a"]
+    assert first["logprobs"]["text_offset"] == [0, 1, 2, 3]
+    assert body["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    several = call(echo, {"prompt": [ids, [0x5B57]], "n": 2}).json
+    assert [choice["text"] for choice in several["choices"]] == ["a b", "a b", "字", "字"]
+    assert [choice["index"] for choice in several["choices"]] == [0, 1, 2, 3]
+    assert several["usage"]["prompt_tokens"] == 4
+    *chunks, last, _ = call(
+        echo, {"prompt": [ids], "stream": True, "stream_options": {"include_usage": True}}
+    ).events
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "a b"
+    assert last["usage"]["prompt_tokens"] == 3
+
+
+def test_the_limits_of_a_name_hold_for_token_ids(echo: Caller):
+    limit = 8191
+    reply = call(echo, {"model": "echo", "prompt": [[97], [97] * (limit + 1)]})
+    assert (reply.status, reply.json["error"]["code"]) == (400, "tokens_too_long")
+    assert f"{limit + 1} tokens, echo takes {limit}" in reply.json["error"]["message"]
+    assert call(echo, {"model": "echo", "prompt": [97] * limit, "max_tokens": 1}).status == 200
+    reply = call(echo, {"model": "sqlcoder-7b", "prompt": [97] * 8001})
+    assert (reply.status, reply.json["error"]["code"]) == (400, "characters_too_long")
+    assert "the max input characters is 4800; the prompt has 8001" in reply.json["error"]["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -37,6 +37,18 @@ def test_the_models_own_dimensions_are_accepted(echo: Caller):
     assert ask(echo, dimensions=384)
 
 
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_token_ids_stand_for_their_text(echo: Caller, encoding: str):
+    ids = list(map(ord, "hello"))  # those of echo are code points
+    plain = ask(echo, input=["hello"], encoding_format=encoding)["data"]
+    one = ask(echo, input=ids, encoding_format=encoding)
+    assert one["data"] == plain
+    assert one["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
+    two = ask(echo, input=[list(map(ord, "world")), ids], encoding_format=encoding)["data"]
+    assert two[1]["embedding"] == plain[0]["embedding"]
+    assert two[0]["embedding"] != plain[0]["embedding"]
+
+
 def test_a_text_may_stand_in_an_object_and_no_model_here_reads_a_picture(echo: Caller):
     plain = ask(echo, input=["hello"])
     assert ask(echo, input=[{"text": "hello"}])["data"] == plain["data"]

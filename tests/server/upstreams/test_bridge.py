@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import Server
-from tests.server.conftest import Caller
+from tests.server.conftest import Caller, Reply
 
 CANARY = "bce-v3/ALTAK-canary/5ecretcanary5ecretcanary"
 ASK = {"messages": [{"role": "user", "content": "hello 世界"}]}
@@ -129,6 +129,28 @@ def test_v2_embeddings_rerank_and_completions_pass(caller: Caller) -> None:
         "POST", "/v2/completions", {"model": "sqlcoder-7b", "prompt": "SELECT"}, headers
     )
     assert went_on.json["choices"][0]["text"] == "SELECT"
+
+
+@pytest.mark.usefixtures("cloud")
+def test_token_ids_are_the_clouds_to_read(caller: Caller) -> None:
+    def go_on(prompt: object) -> Reply:
+        body = {"model": "sqlcoder-7b", "prompt": prompt, "echo": True}
+        return caller.ask("POST", "/v2/completions", body, caller.bearer())
+
+    ids = list(map(ord, "SELECT 1"))
+    went_on = go_on([ids])
+    assert went_on.json["choices"][0]["text"] == "SELECT 1SELECT 1"
+    assert went_on.json["usage"]["prompt_tokens"] == 8
+    refused = go_on([1_114_112])
+    assert (refused.status, refused.json["error"]["code"]) == (400, "invalid_argument")
+    assert "prompt[0]: echo has no token 1114112" in refused.json["error"]["message"]
+    vectors = [
+        caller.ask(
+            "POST", "/v2/embeddings", {"model": "embedding-v1", "input": given}, caller.bearer()
+        ).json["data"]
+        for given in (ids, ["SELECT 1"])
+    ]
+    assert vectors[0] == vectors[1]
 
 
 @pytest.mark.usefixtures("cloud")

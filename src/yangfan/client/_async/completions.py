@@ -12,12 +12,12 @@ from yangfan.protocol.v1.completions import COMPLETIONS as V1_COMPLETIONS
 from yangfan.protocol.v2.completions import COMPLETIONS as V2_COMPLETIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Unpack
 
     from yangfan.client._async.session import AsyncSession
     from yangfan.client._async.stream import AsyncChatStream
-    from yangfan.client.options import CompletionOptions
+    from yangfan.client.options import CompletionOptions, Prompt
     from yangfan.client.types import ChatResult
 
 
@@ -33,7 +33,7 @@ class AsyncCompletions:
     @overload
     async def __call__(
         self,
-        prompt: str | Sequence[str],
+        prompt: Prompt,
         *,
         model: str,
         stream: Literal[False] = False,
@@ -46,7 +46,7 @@ class AsyncCompletions:
     @overload
     async def __call__(
         self,
-        prompt: str | Sequence[str],
+        prompt: Prompt,
         *,
         model: str,
         stream: Literal[True],
@@ -58,7 +58,7 @@ class AsyncCompletions:
 
     async def __call__(
         self,
-        prompt: str | Sequence[str],
+        prompt: Prompt,
         *,
         model: str,
         stream: bool = False,
@@ -70,7 +70,7 @@ class AsyncCompletions:
         """Let `model` go on from `prompt`, without roles and without a chat template.
 
         Args:
-            prompt: The text, or in v2 several: the k-th text of prompt i is the choice i * n + k.
+            prompt: The text, or in v2 several: the k-th text of prompt i is the choice i * n + k. In v2 token ids, too, in place of texts.
             model: Any name that writes text, such as ``sqlcoder_7b`` or ``ernie_speed``.
             stream: Return the text piece by piece, as soon as its first piece has come.
             request_id: Value of the Request_id header, for finding this call in logs; a new one by default.

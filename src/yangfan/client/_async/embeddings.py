@@ -39,7 +39,8 @@ class AsyncEmbeddings:
         """Turn texts into vectors.
 
         Args:
-            texts: One text or several, none of them blank: at most 16, of tao-8k 1. In v2 a multimodal model also takes one mapping
+            texts: One text or several, none of them blank: at most 16, of tao-8k 1. In v2 also token ids of the served model's own
+                vocabulary, which are read as they stand: of one text or, in lists, of several. In v2 a multimodal model also takes one mapping
                 with an ``image`` (bytes, a path, or as text a URL or data URI), alone or beside its ``text``.
             model: A name such as ``embedding-v1`` or ``bge_large_zh``; `models.list()` has all.
             user: Your own end user, for your logs.
@@ -53,7 +54,7 @@ class AsyncEmbeddings:
         Raises:
             RefusedError: The platform said no: Invalid for texts that are too many or too long, ModelNotFound and so on.
             UnreachableError: No usable answer came: ConnectionFailed, DeadlineExceeded, BadReply.
-            ConfigurationError: A picture in v1, or no picture.
+            ConfigurationError: A picture or token ids in v1, or no picture.
         """
         call = self._session.inference_call(
             V1_EMBEDDINGS if self._version == 1 else V2_EMBEDDINGS,

@@ -13,12 +13,12 @@ from yangfan.protocol.v1.completions import COMPLETIONS as V1_COMPLETIONS
 from yangfan.protocol.v2.completions import COMPLETIONS as V2_COMPLETIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from typing import Unpack
 
     from yangfan.client._sync.session import Session
     from yangfan.client._sync.stream import ChatStream
-    from yangfan.client.options import CompletionOptions
+    from yangfan.client.options import CompletionOptions, Prompt
     from yangfan.client.types import ChatResult
 
 
@@ -34,7 +34,7 @@ class Completions:
     @overload
     def __call__(
         self,
-        prompt: str | Sequence[str],
+        prompt: Prompt,
         *,
         model: str,
         stream: Literal[False] = False,
@@ -47,7 +47,7 @@ class Completions:
     @overload
     def __call__(
         self,
-        prompt: str | Sequence[str],
+        prompt: Prompt,
         *,
         model: str,
         stream: Literal[True],
@@ -59,7 +59,7 @@ class Completions:
 
     def __call__(
         self,
-        prompt: str | Sequence[str],
+        prompt: Prompt,
         *,
         model: str,
         stream: bool = False,
@@ -71,7 +71,7 @@ class Completions:
         """Let `model` go on from `prompt`, without roles and without a chat template.
 
         Args:
-            prompt: The text, or in v2 several: the k-th text of prompt i is the choice i * n + k.
+            prompt: The text, or in v2 several: the k-th text of prompt i is the choice i * n + k. In v2 token ids, too, in place of texts.
             model: Any name that writes text, such as ``sqlcoder_7b`` or ``ernie_speed``.
             stream: Return the text piece by piece, as soon as its first piece has come.
             request_id: Value of the Request_id header, for finding this call in logs; a new one by default.

@@ -23,6 +23,8 @@ from yangfan.engines.wire.types import (
     Choice,
     Completion,
     CompletionBody,
+    DetokenizeBody,
+    Detokenized,
     GenerationBody,
     Output,
     SlotState,
@@ -34,7 +36,7 @@ from yangfan.engines.wire.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from yangfan.engines._transformers.loading import Loaded
     from yangfan.engines._transformers.sampling import Picked
@@ -57,6 +59,7 @@ class Service:
         self._config = config
         self._context_tokens = context_tokens
         self.prompts = Prompts(loaded, config)
+        self.vocabulary_tokens = loaded.vocabulary
         self._endings = endings_of(loaded)
         self._grammars = Grammars(loaded.tokenizer, loaded.vocabulary, self._endings)
         self._seeds = itertools.count()
@@ -64,6 +67,7 @@ class Service:
         self._encoder: Encoder | None = None
         routes: dict[str, Callable[[Exchange], None]] = {
             "/tokenize": self._tokenize,
+            "/detokenize": self._detokenize,
             "/slots": self._report_slots,
             "/health": _report_health,
         }
@@ -143,8 +147,15 @@ class Service:
 
     def _complete(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=CompletionBody)
-        ids = self.prompts.tokens(body.prompt, special=True)
+        ids = self._ids(body.prompt)
         self._generate(exchange, body, ids, alternatives=body.logprobs or None)
+
+    def _ids(self, prompt: str | Sequence[int]) -> list[int]:
+        if isinstance(prompt, str):
+            return self.prompts.tokens(prompt, special=True)
+        ids = list(prompt)
+        self._loaded.require_known(ids)
+        return ids
 
     def _generate(
         self,
@@ -286,6 +297,11 @@ class Service:
         body = msgspec.json.decode(exchange.body, type=TokenizeBody)
         ids = self.prompts.tokens(body.content, special=body.add_special)
         exchange.reply(200, _encode({"tokens": ids}))
+
+    def _detokenize(self, exchange: Exchange) -> None:
+        ids = msgspec.json.decode(exchange.body, type=DetokenizeBody).tokens
+        text = self._loaded.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
+        exchange.reply(200, _encode(Detokenized(text)))
 
     def _apply_template(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=TemplateBody)

@@ -28,7 +28,7 @@ def encode_completion(
     Raises:
         Invalid: The prompt is empty: there is nothing to go on from.
     """
-    if not request.prompt:
+    if not (request.prompt or request.prompt_ids):
         raise Invalid("prompt must not be empty; give the text to go on from", param="prompt")
     # A child takes 0 for none at all; `completed` drops the alternative that 1 brings.
     logprobs = None if request.logprobs is None else max(request.logprobs, 1)
@@ -38,11 +38,11 @@ def encode_completion(
         n=request.n,
         stream=True,
         lora=lora,
-        long=len(request.prompt) > SHORT_CHARACTERS,
+        long=len(request.prompt or request.prompt_ids) > SHORT_CHARACTERS,
     )
     body = CompletionBody(
         **fields,
-        prompt=request.prompt,
+        prompt=request.prompt_ids or request.prompt,
         logprobs=logprobs,
         echo=request.echo and logprobs is not None,
     )

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _ResultT = TypeVar("_ResultT")
 
-TextOrTokens = str | list[msgspec.Raw]
-"""A text, or its tokens as the child's /tokenize spells them."""
+TextOrTokens = str | list[msgspec.Raw] | tuple[int, ...]
+"""A text, its tokens as the child's /tokenize spells them, or its tokens as the caller does."""
 
 
 class EmbeddingsBody(msgspec.Struct):

@@ -43,6 +43,8 @@ from yangfan.engines.wire.images import encode_images, images_of
 from yangfan.engines.wire.pool import Pool
 from yangfan.engines.wire.reasoning import OPENING_TAG
 from yangfan.engines.wire.types import (
+    DetokenizeBody,
+    Detokenized,
     LoraScale,
     Prompt,
     SlotState,
@@ -55,6 +57,7 @@ from yangfan.errors import EngineFailed, Invalid
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
+    from yangfan.engines.base import TextOrIds
     from yangfan.engines.process import ChildProcess
 
 CONTROL_TIMEOUT_SECONDS = 30.0
@@ -74,10 +77,12 @@ class Ready(msgspec.Struct):
     Attributes:
         port: Where it listens on 127.0.0.1.
         context_tokens: Prompt and answer of one request together.
+        vocabulary_tokens: Token ids are below this; 0 where the child does not say.
     """
 
     port: int
     context_tokens: int
+    vocabulary_tokens: int = 0
 
 
 class ChildEngine:
@@ -109,6 +114,7 @@ class ChildEngine:
         self.spec = spec
         self.kinds = kinds
         self.context_tokens = spec.context_tokens or 0
+        self._vocabulary_tokens = 0
         self._process = process
         self._config = config
         self._ready_type = ready_type
@@ -192,7 +198,7 @@ class ChildEngine:
         return completed(read_deltas(events, request.n), request)
 
     async def embed(
-        self, texts: Sequence[str], *, max_tokens: int | None = None
+        self, texts: Sequence[TextOrIds], *, max_tokens: int | None = None
     ) -> EmbeddingsReply:
         """Turn each text into a vector; what a text has beyond `max_tokens` is left out."""
         cut: list[TextOrTokens] = [await self._cut(text, max_tokens) for text in texts]
@@ -224,7 +230,9 @@ class ChildEngine:
             raise refusal(status, reply)
         return images_of(reply, request.n)
 
-    async def _cut(self, text: str, max_tokens: int | None) -> TextOrTokens:
+    async def _cut(self, text: TextOrIds, max_tokens: int | None) -> TextOrTokens:
+        if not isinstance(text, str):
+            return text if max_tokens is None else text[:max_tokens]
         # No token is shorter than a byte, and two special ones stand around them.
         if max_tokens is None or len(text.encode("utf-8", "replace")) + 2 <= max_tokens:
             return text
@@ -242,6 +250,28 @@ class ChildEngine:
     async def count_text_tokens(self, text: str) -> int:
         """Tokens of `text` as it stands."""
         return len(await self._tokens(text))
+
+    async def decode(self, ids: Sequence[int]) -> str | None:
+        """The text that token ids are; Invalid for one that is not in the model's vocabulary, None where the child has no text for them."""
+        await self._require_known(ids)
+        return await self._detokenized(ids)
+
+    async def _require_known(self, ids: Sequence[int]) -> None:
+        size = await self._vocabulary()
+        if not size:
+            raise Invalid(f"{self.spec.model} takes no token ids")
+        for token in ids:
+            if not 0 <= token < size:
+                raise Invalid(
+                    f"{self.spec.model} has no token {token}, its ids are 0 to {size - 1}"
+                )
+
+    async def _vocabulary(self) -> int:
+        """Token ids are below this; 0 where nobody says."""
+        return self._vocabulary_tokens
+
+    async def _detokenized(self, ids: Sequence[int]) -> str | None:
+        return (await self._control("/detokenize", DetokenizeBody(ids), Detokenized)).content
 
     async def _with_thoughts(self, reply: ChatReply) -> ChatReply:
         """The reply with its thoughts counted: children tell one number for an answer and what came before it."""
@@ -302,6 +332,7 @@ class ChildEngine:
     def _became_ready(self, ready: Ready) -> None:
         """Take over what only the started child knows."""
         self.context_tokens = ready.context_tokens
+        self._vocabulary_tokens = ready.vocabulary_tokens
 
     def _connected(self) -> Pool:
         if self._pool is None:

@@ -6,7 +6,7 @@ https://platform.openai.com/docs/api-reference/chat and llama.cpp's tools/server
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -142,7 +142,8 @@ class ChatBody(GenerationBody, kw_only=True, omit_defaults=True):
 class CompletionBody(GenerationBody, kw_only=True, omit_defaults=True):
     """Body of POST /v1/completions."""
 
-    prompt: str
+    prompt: str | Sequence[int]
+    """A text, or its tokens."""
     logprobs: int | None = None
     """How many alternatives to tell for each token; llama.cpp takes 0 for no log-probabilities at all."""
     echo: bool = False
@@ -220,6 +221,18 @@ class TokenizeBody(msgspec.Struct):
     content: str
     add_special: bool = True
     parse_special: bool = True
+
+
+class DetokenizeBody(msgspec.Struct):
+    """Body of POST /detokenize."""
+
+    tokens: Sequence[int]
+
+
+class Detokenized(msgspec.Struct):
+    """Its reply: the text, None where there is nothing to make it with."""
+
+    content: str | None
 
 
 class TemplateBody(msgspec.Struct, omit_defaults=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -10,18 +10,22 @@ from msgspec import UNSET, Meta, UnsetType
 from yangfan.protocol.endpoint import Endpoint
 from yangfan.protocol.v2.chat import Usage
 from yangfan.protocol.v2.sampling import Writing
+from yangfan.protocol.v2.tokens import TokenId, TokenIds
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's."""
+
+MAX_PROMPTS = 64
+Prompts: TypeAlias = list[str | TokenId | TokenIds]
 
 
 class CompletionRequest(Writing, kw_only=True, omit_defaults=True):
     """Body of a v2 completions call. Unknown and null fields are ignored."""
 
     prompt: Annotated[
-        str | Annotated[list[str], Meta(max_length=64)] | None,
+        str | Prompts | None,
         Meta(
-            description="The text to go on from, or up to 64 texts; text only, no token ids. Required."
+            description="The text to go on from, or its token ids (of the served model's own vocabulary, read as they stand), or up to 64 such prompts. Required."
         ),
     ] = None
     suffix: Annotated[

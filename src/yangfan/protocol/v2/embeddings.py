@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from yangfan.protocol.endpoint import Endpoint
+from yangfan.protocol.v2.tokens import TokenId, TokenIds
 
 
 class PicturedText(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -24,9 +25,9 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         str | None, Meta(description="Service name, preset name or endpoint suffix. Required.")
     ] = None
     input: Annotated[
-        str | list[str | PicturedText] | PicturedText | None,
+        str | list[str | TokenId | TokenIds | PicturedText] | PicturedText | None,
         Meta(
-            description="Texts, none of them blank: at most 16, of tao-8k 1. A string is one text. One picture, alone or beside its text, for multimodal models, which run elsewhere. Required."
+            description="Texts, none of them blank: at most 16, of tao-8k 1. A string is one text; a list of numbers is the token ids of one, of the served model's own vocabulary, read as they stand; lists of numbers are several such. One picture, alone or beside its text, for multimodal models, which run elsewhere. Required."
         ),
     ] = None
     encoding_format: Annotated[

@@ -14,6 +14,7 @@ from yangfan.server.services import (
     booked_stream,
     check_characters,
     check_tokens,
+    read_ids,
     reserve,
     with_defaults,
 )
@@ -83,11 +84,13 @@ class Completions:
     async def _prepared(
         self, target: Target, requests: Sequence[CompletionRequest], meter: Meter
     ) -> list[CompletionRequest]:
-        prompts = [request.prompt for request in requests]
-        prompt_tokens = sum([await self._check_prompt(target, prompt) for prompt in prompts])
+        requests = [
+            await self._with_text(target, request, place) for place, request in enumerate(requests)
+        ]
+        prompt_tokens = sum([await self._check_prompt(target, request) for request in requests])
 
         async def count() -> int:
-            return sum([await target.service.count_text_tokens(prompt) for prompt in prompts])
+            return sum([await _count(target, request) for request in requests])
 
         asked = requests[0].sampling
         sampling = await reserve(
@@ -101,15 +104,31 @@ class Completions:
         )
         return [msgspec.structs.replace(request, sampling=sampling) for request in requests]
 
-    async def _check_prompt(self, target: Target, prompt: str) -> int:
+    async def _with_text(
+        self, target: Target, request: CompletionRequest, place: int
+    ) -> CompletionRequest:
+        """The request whose prompt came in token ids with the text that they are."""
+        ids = request.prompt_ids
+        if not ids:
+            return request
+        text = await read_ids(target, ids, where=f"prompt[{place}]", param="prompt")
+        return msgspec.structs.replace(request, prompt=text)
+
+    async def _check_prompt(self, target: Target, request: CompletionRequest) -> int:
         """Refuse what is too long; an upper bound of the prompt's tokens."""
+        prompt = request.prompt
         check_characters(target, len(prompt), of="the prompt has", remedy="shorten it")
+        most = SPECIAL_TOKENS + len(prompt.encode("utf-8", "surrogatepass"))
         return await check_tokens(
             target,
-            SPECIAL_TOKENS + len(prompt.encode("utf-8", "surrogatepass")),
-            lambda: target.service.count_text_tokens(prompt),
+            len(request.prompt_ids) or most,
+            lambda: _count(target, request),
             remedy="shorten the prompt",
         )
+
+
+async def _count(target: Target, request: CompletionRequest) -> int:
+    return len(request.prompt_ids) or await target.service.count_text_tokens(request.prompt)
 
 
 async def _complete_all(

@@ -16,6 +16,7 @@ from yangfan.protocol.v2.chat import PromptTokensDetails, Usage
 from yangfan.protocol.v2.completions import (
     COMPLETIONS,
     DEFAULT_MAX_TOKENS,
+    MAX_PROMPTS,
     Choice,
     Completion,
     CompletionRequest,
@@ -25,7 +26,7 @@ from yangfan.protocol.v2.sampling import StreamOptions
 from yangfan.server.chat import v2_sampling
 from yangfan.server.http import Call, Reply, Route, Stream
 from yangfan.server.http.call import new_id
-from yangfan.server.services import answered_by, named
+from yangfan.server.services import answered_by, named, texts_or_ids
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -71,9 +72,14 @@ def to_engine(wire: CompletionRequest) -> list[base.CompletionRequest]:
     Raises:
         Invalid: A rule is broken.
     """
-    prompts = [wire.prompt] if isinstance(wire.prompt, str) else wire.prompt or []
+    prompts = texts_or_ids(wire.prompt or (), param="prompt")
     if not prompts:
         raise Invalid("prompt must not be empty; give the text to go on from", param="prompt")
+    if len(prompts) > MAX_PROMPTS:
+        raise Invalid(
+            f"prompt holds {len(prompts)} prompts, a call takes {MAX_PROMPTS}; send them in several calls",
+            param="prompt",
+        )
     for position, prompt in enumerate(prompts):
         if not prompt:
             where = "prompt" if isinstance(wire.prompt, str) else f"prompt[{position}]"
@@ -83,12 +89,13 @@ def to_engine(wire: CompletionRequest) -> list[base.CompletionRequest]:
     sampling = v2_sampling(wire, limit)
     return [
         base.CompletionRequest(
-            prompt,
+            prompt if isinstance(prompt, str) else "",
             sampling,
             n=wire.n or 1,
             logprobs=wire.logprobs,
             echo=bool(wire.echo),
             passed={"user": wire.user} if wire.user else {},
+            prompt_ids=() if isinstance(prompt, str) else prompt,
         )
         for prompt in prompts
     ]

@@ -241,7 +241,11 @@ class ManagedService(Service):
         """Tokens of a text as it stands, without a template."""
         return await self._uncounted(lambda engine: engine.count_text_tokens(text))
 
-    async def _uncounted(self, ask: Callable[[Engine], Awaitable[int]]) -> int:
+    async def decode(self, ids: Sequence[int]) -> str | None:
+        """The text that token ids are; Invalid for one that the model does not have."""
+        return await self._uncounted(lambda engine: engine.decode(ids))
+
+    async def _uncounted(self, ask: Callable[[Engine], Awaitable[_ReplyT]]) -> _ReplyT:
         deadline = self._deadline()
         if not self.routes:
             await self._routed(deadline)

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from yangfan.errors import Invalid, QuotaExceeded, TokenRateLimited
 from yangfan.server.chat import PICTURE_TOKENS, V2_PICTURE_BYTES
+from yangfan.server.services import read_ids
 
 if TYPE_CHECKING:
-    from yangfan.engines.base import EmbeddingsReply
+    from collections.abc import Sequence
+
+    from yangfan.engines.base import EmbeddingsReply, TextOrIds
     from yangfan.server.chat import Pictures
     from yangfan.server.http.metering import Meter
     from yangfan.server.services import Services, Target
@@ -18,6 +21,11 @@ MAX_TEXTS = 16
 
 SPECIAL_TOKENS = 2
 """Begin and end of a text, which encoders add."""
+
+SEND_TEXT = (
+    "or send text (LangChain's OpenAIEmbeddings encodes for OpenAI's models and sends text with"
+    " check_embedding_ctx_length=False)"
+)
 
 
 class Embeddings:
@@ -37,24 +45,30 @@ class Embeddings:
         return self._services.resolve(name, "embeddings")
 
     async def answer(
-        self, target: Target, texts: str | list[str] | None, meter: Meter, *, low: bool = False
+        self,
+        target: Target,
+        texts: str | Sequence[TextOrIds] | None,
+        meter: Meter,
+        *,
+        low: bool = False,
     ) -> EmbeddingsReply:
         """One vector for each text; a string is one text. A call that is `low` waits for all others.
 
         Raises:
             RateLimited: A limit has no room now.
             QuotaExceeded: The key's tokens are used up.
-            Invalid: No text, a blank one, too many, or one that is too long for the name that was called.
+            Invalid: No text, a blank one, too many, one that is too long for the name that was called, or a token id that the model
+                does not have.
             ContextTooLong: A text has more tokens than the model that answers takes.
             Overloaded: No room or no engine.
             EngineFailed: The engine died repeatedly.
         """
-        checked = _checked(target, [texts] if isinstance(texts, str) else texts or [])
-        sizes = [len(text.encode("utf-8", "surrogatepass")) + SPECIAL_TOKENS for text in checked]
+        checked = await _checked(target, [texts] if isinstance(texts, str) else texts or [])
+        sizes = [_most_tokens(text) for text in checked]
         try:
             meter.reserve(target, sum(sizes))
         except (TokenRateLimited, QuotaExceeded):
-            counts = [await target.service.count_text_tokens(text) for text in checked]
+            counts = [await _count(target, text) for text in checked]
             meter.reserve(target, sum(counts))
         await _check_tokens(target, checked, sizes)
         reply = await target.service.embed(checked, key=meter.key_id, low=low)
@@ -71,7 +85,7 @@ class Embeddings:
                 param="input",
             )
         if text:
-            _checked(target, [text])
+            await _checked(target, [text])
         # Others' servers are asked only for a call that may come.
         meter.reserve(target, 1)
         (found,) = await self._pictures.get(
@@ -83,7 +97,17 @@ class Embeddings:
         return reply
 
 
-def _checked(target: Target, texts: list[str]) -> list[str]:
+def _most_tokens(text: TextOrIds) -> int:
+    if isinstance(text, str):
+        return len(text.encode("utf-8", "surrogatepass")) + SPECIAL_TOKENS
+    return len(text)
+
+
+async def _count(target: Target, text: TextOrIds) -> int:
+    return await target.service.count_text_tokens(text) if isinstance(text, str) else len(text)
+
+
+async def _checked(target: Target, texts: Sequence[TextOrIds]) -> Sequence[TextOrIds]:
     if not texts:
         raise Invalid(
             "embeddings input can not be empty; send a list of texts, or one", param="input"
@@ -95,31 +119,31 @@ def _checked(target: Target, texts: list[str]) -> list[str]:
             param="input",
         )
     max_chars = target.max_input_chars
-    for position, text in enumerate(texts):
-        if not text.strip():
+    for position, given in enumerate(texts):
+        where = f"input[{position}]"
+        if not isinstance(given, str):
+            text = await read_ids(target, given, where=where, param="input", remedy=SEND_TEXT)
+        elif not (text := given).strip():
             raise Invalid(
-                f"embeddings input can not be blank; input[{position}] holds no text", param="input"
+                f"embeddings input can not be blank; {where} holds no text", param="input"
             )
         if max_chars is not None and len(text) > max_chars:
             raise Invalid(
-                f"embeddings max length per batch size is {max_chars}; input[{position}] has {len(text)} characters,"
+                f"embeddings max length per batch size is {max_chars}; {where} has {len(text)} characters,"
                 " shorten or split it",
                 param="input",
             )
     return texts
 
 
-async def _check_tokens(target: Target, texts: list[str], sizes: list[int]) -> None:
+async def _check_tokens(target: Target, texts: Sequence[TextOrIds], sizes: list[int]) -> None:
     """Hold the texts against the limit of the name that was called; the model holds them against its own."""
     max_tokens = target.max_input_tokens
     if max_tokens is None:
         return
     for position, (text, size) in enumerate(zip(texts, sizes, strict=True)):
         # A token holds at least one byte, so most texts need no exact count.
-        if (
-            size > max_tokens
-            and (tokens := await target.service.count_text_tokens(text)) > max_tokens
-        ):
+        if size > max_tokens and (tokens := await _count(target, text)) > max_tokens:
             raise Invalid(
                 f"embeddings max tokens per batch size is {max_tokens}; input[{position}] has {tokens} tokens,"
                 " shorten or split it",

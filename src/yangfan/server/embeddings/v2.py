@@ -18,7 +18,7 @@ from yangfan.protocol.v2.embeddings import (
 from yangfan.protocol.v2.embeddings import Embedding as Item
 from yangfan.server.http import Call, Reply, Route
 from yangfan.server.http.call import new_id
-from yangfan.server.services import answered_by, named
+from yangfan.server.services import answered_by, named, texts_or_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,8 @@ def routes(embeddings: Embeddings) -> list[Route]:
         given = given if isinstance(given, list) else [given]
         pictured = _pictured(given)
         if pictured is None:
-            texts = [each if isinstance(each, str) else each.text or "" for each in given]
+            plain = [each.text or "" if isinstance(each, PicturedText) else each for each in given]
+            texts = texts_or_ids(plain, param="input")
             reply = await embeddings.answer(target, texts, call.meter, low=low)
         else:
             text, picture = pictured
@@ -50,7 +51,7 @@ def routes(embeddings: Embeddings) -> list[Route]:
     return [Route(EMBEDDINGS, answer)]
 
 
-def _pictured(given: Sequence[str | PicturedText]) -> tuple[str, str] | None:
+def _pictured(given: Sequence[str | int | list[int] | PicturedText]) -> tuple[str, str] | None:
     """The text and the picture of an input that has one."""
     found = [each for each in given if isinstance(each, PicturedText) and each.image]
     if not found:

@@ -1,6 +1,7 @@
 """A model behind an address: names, replicas, restarts, retries. `Services` finds and runs them."""
 
 from yangfan.server.services.gate import WAIT_BUCKETS_SECONDS, Gate, GatePolicy
+from yangfan.server.services.inputs import read_ids, texts_or_ids
 from yangfan.server.services.logic import Fleet, Services, types_of
 from yangfan.server.services.replica import Replica
 from yangfan.server.services.reservation import booked, booked_stream, reserve
@@ -30,7 +31,9 @@ __all__ = [
     "check_characters",
     "check_tokens",
     "named",
+    "read_ids",
     "reserve",
+    "texts_or_ids",
     "types_of",
     "with_defaults",
 ]

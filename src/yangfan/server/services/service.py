@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Message,
         RerankReply,
         Slots,
+        TextOrIds,
     )
     from yangfan.protocol.presets import Preset
     from yangfan.server.services.replica import Replica
@@ -173,7 +174,7 @@ class Service:
 
     async def embed(
         self,
-        texts: Sequence[str],
+        texts: Sequence[TextOrIds],
         *,
         max_tokens: int | None = None,
         key: str = "",
@@ -213,6 +214,11 @@ class Service:
         """Tokens of a text as it stands, without a template."""
         engine = await self._engine(self._deadline())
         return await engine.count_text_tokens(text)
+
+    async def decode(self, ids: Sequence[int]) -> str | None:
+        """The text that token ids are, None where only a server elsewhere could tell. Raises Invalid for one that the model does not have."""
+        engine = await self._engine(self._deadline())
+        return await engine.decode(ids)
 
     async def slots(self) -> Slots:
         """How busy the engine is."""
