@@ -271,6 +271,15 @@ def test_words_carry_over_when_rows_are_dropped() -> None:
         assert ours.tolist() == theirs.tolist()
 
 
+def test_words_of_a_batch_are_those_of_each_text_alone() -> None:
+    odd = ["我们\r", "\n我们", "", "\0", "我们\0训练", "乾\ud800坤", "\ud800", "模型3.5%", "a我们b"]
+    texts = [*odd, *texts_made_up(80, seed=8)]
+    whole = Texts(texts, "zh").words
+    alone = [Texts([text], "zh").words.hashes.tolist() for text in texts]
+    assert whole.hashes.tolist() == [one for words in alone for one in words]
+    assert whole.counts.tolist() == [len(words) for words in alone]
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
