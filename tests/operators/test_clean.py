@@ -92,6 +92,13 @@ def test_characters_without_meaning_go(clean: Clean, before: str, after: str) ->
     assert clean("remove_non_meaning_characters", before) == [after]
 
 
+def test_no_run_of_decoration_begins_in_one_text_and_ends_in_the_next(clean: Clean) -> None:
+    rules = "=" * 9
+    texts = ["★★", "★", rules, "=", "", "★★★☆", f"-{rules}=-", f"★★{rules}=★", "★★-★"]
+    after = ["★★", "★", rules, "=", "", "", "--", "", "★★-★"]
+    assert clean("remove_non_meaning_characters", *texts) == after
+
+
 TRADITIONAL = [
     ("乾坤與乾燥", "乾坤与干燥"),
     ("頭髮發展", "头发发展"),

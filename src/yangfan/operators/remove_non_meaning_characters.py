@@ -7,13 +7,12 @@ one ASCII character (``=====``) in runs of ten and more: shorter ones are bullet
 from __future__ import annotations
 
 import functools
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from yangfan.operators import _tables, base
-from yangfan.operators._rewriting import rewritten
+from yangfan.operators._rewriting import ROUNDS
 
 if TYPE_CHECKING:
     from yangfan.operators._texts import Flags, Texts
@@ -33,6 +32,7 @@ DECORATIONS = [
     (0x203B, 0x203B),
 ]
 RULES = "-=_*~#+"
+LEAST_DECORATIONS, LEAST_RULES = 3, 10
 
 
 class Parameters(base.Parameters, frozen=True):
@@ -45,7 +45,12 @@ class RemoveNonMeaningCharacters(base.Cleaner):
     def change(self, texts: Texts) -> Texts:
         """The texts without them."""
         texts = texts.without(_always()[texts.codes])
-        return rewritten(texts, _have_runs(texts), lambda text: _run().sub("", text))
+        for _ in range(ROUNDS):
+            found = _in_runs(texts)
+            if not found.any():
+                break
+            texts = texts.without(found)
+        return texts
 
 
 def create(parameters: Parameters, common: base.Common) -> base.Operator:
@@ -71,17 +76,24 @@ def _rules() -> Flags:
     return table
 
 
-def _have_runs(texts: Texts) -> Flags:
-    """Whether there is a run that goes; one from one text to the next is found as well, and looked at in vain."""
+def _in_runs(texts: Texts) -> Flags:
+    """Which characters are in a run that goes."""
     codes = texts.codes
-    signs = np.flatnonzero(_decorations()[codes])
-    rules = np.flatnonzero(_rules()[codes])
-    rows = signs[:-2][signs[2:] - signs[:-2] == 2]
-    lines = rules[:-9][(rules[9:] - rules[:-9] == 9) & (codes[rules[9:]] == codes[rules[:-9]])]
-    return texts.have(rows) | texts.have(lines)
-
-
-@functools.cache
-def _run() -> re.Pattern[str]:
-    rules = "|".join(f"{re.escape(rule)}{{10,}}" for rule in RULES)
-    return re.compile(f"[{_tables.class_of(DECORATIONS)}]{{3,}}|{rules}")
+    found = np.zeros(len(codes), np.bool_)
+    for table, least, of_one in (
+        (_decorations(), LEAST_DECORATIONS, False),
+        (_rules(), LEAST_RULES, True),
+    ):
+        places = np.flatnonzero(table[codes])
+        if len(places) < least:
+            continue
+        broken = np.diff(places) > 1
+        if of_one:
+            broken |= codes[places[1:]] != codes[places[:-1]]
+        # A run does not go on from one text to the next.
+        nexts = np.searchsorted(places, texts.offsets)
+        broken[nexts[(nexts > 0) & (nexts < len(places))] - 1] = True
+        edges = np.flatnonzero(np.concatenate(([True], broken, [True])))
+        sizes = np.diff(edges)
+        found[places[np.repeat(sizes >= least, sizes)]] = True
+    return found
