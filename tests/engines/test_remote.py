@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import ipaddress
 import json
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -72,7 +74,9 @@ class Upstream:
                     for name, _, value in (field.partition(": ") for field in fields)
                 }
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                self.requests.append((line, headers, json.loads(body or b"{}")))
+                is_form = headers.get("content-type", "").startswith("multipart/")
+                read = body if is_form else json.loads(body or b"{}")
+                self.requests.append((line, headers, read))
                 await self.answer(writer)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -620,6 +624,80 @@ async def test_pictures_come_in_base64_or_are_fetched(tmp_path: Path) -> None:
     assert reply.images == (b"PNG", b"PNG")
     assert other.requests[0][2]["size"] == "1024x1024"
     assert "authorization" not in other.requests[-1][1]
+
+
+@pytest.mark.parametrize("dialect", ["qianfan", "openai"])
+async def test_a_picture_is_edited_at_the_upstreams_own_endpoint(
+    tmp_path: Path, dialect: str
+) -> None:
+    picture, mask = b"\x89PNG\r\n\x1a\n--\x00\xff", b"\xff\xd8\xff\r\n"
+    request = ImageRequest(
+        "蓝圈",
+        n=1,
+        width=0,
+        height=0,
+        seed=3,
+        strength=0.5,
+        reference=picture,
+        mask=mask,
+        edit=True,
+    )
+    drawn = whole({"data": [{"b64_json": "UE5H"}], "usage": {"total_tokens": 4}})
+    async with upstream(tmp_path, drawn, dialect=dialect) as (engine, other):
+        reply = await engine.generate_images(request)
+        await engine.generate_images(msgspec.structs.replace(request, width=512, height=256))
+    assert (reply.images, reply.usage) == ((b"PNG",), Usage(4))
+    sized = other.requests[1][2]
+    ((line, headers, body),) = other.requests[:1]
+    assert line.split()[1] == "/v2/images/edits"
+    if dialect == "qianfan":
+        data = {
+            name: base64.b64encode(file).decode() for name, file in (("p", picture), ("m", mask))
+        }
+        assert body == {
+            "model": "far",
+            "prompt": "蓝圈",
+            "n": 1,
+            "seed": 3,
+            "strength": 0.5,
+            "image": f"data:image/png;base64,{data['p']}",
+            "mask": f"data:image/jpeg;base64,{data['m']}",
+        }
+        assert sized["size"] == "512x256"
+        return
+    kind = headers["content-type"]
+    head, *parts, end = body.split(b"--" + kind.rpartition("boundary=")[2].encode())
+    assert (head, end) == (b"", b"--\r\n")
+    fields = dict(part.strip(b"\r\n").split(b"\r\n\r\n", 1) for part in parts[:-2])
+    told = {name.decode().partition('name="')[2]: value.decode() for name, value in fields.items()}
+    assert told == {
+        'model"': "far",
+        'prompt"': "蓝圈",
+        'n"': "1",
+        'response_format"': "b64_json",
+    }
+    assert parts[-2] == (
+        b'\r\nContent-Disposition: form-data; name="image"; filename="image.png"\r\nContent-Type: image/png\r\n\r\n'
+        + picture
+        + b"\r\n"
+    )
+    assert b'name="mask"; filename="mask.jpeg"\r\nContent-Type: image/jpeg' in parts[-1]
+    assert parts[-1].endswith(b"\r\n\r\n" + mask + b"\r\n")
+    assert b'name="size"\r\n\r\n512x256\r\n' in sized
+
+
+async def test_a_picture_to_start_from_goes_beside_the_prompt_to_baidus_cloud_alone(
+    tmp_path: Path,
+) -> None:
+    request = ImageRequest("a", reference=b"\x89PNG")
+    drawn = whole({"data": [{"b64_json": "UE5H"}]})
+    for dialect, path in (("qianfan", "generations"), ("openai", "edits")):
+        async with upstream(tmp_path, drawn, dialect=dialect) as (engine, other):
+            await engine.generate_images(request)
+        ((line, _, body),) = other.requests
+        assert line.split()[1] == f"/v2/images/{path}"
+        if dialect == "qianfan":
+            assert body["refer_image"] == "data:image/png;base64,iVBORw=="
 
 
 async def test_a_huge_line_and_a_repeated_key_do_not_get_through(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+import secrets
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 from urllib.parse import urlsplit
@@ -183,20 +184,63 @@ def images_body(model: str, request: ImageRequest, style: Style) -> bytes:
         "n": request.n,
         "size": f"{request.width}x{request.height}",
     }
-    if style.dialect == "qianfan":
-        reference = request.reference
-        data = None if reference is None else base64.b64encode(reference).decode("ascii")
-        wanted: dict[str, Any] = {
-            "negative_prompt": request.negative_prompt or None,
-            "steps": request.steps,
-            "guidance": request.guidance_scale,
-            "seed": request.seed,
-            "refer_image": None if data is None else f"data:image/png;base64,{data}",
-        }
-        body.update((key, value) for key, value in wanted.items() if value is not None)
-    else:
-        body["response_format"] = "b64_json"
+    body |= _drawing(request, style)
+    if style.dialect == "qianfan" and request.reference is not None:
+        body["refer_image"] = _data_uri(request.reference)
     return msgspec.json.encode(body)
+
+
+def edits_body(model: str, request: ImageRequest, style: Style) -> bytes:
+    """The JSON body that asks an upstream to draw over a picture; `form_of` makes of it what servers of OpenAI's shape take."""
+    assert request.reference is not None
+    body: dict[str, Any] = {"model": model, "prompt": request.prompt, "n": request.n}
+    if request.width:
+        body["size"] = f"{request.width}x{request.height}"
+    body |= _drawing(request, style)
+    if style.dialect == "qianfan" and request.strength is not None:
+        body["strength"] = request.strength
+    body["image"] = _data_uri(request.reference)
+    if request.mask is not None:
+        body["mask"] = _data_uri(request.mask)
+    return msgspec.json.encode(body)
+
+
+def form_of(body: bytes) -> tuple[bytes, bytes]:
+    """A body of `edits_body` as a form with files (multipart/form-data, RFC 7578): its content type, and itself."""
+    boundary = secrets.token_hex(16)
+    parts: list[bytes] = []
+    for name, value in msgspec.json.decode(body, type=dict[str, Any]).items():
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"'
+        content = str(value).encode()
+        if name in _FILES:
+            kind, _, data = value.removeprefix("data:").partition(";base64,")
+            head += f'; filename="{name}.{kind.removeprefix("image/")}"\r\nContent-Type: {kind}'
+            content = base64.b64decode(data)
+        parts += [head.encode(), b"\r\n\r\n", content, b"\r\n"]
+    end = f"--{boundary}--\r\n".encode()
+    return f"multipart/form-data; boundary={boundary}".encode(), b"".join([*parts, end])
+
+
+_FILES = frozenset({"image", "mask"})
+_KINDS = {b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
+
+
+def _drawing(request: ImageRequest, style: Style) -> dict[str, Any]:
+    """What the bodies of both calls for pictures say besides the picture itself."""
+    if style.dialect != "qianfan":
+        return {"response_format": "b64_json"}
+    wanted: dict[str, Any] = {
+        "negative_prompt": request.negative_prompt or None,
+        "steps": request.steps,
+        "guidance": request.guidance_scale,
+        "seed": request.seed,
+    }
+    return {key: value for key, value in wanted.items() if value is not None}
+
+
+def _data_uri(picture: bytes) -> str:
+    kind = next((kind for head, kind in _KINDS.items() if picture.startswith(head)), "png")
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 _PASSED = {

@@ -285,7 +285,6 @@ class Upstream:
         self._idle_timeout_seconds = idle_timeout_seconds
         fields = {
             "Host": parts.netloc,
-            "Content-Type": "application/json",
             "Accept": "application/json, text/event-stream",
             "Accept-Encoding": "identity",
             "User-Agent": "yangfan",
@@ -301,7 +300,11 @@ class Upstream:
 
     @asynccontextmanager
     async def asking(
-        self, path: str, body: bytes | None, traceparent: bytes = b""
+        self,
+        path: str,
+        body: bytes | None,
+        traceparent: bytes = b"",
+        content_type: bytes = b"application/json",
     ) -> AsyncGenerator[Answer]:
         """Send one request (GET without a body, else POST) and hand out its answer; leaving early closes the connection.
 
@@ -313,7 +316,7 @@ class Upstream:
             LostError: The connection broke.
             NonsenseError: What came is not HTTP.
         """
-        status, connection = await self._send(self._request(path, body, traceparent))
+        status, connection = await self._send(self._request(path, body, traceparent, content_type))
         try:
             yield Answer(status, connection, self._idle_timeout_seconds)
         finally:
@@ -357,13 +360,15 @@ class Upstream:
         else:
             connection.close()
 
-    def _request(self, path: str, body: bytes | None, traceparent: bytes) -> bytes:
+    def _request(
+        self, path: str, body: bytes | None, traceparent: bytes, content_type: bytes
+    ) -> bytes:
         target = (self._path + path).encode()
         if body is None:
             return b"GET %b HTTP/1.1\r\n%b\r\n" % (target, self._head)
         sent = b"traceparent: %b\r\n" % traceparent if traceparent else b""
-        head = b"POST %b HTTP/1.1\r\n%b%bContent-Length: %d\r\n\r\n"
-        return head % (target, self._head, sent, len(body)) + body
+        head = b"POST %b HTTP/1.1\r\n%b%bContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
+        return head % (target, self._head, sent, content_type, len(body)) + body
 
 
 def _decoder(encoding: str) -> Any:

@@ -127,8 +127,8 @@ class ImageRequest(msgspec.Struct, frozen=True):
     Attributes:
         prompt: What to show; not empty.
         negative_prompt: What not to show.
-        width: Pixels, a multiple of 8.
-        height: Pixels, a multiple of 8.
+        width: Pixels, a multiple of 8; 0 leaves the size to a server elsewhere.
+        height: Pixels, a multiple of 8; 0 together with `width`.
         n: How many pictures.
         steps: Denoising steps; None for the model's own default.
         guidance_scale: How closely to follow the prompt, >= 0; None for the model's own default.
@@ -139,6 +139,7 @@ class ImageRequest(msgspec.Struct, frozen=True):
         strength: How far to go from `reference`, in (0, 1]; None for the model's own default.
         mask: An encoded picture that says what of `reference` to draw anew: what is transparent in it, or where it has no
             transparency, what is white; the rest stays as it is. It is fitted as `reference` is. None draws over everything.
+        edit: Whether the call came to the endpoint that edits pictures: a server elsewhere is asked at its own.
     """
 
     prompt: str
@@ -153,6 +154,7 @@ class ImageRequest(msgspec.Struct, frozen=True):
     reference: bytes | None = None
     strength: float | None = None
     mask: bytes | None = None
+    edit: bool = False
 
 
 class Usage(msgspec.Struct, frozen=True):

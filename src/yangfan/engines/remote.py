@@ -31,10 +31,12 @@ from yangfan.engines._remote_bodies import (
     Style,
     chat_body,
     completion_body,
+    edits_body,
     estimate_messages,
     estimate_prompt,
     estimate_tokens,
     failure_of,
+    form_of,
     images_body,
     read_completion,
     read_reply,
@@ -51,7 +53,6 @@ from yangfan.errors import (
     ConfigurationError,
     EngineFailed,
     FetchError,
-    Invalid,
     RefusedError,
     UpstreamFailed,
 )
@@ -83,7 +84,8 @@ MAX_IMAGE_BYTES = 20 * 1024 * 1024
 _STREAM = "/stream"
 _T = TypeVar("_T")
 _CHAT, _COMPLETIONS, _EMBEDDINGS = "/chat/completions", "/completions", "/embeddings"
-_RERANK, _RERANKERS, _IMAGES, _MODELS = "/rerank", "/rerankers", "/images/generations", "/models"
+_RERANK, _RERANKERS, _MODELS = "/rerank", "/rerankers", "/models"
+_IMAGES, _EDITS = "/images/generations", "/images/edits"
 
 
 class RemoteOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -259,14 +261,13 @@ class RemoteEngine(ChildEngine):
 
     async def generate_images(self, request: ImageRequest) -> ImagesReply:
         """Draw pictures; those that come as addresses are fetched."""
-        if request.mask is not None or (request.reference and self._style.dialect != "qianfan"):
-            raise Invalid(
-                f"{self.spec.model} is on somebody else's server, which is not asked to draw over pictures"
-                " or their parts; leave image and mask out, or ask a model that is served here",
-                param="image",
-            )
-        body = images_body(self.spec.model, request, self._style)
-        found = self._decode(await self._post(_IMAGES, body), _Pictures)
+        # Baidu's cloud takes a picture to start from beside the prompt, too; servers of OpenAI's shape only one to edit.
+        of_openai = self._style.dialect != "qianfan"
+        if request.edit or request.mask or (request.reference and of_openai):
+            path, body = _EDITS, edits_body(self.spec.model, request, self._style)
+        else:
+            path, body = _IMAGES, images_body(self.spec.model, request, self._style)
+        found = self._decode(await self._post(path, body), _Pictures)
         try:
             images = tuple(
                 base64.b64decode(item.b64_json or "", validate=True) for item in found.data
@@ -456,6 +457,7 @@ class Bridge:
             first_byte_timeout_seconds=config.first_byte_timeout_seconds,
             idle_timeout_seconds=config.idle_timeout_seconds,
         )
+        self._edits_in_forms = config.dialect == "openai"
         self._secret = config.secret.encode()
         self._slots = config.slots
         self._busy = 0
@@ -485,8 +487,10 @@ class Bridge:
             self._busy -= 1
 
     async def _whole(self, path: str, body: bytes, traceparent: bytes) -> tuple[int, bytes]:
-        sent = None if path == _MODELS else body
-        async with self._upstream.asking(path, sent, traceparent) as answer:
+        sent, kind = None if path == _MODELS else body, b"application/json"
+        if path == _EDITS and self._edits_in_forms:
+            kind, sent = form_of(body)
+        async with self._upstream.asking(path, sent, traceparent, kind) as answer:
             reply = await answer.body(MAX_REPLY_BYTES)
         if path == _RERANK and answer.status in {404, 405}:
             # Baidu documents /rerank, its SDKs call /rerankers, and servers have one or the other.
@@ -494,7 +498,7 @@ class Bridge:
         if answer.status != 200:
             return answer.status, self._refused(answer, reply)
         reply = self._without_secret(reply)
-        return 200, await self._with_pictures(reply) if path == _IMAGES else reply
+        return 200, await self._with_pictures(reply) if path in {_IMAGES, _EDITS} else reply
 
     async def _forward_stream(self, exchange: Exchange, path: str) -> None:
         begun = done = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,9 @@ from typing import Any
 import pytest
 from tests.conftest import Server
 from tests.server.conftest import Caller, Reply
+from tests.server.drawing import data_uri, png
+
+from yangfan.server import pictures
 
 CANARY = "bce-v3/ALTAK-canary/5ecretcanary5ecretcanary"
 ASK = {"messages": [{"role": "user", "content": "hello 世界"}]}
@@ -151,6 +155,31 @@ def test_token_ids_are_the_clouds_to_read(caller: Caller) -> None:
         for given in (ids, ["SELECT 1"])
     ]
     assert vectors[0] == vectors[1]
+
+
+@pytest.mark.usefixtures("cloud")
+def test_pictures_are_edited_by_a_server_of_either_dialect(
+    caller: Caller, echo_server: Server
+) -> None:
+    easel = {"name": "easel", "baseUrl": f"{echo_server.base_url}/v2", "apiKey": echo_server.bearer}
+    reply = action(caller, "CreateUpstream", {**easel, "dialect": "openai"})
+    assert reply.status == 200, reply.body
+    picture = data_uri(png(300, 200))
+    asked = {"prompt": "a cat", "image": picture, "mask": picture, "response_format": "b64_json"}
+    asked = {**asked, "seed": 7, "n": 2}
+    wanted = Caller(echo_server).ask(
+        "POST", "/v2/images/edits", {**asked, "model": "irag-1.0"}, Caller(echo_server).bearer()
+    )
+    for upstream in ("baidu", "easel"):
+        body = {**asked, "model": f"{upstream}/irag-1.0"}
+        drawn = caller.ask("POST", "/v2/images/edits", body, caller.bearer())
+        assert drawn.status == 200, drawn.body
+        files = [base64.b64decode(item["b64_json"]) for item in drawn.json["data"]]
+        assert [pictures.measure(file)[1:] for file in files] == [(384, 256)] * 2
+        if upstream == "baidu":  # a seed is no field of OpenAI's
+            assert drawn.json["data"] == wanted.json["data"]
+        assert drawn.json["usage"]["prompt_tokens"] == wanted.json["usage"]["prompt_tokens"]
+    assert action(caller, "DeleteUpstream", {"name": "easel"}).status == 200
 
 
 @pytest.mark.usefixtures("cloud")

@@ -45,7 +45,7 @@ class ImagesResult(msgspec.Struct):
 
 def encode_images(request: ImageRequest) -> bytes:
     """The JSON body that asks a child for `request`."""
-    fields = {name: getattr(request, name) for name in request.__struct_fields__}
+    fields = {name: getattr(request, name) for name in ImagesBody.__struct_fields__}
     for name in ("reference", "mask"):
         if fields[name] is not None:
             fields[name] = base64.b64encode(fields[name]).decode("ascii")

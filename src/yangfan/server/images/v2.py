@@ -7,6 +7,8 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from yangfan.engines.base import ImageRequest
 from yangfan.errors import Invalid, InvalidReferenceImage
 from yangfan.protocol.v2.images import (
@@ -58,10 +60,13 @@ def routes(images: Images, shelf: Shelf) -> list[Route]:
             )
         picture = await images.reference(given[0], param="image")
         mask = None if not wire.mask else await images.reference(wire.mask, param="mask")
-        auto = not wire.size or wire.size == "auto"
-        width, height = near(picture) if auto else _size(wire.size)
+        width, height = 0, 0
+        if wire.size and wire.size != "auto":
+            width, height = _size(wire.size)
+        elif not target.service.remote:
+            width, height = near(picture)
         request = _request(wire, width, height, picture, strength=wire.strength, mask=mask)
-        return await drawn(call, target, request)
+        return await drawn(call, target, msgspec.structs.replace(request, edit=True))
 
     async def drawn(
         call: Call[ImagesRequest] | Call[EditsRequest], target: Target, request: ImageRequest
