@@ -435,5 +435,10 @@ class Engine(Protocol):
 #   def missing() -> str | None
 #       None if the engine can run here, otherwise what to install, as a pip command.
 #
+# if it computes in fewer than 32 bits unless it is told otherwise, a fifth:
+#
+#   EXACT_OPTIONS, a Mapping[str, Any]
+#       the options (`EngineSpec.options`) that tell it; comparisons of what was trained with what is served hand them to it.
+#
 # and, if it can be built for the CPU at hand, five more, as llama_cpp.py explains them: SOURCE_ADDRESS, is_source,
 # build, native and compare.

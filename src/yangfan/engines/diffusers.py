@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from yangfan.engines.base import Engine, EngineSpec, ModelFacts
 
 FORMATS: frozenset[str] = frozenset({"diffusers"})
+EXACT_OPTIONS = {"dtype": "float32"}
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 START_TIMEOUT_SECONDS = 600.0
 DEFAULT_STEPS = 30

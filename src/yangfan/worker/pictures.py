@@ -8,7 +8,8 @@ engine that will serve the files. Their pictures may differ by so much on averag
                             BF16    8
 
 Both sides compute in 32 bits, whatever the weights are kept in and wherever they run: a service on a GPU may compute in halves to be
-faster, and its pictures then differ by that choice, which is no fault of the files.
+faster, and its pictures then differ by that choice, which is no fault of the files. An engine says by which options it does so
+(`EXACT_OPTIONS`); one that does not say is asked as it is.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from yangfan.errors import ConfigurationError, EngineFailed
 from yangfan.hub import folder, inspection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from yangfan.engines.base import Engine
 
 CAPTIONS = 2
 """How many captions are drawn."""
@@ -61,10 +64,10 @@ def parity(
     expected, side = _expected(base, adapter, drawn)
     workdir.mkdir(exist_ok=True)
     try:
-        served = asyncio.run(_served(found.engine, model, drawn, side, workdir))
+        answered = asyncio.run(served(found.engine, model, drawn, side, workdir))
     except (EngineFailed, ConfigurationError) as error:
         return {"passed": False, "reason": f"the engine cannot run it: {error.message}", **told}
-    return {**told, **judge(expected, served, weights)}
+    return {**told, **judge(expected, answered, weights)}
 
 
 def judge(expected: Sequence[Any], served: Sequence[Any], weights: str) -> dict[str, Any]:
@@ -121,14 +124,24 @@ def _expected(base: Path, adapter: Path, captions: Sequence[str]) -> tuple[list[
     return pictures, side
 
 
-async def _served(
+async def served(
     name: str, model: Path, captions: Sequence[str], side: int, workdir: Path
 ) -> list[Any]:
-    """What the engine draws."""
+    """What an engine draws: in 32-bit floats, if it says how it is told to.
+
+    Args:
+        name: The engine's.
+        model: The folder that it is to serve.
+        captions: What to draw, a picture of each.
+        side: Of each picture, in pixels.
+        workdir: For the engine.
+    """
     image: Any = importlib.import_module("PIL.Image")
     numpy: Any = importlib.import_module("numpy")
-    engine: Any = extensions.load(ENGINES, name).create(
-        EngineSpec("parity", str(model), slots=1, options={"dtype": "float32"}), workdir
+    module = extensions.load(ENGINES, name)
+    options: Mapping[str, Any] = getattr(module, "EXACT_OPTIONS", {})
+    engine: Engine = module.create(
+        EngineSpec("parity", str(model), slots=1, options=options), workdir
     )
     await engine.start()
     try:
