@@ -486,7 +486,7 @@ async def _file_routes(
         home.batches,
         secrets=settings.model_store_path,
         at_once=settings.batch_at_once,
-        named=names.called,
+        named=names.model,
     )
     stack.push_async_callback(batches.stop)
     await batches.start()
@@ -500,9 +500,7 @@ async def _file_routes(
         at_once=settings.batch_at_once,
         names=names,
     )
-    optimisations = Optimisations(
-        jobs, files, datasets, names.called, at_once=settings.batch_at_once
-    )
+    optimisations = Optimisations(jobs, files, datasets, names, at_once=settings.batch_at_once)
     return [
         *files_v2.routes(files),
         *batches_v2.routes(batches),

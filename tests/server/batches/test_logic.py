@@ -26,6 +26,10 @@ ORDER = Order(endpoint="/v1/chat/completions", window="24h")
 TASK = Order(endpoint="/v2/chat/completions", model="echo", name="t")
 
 
+async def _as_it_is(name: str, *_: object) -> tuple[str, object]:
+    return name, None
+
+
 class Shop:
     """Batches without anybody who works on them: the tests are the workers."""
 
@@ -42,7 +46,7 @@ class Shop:
             self.folder,
             secrets=folder,
             at_once=2,
-            named=lambda name: name,
+            named=_as_it_is,
         )
 
     async def file(self, folder: Path) -> str:

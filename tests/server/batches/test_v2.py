@@ -324,6 +324,53 @@ def test_task_of_qianfan_is_created_stopped_and_shown(
     assert act("StopBatchInferenceTask", taskId=id).json["code"] == "OperationNotAllowed"
 
 
+def test_model_version_runs_on_an_engine_of_its_own_while_it_is_asked(
+    ai: openai.OpenAI, client: yangfan.Client, caller: Caller
+):
+    def act(action: str, **body: Any) -> Any:
+        path = f"/v2/batchinference?Action={action}"
+        return caller.ask("POST", path, body, caller.signed("POST", path))
+
+    version = client.models.version("echo").id
+    content = b'{"id": "1", "query": "sail"}\n{"id": "2", "query": "mast"}\n'
+    task: dict[str, Any] = {
+        "name": "own",
+        "modelId": version,
+        "inputFileId": client.files.upload(content, "batch", name="queries.jsonl").id,
+    }
+
+    def ran(**options: Any) -> Any:
+        made = act("CreateBatchInferenceTask", **task, engineOptions=options)
+        id = made.json["result"]["taskId"]
+
+        def shown() -> Any:
+            return act("DescribeBatchInferenceTask", taskId=id).json["result"]
+
+        until(lambda: shown()["runStatus"] in {"Done", "Failed"}, "the task to end")
+        return shown()
+
+    done = ran(prefix="own ")
+    assert (done["runStatus"], done["modelId"]) == ("Done", version)
+    answers = [each["output"]["result"] for each in lines(ai, done["outputFileId"])]
+    assert answers == ["own sail", "own mast"]
+    failed = ran(start_fails=True)
+    assert (failed["runStatus"], failed["progress"]) == ("Failed", 0)
+    assert "echo:1 cannot be asked: " in failed["message"]
+    refused = act("CreateBatchInferenceTask", **task, engineOptions={"slots": 0})
+    assert (refused.status, "slots must be from 1" in refused.json["message"]) == (400, True)
+    # In OpenAI's form the requests name it.
+    batch = ended(ai, begun(ai, request(1, model=version) + request(2, model="echo")))
+    assert (batch.status, batch.request_counts.completed) == ("completed", 2)
+    two = ended(ai, begun(ai, request(1, model="amv-a") + request(2, model="amv-b")))
+    assert two.status == "failed"
+    assert two.errors.data[0].code == "several_model_versions"
+    some = ended(ai, begun(ai, request(1, model="amv-nobody") + request(2)))
+    assert (some.status, some.request_counts.completed) == ("completed", 1)
+    (refused_line,) = lines(ai, some.error_file_id)
+    message = refused_line["response"]["body"]["error"]["message"]
+    assert "no model 'amv-nobody' can be deployed" in message
+
+
 @pytest.fixture(scope="module", name="caller")
 def caller_fixture(server: Server) -> Caller:
     return Caller(server)

@@ -93,7 +93,9 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def without_a_server(tmp_path: Path) -> AsyncGenerator[Platform]:
+async def without_a_server(
+    tmp_path: Path, *, limit_bytes: int | None = None, jobs: Any = None
+) -> AsyncGenerator[Platform]:
     """A platform with a new database; everything ends with the block."""
     database = Database(tmp_path / "db")
     await database.migrate()
@@ -103,8 +105,9 @@ async def without_a_server(tmp_path: Path) -> AsyncGenerator[Platform]:
         services,
         planner,
         ServicePolicy(5.0, 64),
-        Placement(None, lambda: None),
+        Placement(limit_bytes, lambda: None),
         workdir=lambda name: tmp_path / name,
+        jobs=jobs,
     )
     await deployments.start()
     yield Platform(deployments, services, planner)

@@ -21,7 +21,7 @@ class CreateBatchInferenceTask(msgspec.Struct, kw_only=True, omit_defaults=True)
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     description: Annotated[str, Meta(max_length=1000)] = ""
     modelId: str = ""  # noqa: N815 - the wire's spelling
-    """A model version that is served here, `amv-…`; or any name of a model."""
+    """A model version, `amv-…`, or any name of a model. A version that no service serves runs on an engine of its own meanwhile."""
     endpoint: str = ""
     """Instead: the URL of a service."""
     inferenceParams: dict[str, Any] = {}  # noqa: N815 - the wire's spelling
@@ -33,6 +33,8 @@ class CreateBatchInferenceTask(msgspec.Struct, kw_only=True, omit_defaults=True)
     completion_window: str | None = None
     inputFileId: str = ""  # noqa: N815 - the wire's spelling
     """Instead of both folders: a file of /v2/files. The results become one, too. An extension of ours."""
+    engineOptions: dict[str, Any] = {}  # noqa: N815 - the wire's spelling
+    """What that engine is told, as in `/v2/service`; `force` runs a version whose parity gate failed. An extension of ours."""
 
 
 class NamedInferenceTask(msgspec.Struct):
@@ -80,7 +82,7 @@ class BatchInferenceTask(msgspec.Struct, kw_only=True):
     inputFileId: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
     outputFileId: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
     message: str | UnsetType = UNSET
-    """Why it failed."""
+    """Why it failed, or what it waits for."""
     jobId: str | UnsetType = UNSET  # noqa: N815 - the wire's spelling
 
 

@@ -25,7 +25,7 @@ from yangfan.server.http.call import new_id
 from yangfan.server.jobs import Hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from yangfan.server.db import Database
     from yangfan.server.files import Files
     from yangfan.server.jobs import Job, JobError, Jobs
+
+    Named = Callable[
+        [str, Mapping[str, Any], dict[str, dict[str, Any]]], Awaitable[tuple[str, object]]
+    ]
 
 KIND = "batch_inference"
 MOST_ACTIVE = 20
@@ -58,7 +62,8 @@ class Batches:
         folder: Where results grow.
         secrets: Folder of the file with which workers reach other people's stores.
         at_once: Requests of one batch that are asked side by side.
-        named: From a reference to a model version, or a name, to the name by which it is called. Raises ModelNotFound.
+        named: From a reference to a model version, or a name, to the name by which it is called; a version that no service serves is
+            added to the last argument, with what its engine is told. Raises RefusedError.
     """
 
     def __init__(
@@ -70,7 +75,7 @@ class Batches:
         *,
         secrets: Path,
         at_once: int,
-        named: Callable[[str], str],
+        named: Named,
     ) -> None:
         """Have the jobs' ends told here."""
         self._database = database
@@ -101,10 +106,12 @@ class Batches:
             Invalid: The order is not right.
             NotFound: There is no such file.
             ModelNotFound: There is no such model.
+            Conflict: It is a version that no service serves, and it cannot run here.
             TooManyTasks: Too many are active.
         """
         now = time.time_ns() // 1_000_000
-        order = self._checked(form, order)
+        borrowed: dict[str, dict[str, Any]] = {}
+        order = await self._checked(form, order, borrowed)
         id = new_id("batch_", 24) if form == "openai" else new_id("infer-", 16)
         folder = self._folder / id
         spec: dict[str, Any] = {
@@ -115,7 +122,11 @@ class Batches:
             "expires_ms": now + 1000 * seconds_of(order.window) if order.window else 0,
         }
         if form == "qianfan":
-            spec |= {"model": order.model, "parameters": order.parameters}
+            spec |= {
+                "model": order.model,
+                "parameters": order.parameters,
+                "borrowed": borrowed.get(order.model),
+            }
         await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
         try:
             if order.input_file_id:
@@ -227,7 +238,9 @@ class Batches:
         except NotFound:
             return None
 
-    def _checked(self, form: Form, order: Order) -> Order:
+    async def _checked(
+        self, form: Form, order: Order, borrowed: dict[str, dict[str, Any]]
+    ) -> Order:
         if order.endpoint.startswith("/v1/"):
             order = msgspec.structs.replace(order, endpoint=f"/v2/{order.endpoint[4:]}")
         if order.endpoint not in ENDPOINTS:
@@ -236,7 +249,8 @@ class Batches:
                 param="endpoint",
             )
         if form == "qianfan":
-            order = msgspec.structs.replace(order, model=self._named(order.model))
+            model, _ = await self._named(order.model, order.options, borrowed)
+            order = msgspec.structs.replace(order, model=model)
         return order
 
     async def _finish_all(self) -> None:

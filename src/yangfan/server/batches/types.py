@@ -24,6 +24,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         metadata: The caller's own words.
         output_expires_seconds: How long the files with results are kept; 0 for ever.
         name, description, model, model_id, parameters, input_uri, output_uri: What Qianfan's tasks have beside.
+        options: What an engine of its own is told, where no service serves the model version.
     """
 
     endpoint: str
@@ -38,6 +39,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parameters: dict[str, Any] = {}
     input_uri: str = ""
     output_uri: str = ""
+    options: dict[str, Any] = {}
 
 
 class Refused(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from yangfan.errors import Invalid
 from yangfan.protocol.v2 import batch_inference
@@ -193,6 +193,7 @@ def _order(asked: batch_inference.CreateBatchInferenceTask) -> Order:
         },
         input_uri=asked.inputBosUri,
         output_uri=asked.outputBosUri,
+        options=asked.engineOptions,
     )
 
 
@@ -235,9 +236,14 @@ def _task(batch: Batch, job: Job | None) -> batch_inference.BatchInferenceTask:
         creator=batch.app_id,
         inputFileId=order.input_file_id or UNSET,
         outputFileId=outcome.output_file_id or UNSET,
-        message=outcome.refused[0].message if outcome.refused else UNSET,
+        message=outcome.refused[0].message if outcome.refused else _note(job),
         jobId=batch.job_id,
     )
+
+
+def _note(job: Job | None) -> str | UnsetType:
+    """What it waits for."""
+    return job.progress.note or UNSET if job is not None and not job.final else UNSET
 
 
 def _batch(batch: Batch, job: Job | None) -> wire.Batch:

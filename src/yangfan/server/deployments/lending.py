@@ -27,12 +27,16 @@ from yangfan.server.jobs import WORKING
 from yangfan.server.services import types_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from yangfan.engines.base import Kind
-    from yangfan.server.deployments.planning import Planned
+    from yangfan.server.deployments.placement import Placement
+    from yangfan.server.deployments.planning import Planned, Planner
+    from yangfan.server.deployments.store import DeploymentStore
     from yangfan.server.jobs import Jobs
     from yangfan.server.services import Service as AnyService
+    from yangfan.server.services import ServicePolicy, Services
 
 KEEP_SECONDS = 30.0
 """How long an engine that was given back waits for whoever wants the same version."""
@@ -94,8 +98,19 @@ class Lender(Runner):
         jobs: Who still works; without it everybody does.
     """
 
-    def __init__(self, *args: Any, jobs: Jobs | None = None, **more: Any) -> None:
-        super().__init__(*args, **more)
+    def __init__(
+        self,
+        store: DeploymentStore,
+        services: Services,
+        planner: Planner,
+        policy: ServicePolicy,
+        placement: Placement,
+        *,
+        workdir: Callable[[str], Path],
+        limit: Callable[[str, float], None] = lambda _name, _qps: None,
+        jobs: Jobs | None = None,
+    ) -> None:
+        super().__init__(store, services, planner, policy, placement, workdir=workdir, limit=limit)
         self._jobs = jobs
         self._lent: dict[bytes, _Lent] = {}
         self._lent_by_name: dict[str, _Lent] = {}

@@ -365,8 +365,12 @@ class Runner:
         if lacking:
             both = msgspec.structs.replace(line.planned.plan.spec, adapters={**known, **lacking})
             plan = msgspec.structs.replace(line.planned.plan, spec=both)
-            line.planned = line.planned._replace(plan=plan)
-            await line.pool.renew()
+            before, line.planned = line.planned, line.planned._replace(plan=plan)
+            try:
+                await line.pool.renew()
+            except BaseException:
+                line.planned = before  # its engines did not learn it
+                raise
         line.users.add(deployed.row.id)
         line.pool.wanted = max(line.pool.wanted, deployed.row.replicas)
         deployed.pool, deployed.line = line.pool, key

@@ -10,9 +10,8 @@ from yangfan.errors import Invalid, NotFound
 from yangfan.server.evaluation.logic import DEFAULT_JUDGE, require_published
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from yangfan.server.datasets import Datasets
+    from yangfan.server.evaluation.logic import Names
     from yangfan.server.evaluation.types import OptimisationOrder
     from yangfan.server.files import Files
     from yangfan.server.jobs import Job, Jobs
@@ -29,7 +28,7 @@ class Optimisations:
         jobs: Who works on them.
         files: Where samples may come from.
         datasets: Where else.
-        named: From a name or a version's id to the name by which it is called. Raises ModelNotFound.
+        names: What an order may name.
         at_once: Samples that are asked side by side.
     """
 
@@ -38,14 +37,14 @@ class Optimisations:
         jobs: Jobs,
         files: Files,
         datasets: Datasets,
-        named: Callable[[str], str],
+        names: Names,
         *,
         at_once: int,
     ) -> None:
         self._jobs = jobs
         self._files = files
         self._datasets = datasets
-        self._named = named
+        self._names = names
         self._at_once = at_once
 
     async def create(self, app_id: str, order: OptimisationOrder) -> str:
@@ -54,19 +53,25 @@ class Optimisations:
         Raises:
             Invalid: There is no such scorer.
             NotFound: There is no such dataset or file.
-            Conflict: The dataset version is not published.
             ModelNotFound: There is no such model.
+            Conflict: A dataset version is not published, or a model version that no service serves cannot run here.
         """
         if order.scorer not in MEASURED:
             raise Invalid(
                 f"scorer must be one of {', '.join(MEASURED)}, got {order.scorer[:64]!r}",
                 param="scorer",
             )
+        borrowed: dict[str, dict[str, Any]] = {}
+        model, _ = await self._names.model(order.model or DEFAULT_JUDGE, {}, borrowed)
+        task_model = ""
+        if order.task_model:
+            task_model, _ = await self._names.model(order.task_model, {}, borrowed)
         spec: dict[str, Any] = {
             "content": order.content,
             "operations": order.operations,
-            "model": self._named(order.model or DEFAULT_JUDGE),
-            "task_model": self._named(order.task_model) if order.task_model else "",
+            "model": model,
+            "task_model": task_model,
+            "borrowed": borrowed,
             "scorer": order.scorer,
             "budget": order.budget,
             "seed": order.seed,

@@ -1,8 +1,9 @@
 """Ask a file of requests, one after another a few at a time, while the platform has time (specification C.5, D.12).
 
 Spec: ``form`` (openai or qianfan), ``folder`` (of the batch), ``endpoint`` (path of the calls), ``at_once``, ``expires_ms`` (0: never); in Qianfan's form
-also ``model``, ``parameters`` and, where requests come from somebody else's store, ``input_uri``, ``output_uri`` and ``store``. Result: the counts,
-and ``expired`` or ``refused`` where it came to that.
+also ``model``, ``parameters``, ``borrowed`` (the model version, where no service serves it: it runs for as long as it is asked) and, where requests come
+from somebody else's store, ``input_uri``, ``output_uri`` and ``store``. In OpenAI's form the requests name a
+model version themselves (``amv-…``, the same one in all requests that name one), and it is borrowed, too. Result: the counts, and ``expired`` or ``refused`` where it came to that.
 
 Answers go to ``output.jsonl`` and what was refused to ``error.jsonl``, in the order of the requests. Each chunk is on the disk before the checkpoint that counts it,
 and whatever stands behind the last checkpoint is cut off by the next attempt: one result a line, whoever is killed when. A lock of the kernel's
@@ -24,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from yangfan.errors import Invalid, RefusedError, SourceUnavailable, UnreachableError
+from yangfan.errors import Conflict, Invalid, RefusedError, SourceUnavailable, UnreachableError
 from yangfan.hub import access
 from yangfan.hub.s3 import S3, split
 from yangfan.protocol.v2 import errors as v2_errors
+from yangfan.worker.lending import Wanted, borrowed
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -50,6 +52,7 @@ ATTEMPTS = 3
 LOCK_SECONDS = 60.0
 NICENESS = 10
 _PAUSE_SECONDS = 1.0
+_VERSION = "amv-"
 _FINISH = {"stop": "normal", "length": "length", "tool_calls": "function_call"}
 _NAMES = {"max_output_tokens": "max_tokens"}
 
@@ -65,6 +68,7 @@ class _Spec(msgspec.Struct, kw_only=True):
     input_uri: str = ""
     output_uri: str = ""
     store: str = ""
+    borrowed: Wanted | None = None
 
 
 class _Line(msgspec.Struct):
@@ -95,6 +99,8 @@ class _State(msgspec.Struct, kw_only=True):
     output_bytes: int = 0
     error_bytes: int = 0
     expired: bool = False
+    version: str = ""
+    """The model version that requests name."""
 
 
 class _Answer(msgspec.Struct):
@@ -112,6 +118,7 @@ def run(task: Task) -> dict[str, Any]:
     Raises:
         Invalid: The spec is not of this kind.
         FetchError: The requests cannot be fetched, or the results not be sent.
+        Conflict: The model version cannot run here.
     """
     try:
         spec = msgspec.convert(task.spec, _Spec)
@@ -126,12 +133,26 @@ def run(task: Task) -> dict[str, Any]:
             asyncio.run(_fetch(spec, folder, source))
         state = msgspec.convert(task.state, _State)
         if not state.total:
-            total, refused = _check(task, spec, source)
+            total, refused, state.version = _check(task, spec, source)
             if refused:
                 return {"refused": refused, "total": total}
             state.total = total
             task.save(msgspec.to_builtins(state))
-        _Batch(task, spec, folder, state).run(source)
+        with ExitStack() as stack:
+            wanted = spec.borrowed or (Wanted(version=state.version) if state.version else None)
+            name, lacking = "", None
+            if wanted is not None and state.done < state.total:
+
+                def tell(note: str) -> None:
+                    task.progress(state.done, state.total, "requests", note)
+
+                try:
+                    name = stack.enter_context(borrowed(task, wanted, tell))
+                except Conflict as error:
+                    if spec.borrowed is not None:
+                        raise
+                    lacking = error  # other requests may name other models
+            _Batch(task, spec, folder, state, name, lacking).run(source)
         if spec.output_uri:
             asyncio.run(_send(spec, folder))
     return msgspec.to_builtins(state)
@@ -155,15 +176,24 @@ def _alone(task: Task, folder: Path) -> Generator[None]:
         yield
 
 
-def _check(task: Task, spec: _Spec, source: Path) -> tuple[int, list[dict[str, Any]]]:
-    """How many requests there are, and what is wrong with the file."""
+def _check(task: Task, spec: _Spec, source: Path) -> tuple[int, list[dict[str, Any]], str]:
+    """How many requests there are, what is wrong with the file, and which model version the requests name."""
     refused: list[dict[str, Any]] = []
     seen: set[bytes] = set()
+    version = ""
     total = 0
     for number, line in _lines(source):
         task.check()
         total += 1
-        wrong = _wrong_with(spec, line)
+        wrong, named = _wrong_with(spec, line)
+        if named.startswith(_VERSION):
+            version = version or named
+            if named != version:
+                wrong = (
+                    "several_model_versions",
+                    f"a batch asks one model version, {version}, and not {named[:64]}, too; send a batch for each",
+                    "body.model",
+                )
         if isinstance(wrong, str):
             mark = hashlib.blake2b(wrong.encode(), digest_size=16).digest()
             if mark in seen:
@@ -190,26 +220,28 @@ def _check(task: Task, spec: _Spec, source: Path) -> tuple[int, list[dict[str, A
         ]
     if not total:
         refused = [{"code": "empty_file", "message": "the file has no requests; send JSON lines"}]
-    return total, refused
+    return total, refused, version
 
 
 _Wrong = tuple[str, str, str | None]
 
 
-def _wrong_with(spec: _Spec, line: bytes) -> _Wrong | str:
-    """Code, text and field of what is wrong with a line; its id if nothing is."""
+def _wrong_with(spec: _Spec, line: bytes) -> tuple[_Wrong | str, str]:
+    """Code, text and field of what is wrong with a line, its id if nothing is; and the model that it names."""
     if len(line) > MAX_LINE_BYTES:
-        return "line_too_long", f"a line has at most {MAX_LINE_BYTES} bytes", None
+        return ("line_too_long", f"a line has at most {MAX_LINE_BYTES} bytes", None), ""
     qianfan = spec.form == "qianfan"
     try:
         found = msgspec.json.decode(line, type=_Query if qianfan else _Line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         shape = "{id, query}" if qianfan else "{custom_id, method, url, body}"
-        return "invalid_json_line", f"each line is a JSON object {shape}: {error}"[:500], None
+        text = f"each line is a JSON object {shape}: {error}"[:500]
+        return ("invalid_json_line", text, None), ""
     if isinstance(found, _Line):
-        return _wrong_request(spec, found) or found.custom_id
+        return _wrong_request(spec, found) or found.custom_id, str(found.body.get("model"))
     # Ids need not be there or be unique in this form.
-    return os.urandom(16).hex() if found.query else ("invalid_request", "query is empty", "query")
+    mark = os.urandom(16).hex()
+    return mark if found.query else ("invalid_request", "query is empty", "query"), ""
 
 
 def _wrong_request(spec: _Spec, request: _Line) -> _Wrong | None:
@@ -264,10 +296,20 @@ def _lines(source: Path) -> Iterator[tuple[int, bytes]]:
 
 
 class _Batch:
-    """The asking."""
+    """The asking; of `borrowed`, the name that stands for the model version, where there is one, or why there is none."""
 
-    def __init__(self, task: Task, spec: _Spec, folder: Path, state: _State) -> None:
+    def __init__(
+        self,
+        task: Task,
+        spec: _Spec,
+        folder: Path,
+        state: _State,
+        borrowed: str = "",
+        lacking: Conflict | None = None,
+    ) -> None:
         self._task = task
+        self._borrowed = borrowed
+        self._lacking = lacking
         self._spec = spec
         self._folder = folder
         self._state = state
@@ -356,6 +398,10 @@ class _Batch:
 
     def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
         failures = 0
+        if self._lacking is not None and body["model"] == self._state.version:
+            raise self._lacking
+        if self._borrowed and body["model"] in (self._spec.model, self._state.version):
+            body = {**body, "model": self._borrowed}
         while True:
             try:
                 return self._task.ask(self._spec.endpoint, body)

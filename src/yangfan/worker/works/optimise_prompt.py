@@ -1,8 +1,8 @@
 """Rewrite a prompt; with samples, search for the one that scores best (specification D.13).
 
 Spec: ``content``, ``operations`` (opType to payload), ``model`` (rewrites), ``task_model`` (answers), ``samples`` (a file) or ``manifest`` and ``blobs`` (a
-dataset version), ``scorer``, ``budget`` (answers that may be asked for; 0: as many as the rounds need), ``seed`` and ``at_once``. Result:
-``content``, ``measured``, ``answers`` (asked for) and ``search``, every prompt that was tried, with its figures where there are samples.
+dataset version), ``scorer``, ``budget`` (answers that may be asked for; 0: as many as the rounds need), ``seed``, ``at_once`` and ``borrowed`` (model versions that
+no service serves, by the names of models that stand for them: they run for as long as the search does). Result: ``content``, ``measured``, ``answers`` (asked for) and ``search``, every prompt that was tried, with its figures where there are samples.
 
 What may change is the instruction, which the model rewrites, a closing line out of ``prompt_tips.toml``, and worked examples. From ten samples on, half are learned
 from and the others decide. Two thirds of the rounds try what needs nobody who rewrites well: labelled examples, several numbers of them
@@ -27,10 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from yangfan.errors import ConfigurationError, InternalError, Invalid
+from yangfan.errors import ConfigurationError, Conflict, InternalError, Invalid
 from yangfan.protocol import templates
 from yangfan.scorers import base, figures
 from yangfan.scorers._tokens import has_chinese
+from yangfan.worker.lending import Wanted
 from yangfan.worker.works.evaluate import Asking, Candidate, Item, graded, items_of
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class _Spec(msgspec.Struct, kw_only=True):
     budget: int = 0
     seed: int = 0
     at_once: int = 4
+    borrowed: dict[str, Wanted] = {}
 
     @property
     def rounds(self) -> int:
@@ -108,13 +110,20 @@ def run(task: Task) -> dict[str, Any]:
         Invalid: The spec or a sample is not right, or the budget does not do for one prompt.
         InternalError: The model that rewrites says nothing.
         ConfigurationError: There are samples, and gepa is not installed.
+        Conflict: A model version cannot run here.
     """
     try:
         spec = msgspec.convert(task.spec, _Spec)
     except msgspec.ValidationError as error:
         raise Invalid(f"this is no prompt to rewrite: {error}") from error
     task.folder.mkdir(parents=True, exist_ok=True)
-    with Asking(task, task.folder / "said.jsonl", spec.at_once) as asking:
+    said = task.folder / "said.jsonl"
+    with (
+        Asking(task, said, spec.at_once, spec.borrowed) as asking,
+        asking.borrowing([spec.model, spec.task_model]),
+    ):
+        if asking.lacking:
+            raise Conflict("; ".join(asking.lacking.values()))
         if not spec.measured:
             return _unmeasured(task, spec, asking)
         items = items_of(spec.manifest, Path(spec.samples), Path(spec.blobs))
