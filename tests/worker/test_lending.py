@@ -143,7 +143,12 @@ def test_another_attempt_borrows_nothing_for_what_is_known(tmp_path: Path):
 
 
 def test_a_search_borrows_what_rewrites(tmp_path: Path):
-    spec: dict[str, Any] = {"content": "Say {input}", "operations": {}, "model": VERSION, "borrowed": WANTED}
+    spec: dict[str, Any] = {
+        "content": "Say {input}",
+        "operations": {},
+        "model": VERSION,
+        "borrowed": WANTED,
+    }
     played = Played(tmp_path, spec)
     found = optimise_prompt.run(played.task)
     assert (found["content"], played.asked) == ("Rewritten {input}", ["loan-secret"])
