@@ -271,32 +271,43 @@ def runs(hashes: Hashes, offsets: Counts, length: Counts) -> tuple[Counts, Hashe
     """Hashes of the runs of `length[i]` neighbours in each part i of `hashes`.
 
     Returns:
-        The part of each run, and its hash.
+        How many runs each part has, and their hashes, part by part.
     """
-    parts = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    lengths = length[parts]
-    starts = np.flatnonzero(np.arange(len(hashes)) + lengths <= offsets[1:][parts])
+    sizes = np.diff(offsets)
+    counts = np.where(sizes >= length, sizes - length + 1, 0)
+    # A run begins as far behind the first one of its part as it has runs before it.
+    starts = np.arange(int(counts.sum())) + np.repeat(
+        offsets[:-1] - (np.cumsum(counts) - counts), counts
+    )
+    ends = starts + np.repeat(length, counts)
     sums = np.zeros(len(hashes) + 1, np.uint64)
     np.cumsum(hashes * _powers(len(hashes))[:-1], out=sums[1:])
-    found = sums[starts + lengths[starts]] - sums[starts]
-    return parts[starts], _mixed(found * _inverse_powers(len(hashes))[starts])
+    return counts, _mixed((sums[ends] - sums[starts]) * _inverse_powers(len(hashes))[starts])
 
 
-def tallies(parts: Counts, hashes: Hashes, number_of_parts: int) -> tuple[Counts, Counts]:
-    """How often each kind occurs in each part.
+def repeated(counts: Counts, hashes: Hashes) -> tuple[Counts, Counts]:
+    """The kinds of hashes that occur more than once in their part.
 
     The part's number takes the place of the hash's lowest bits: 53 bits of hash are left with 2,000 parts.
 
+    Args:
+        counts: How many of the hashes each part has.
+        hashes: Those of one part after another.
+
     Returns:
-        Part and count of each kind, in the order of parts.
+        Part of each such kind, and how often it occurs there, in the order of parts.
     """
-    bits = max(number_of_parts - 1, 1).bit_length()
-    keys = np.sort((parts.astype(np.uint64) << np.uint64(64 - bits)) | (hashes >> np.uint64(bits)))
-    firsts = (
-        np.flatnonzero(np.append(True, keys[1:] != keys[:-1])) if len(keys) else np.zeros(0, int)
-    )
-    counts = np.diff(np.append(firsts, len(keys)))
-    return (keys[firsts] >> np.uint64(64 - bits)).astype(np.int64), counts.astype(np.int64)
+    bits = max(len(counts) - 1, 1).bit_length()
+    parts = np.arange(len(counts), dtype=np.uint64) << np.uint64(64 - bits)
+    keys = np.repeat(parts, counts)
+    keys |= hashes >> np.uint64(bits)
+    keys.sort()
+    # Hardly ever is one as the one before, so that from here on there is little to do.
+    again = np.flatnonzero(keys[1:] == keys[:-1])
+    last = np.append(np.diff(again) > 1, True)[: len(again)]
+    ends = np.flatnonzero(last)
+    kinds = (keys[again[ends]] >> np.uint64(64 - bits)).astype(np.int64)
+    return kinds, np.diff(ends, prepend=-1) + 1
 
 
 def ratio(part: Counts | Values, whole: Counts | Values) -> Values:

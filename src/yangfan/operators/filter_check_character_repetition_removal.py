@@ -8,13 +8,13 @@ Source: BigScience ROOTS (Laurençon et al., 2022), 01b_oscar_cleaning_and_filte
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from msgspec import Meta
 
 from yangfan.operators import base
-from yangfan.operators._texts import Counts, Texts, Values, ratio, tallies
+from yangfan.operators._texts import Counts, Texts, Values, ratio, repeated
 
 STAGE: base.Stage = "filter"
 SUMMARY = {
@@ -43,36 +43,28 @@ class CheckCharacterRepetition(base.Filter):
     def measure(self, texts: Texts) -> Values:
         """The share of the most frequent runs in all runs, 0 where there is none."""
         length = texts.by_language("character_repetition_length").astype(np.int64)
-        of_length = [texts.windows_within(one, length == one) for one in np.unique(length).tolist()]
-        parts = [np.repeat(np.arange(len(texts)), counts) for counts, _ in of_length]
-        hashes = [found for _, found in of_length]
-        kinds, counts = tallies(_joined(parts), _joined(hashes), len(texts))
-        number_of_kinds = np.bincount(kinds, minlength=len(texts))
-        return ratio(
-            _of_most_frequent(kinds, counts, number_of_kinds),
-            np.maximum(texts.lengths - length + 1, 0),
-        )
+        number = np.maximum(texts.lengths - length + 1, 0)
+        found = [
+            repeated(*texts.windows_within(one, length == one))
+            for one in np.unique(length).tolist()
+        ]
+        parts, counts = (np.concatenate(of_lengths) for of_lengths in zip(*found, strict=True))
+        kinds = number - np.bincount(parts, counts - 1.0, minlength=len(texts)).astype(np.float64)
+        return ratio(_of_most_frequent(parts, counts, kinds), number)
 
     def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
         """The range that stays."""
         return 0.0, base.limits(texts, self._cutoff, "character_repetition_max_cutoff")
 
 
-def _joined(arrays: list[Any]) -> Any:
-    """One array of several; of one, which is the rule, the same."""
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _of_most_frequent(kinds: Counts, counts: Counts, number_of_kinds: Counts) -> Values:
-    """In each text, the sum of the highest counts: floor(sqrt(kinds)) of them, and only of those above 1."""
-    repeated = counts > 1
-    kinds, counts = kinds[repeated], counts[repeated]
-    order = np.lexsort((-counts, kinds))
-    kinds, counts = kinds[order], counts[order]
-    rank = np.arange(len(kinds)) - np.searchsorted(kinds, kinds)
-    counted = rank < np.floor(np.sqrt(number_of_kinds))[kinds]
+def _of_most_frequent(parts: Counts, counts: Counts, kinds: Values) -> Values:
+    """In each text, the sum of the highest counts: floor(sqrt(kinds)) of them, and only of those above 1, which are given."""
+    order = np.lexsort((-counts, parts))
+    parts, counts = parts[order], counts[order]
+    rank = np.arange(len(parts)) - np.searchsorted(parts, parts)
+    counted = rank < np.floor(np.sqrt(kinds))[parts]
     weights = counts[counted].astype(np.float64)
-    return np.bincount(kinds[counted], weights, minlength=len(number_of_kinds)).astype(np.float64)
+    return np.bincount(parts[counted], weights, minlength=len(kinds)).astype(np.float64)
 
 
 def create(parameters: Parameters, common: base.Common) -> base.Operator:

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Meta
 
 from yangfan.operators import base
-from yangfan.operators._texts import Texts, Values, ratio, runs, tallies
+from yangfan.operators._texts import Texts, Values, ratio, repeated, runs
 
 STAGE: base.Stage = "filter"
 SUMMARY = {
@@ -40,13 +40,9 @@ class CheckWordRepetition(base.Filter):
     def measure(self, texts: Texts) -> Values:
         """The share of runs that occur more than once, 0 where there is no run."""
         length = texts.by_language("word_repetition_length").astype(np.int64)
-        words = texts.words
-        kinds, counts = tallies(*runs(words.hashes, words.offsets, length), len(texts))
-        repeated = counts > 1
-        return ratio(
-            np.bincount(kinds[repeated], counts[repeated], minlength=len(texts)),
-            np.bincount(kinds, counts, minlength=len(texts)),
-        )
+        number, hashes = runs(texts.words.hashes, texts.words.offsets, length)
+        parts, counts = repeated(number, hashes)
+        return ratio(np.bincount(parts, counts, minlength=len(texts)).astype(np.float64), number)
 
     def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
         """The range that stays."""
