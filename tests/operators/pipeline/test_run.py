@@ -482,3 +482,17 @@ def test_cleaning_twice_changes_nothing_more() -> None:
     twice = Chain(everything)(once.texts)
     assert twice.texts == once.texts
     assert not twice.drops
+
+
+def test_a_batch_of_which_nothing_is_left_goes_through() -> None:
+    filters = ["filter_check_number_words", "filter_check_character_repetition_removal"]
+    operations = Stages(
+        filter=[Step(name) for name in filters],
+        deduplication=[Step("deduplication_simhash")],
+        desensitization=[Step("replace_emails")],
+    )
+    chain = Chain(Recipe(operations, language="zh"))
+    cleaned = chain(["。", ""])
+    assert cleaned.texts == []
+    assert [drop.operator for drop in cleaned.drops] == [filters[0]] * 2
+    assert [tally.remaining_count for tally in chain.tallies] == [0] * 4

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from yangfan.errors import OperatorFailed
+from yangfan.operators import base
 from yangfan.operators._texts import Texts
 from yangfan.operators.pipeline import frames
 
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from yangfan.operators import base
     from yangfan.operators._texts import Counts, Flags, Values
 
 NONE = -1
 CHANGING: tuple[base.Stage, ...] = ("clean", "desensitization")
 """Stages whose operators change texts; the others measure rows."""
+FEW_GONE = 0.9
+"""A filter measures rows that one before has dropped, for nothing, as long as at least this share stays: taking the others together
+takes longer, and what was computed of them would be computed again."""
 NOTHING_LEFT = "nothing is left of one of its texts"
 
 Step = tuple[str, "base.Operator"]
@@ -135,8 +138,13 @@ def trace(
     rows = Rows(Texts(strings, language), sizes)
     size = len(strings) if sizes is None else len(sizes)
     positions: Counts = np.arange(size)
+    stays: Flags = np.ones(size, np.bool_)
     traced = Trace(np.full(size, NONE, np.int16), positions, strings)
     for number, (stage, operator) in enumerate(steps):
+        if not stays.all() and (not isinstance(operator, base.Filter) or stays.mean() < FEW_GONE):
+            rows, positions, stays = rows.kept(stays), positions[stays], stays[stays]
+        if not len(positions):
+            break
         if remembers(operator):
             prepared = cast("base.Remembering", operator).prepare(rows.whole)
             traced.reached[number] = (positions, prepared)
@@ -161,12 +169,12 @@ def trace(
                 keep = left if keep is None else keep & left
                 said = _said_nothing(left, said)
         if keep is not None and not keep.all():
-            dropped = np.flatnonzero(~keep)
+            dropped = np.flatnonzero(stays & ~keep)
             traced.dropper[positions[dropped]] = number
             for place, position in zip(dropped.tolist(), positions[dropped].tolist(), strict=True):
                 traced.reasons[position] = said(place)
-            rows, positions = rows.kept(keep), positions[keep]
-    traced.texts, traced.positions = rows.parts.strings, positions
+            stays = stays & keep
+    traced.texts, traced.positions = rows.kept(stays).parts.strings, positions[stays]
     return traced
 
 
