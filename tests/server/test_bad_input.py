@@ -787,7 +787,7 @@ WRONG_PATHS: dict[str, tuple[str, str, Refused]] = {
     "v1 unknown console path": ("POST", "/wenxinworkshop/nothing/list", NO_V1_PATH),
     "v1 prefix alone": ("POST", "/rpc/2.0/", NO_V1_PATH),
     "v1 in capitals": ("POST", V1.replace("/rpc/2.0", "/rpc/2.1"), NO_V1_PATH),
-    "v2 unknown path": ("POST", "/v2/chat", NO_PATH),
+    "v2 unknown path": ("POST", "/v2/chats", NO_PATH),
     "v2 in capitals": ("POST", "/v2/Chat/Completions", NO_PATH),
     "v2 with dots": ("POST", "/v2/../v2/chat/completions", NO_PATH),
     "v2 with broken percents": ("POST", "/v2/ch%zzat", NO_PATH),
@@ -958,7 +958,7 @@ AUTHORIZED: dict[str, tuple[bytes, Refused]] = {
     ),
     "compressed body": (
         v2_request(b"Content-Encoding: gzip\r\nContent-Length: 4\r\n%b", b"\x1f\x8b\x08\x00"),
-        (400, "malformed_json", "JSON"),
+        (400, "malformed_json", "the body is compressed; send it as it is"),
     ),
 }
 

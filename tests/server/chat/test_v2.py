@@ -341,7 +341,7 @@ def test_long_token_is_cut_into_lines_that_every_client_reads(echo: Caller):
     assert "".join(delta.get("content", "") for delta in chunks) == text
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v2/v1/chat/completions"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v2/v1/chat/completions", "/v2/chat"])
 def test_paths_that_openai_tools_make_are_answered_too(echo: Caller, path: str):
     reply = echo.ask("POST", path, call(), echo.bearer())
     assert reply.json["choices"][0]["message"]["content"] == "hi"

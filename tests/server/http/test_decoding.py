@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Annotated, Literal
 
 import msgspec
@@ -25,6 +26,16 @@ class Body(msgspec.Struct):
     ] = []
     color: Literal["red", "blue"] = "red"
     flags: dict[str, bool] = {}
+
+
+class Shape(msgspec.Struct):
+    size: Literal["512x512", "64x64"] | Literal["auto"] | None = None
+    count: Annotated[Literal[10, 9] | None, Meta(description="x")] = None
+
+
+class Deep(msgspec.Struct):
+    shapes: list[Shape | None] = []
+    other: dict[str, Literal["a"]] = {}
 
 
 DECODER = BodyDecoder(Body)
@@ -63,7 +74,12 @@ def test_unknown_and_missing_fields_are_fine():
         ('{"words": [""]}', Invalid, "words[0]", "`words[0]`: must be a text of length >= 1"),
         ('{"words": ["four"]}', Invalid, "words[0]", "`words[0]`: must be a text of length <= 3"),
         ('{"words": ["a","b","c"]}', Invalid, "words", "`words`: must be a list of length <= 2"),
-        ('{"color": "green"}', Invalid, "color", "`color`: invalid enum value 'green'"),
+        (
+            '{"color": "green"}',
+            Invalid,
+            "color",
+            "`color`: invalid enum value 'green'; must be one of blue, red",
+        ),
         ('{"color": 1}', MalformedArgument, "color", "`color`: expected `str`, got `int`"),
         (
             '{"flags": {"a": 1}}',
@@ -97,3 +113,33 @@ def test_bytes_that_are_no_text_are_malformed_json(body: bytes):
 def test_deep_nesting_is_refused_in_words():
     with pytest.raises(MalformedJSON, match="nested too deeply; send flat JSON"):
         DECODER.decode(b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
+def test_values_that_are_allowed_are_told_wherever_the_field_stands():
+    decoder = BodyDecoder(Deep)
+    for body, told in [
+        (
+            b'{"shapes": [null, {"size": "1x1"}]}',
+            "`shapes[1].size`: invalid enum value '1x1'; must be one of 512x512, 64x64, auto",
+        ),
+        (
+            b'{"shapes": [{"count": 3}]}',
+            "`shapes[0].count`: invalid enum value 3; must be one of 9, 10",
+        ),
+        (b'{"other": {"x": "b"}}', "`other[...]`: invalid enum value 'b'"),
+    ]:
+        with pytest.raises(Invalid) as raised:
+            decoder.decode(body)
+        assert raised.value.message == told
+
+
+def test_mark_of_byte_order_is_passed_over():
+    body = b"\xef\xbb\xbf" + b'{"color": "blue"}'
+    assert DECODER.decode(body) == Body(color="blue")
+    with pytest.raises(MalformedJSON):
+        DECODER.decode(b"\xef\xbb\xbf" * 3 + b"{")
+
+
+def test_compressed_body_is_told_to_be_sent_as_it_is():
+    with pytest.raises(MalformedJSON, match="the body is compressed; send it as it is"):
+        DECODER.decode(gzip.compress(b"{}"))

@@ -128,6 +128,7 @@ def test_unknown_path_is_quoted_at_bounded_length():
         ("/v1/openai/models", "/docs lists every path"),
         ("/v2/responses", "set your client to chat completions"),
         ("/v1/messages", "set your client to OpenAI's chat completions"),
+        ("/llm/lmapi/v1/chat/ernie_speed", "set erniebot to api_type qianfan"),
         ("/api/tags", "with a base URL that ends in /v2"),
     ],
 )

@@ -19,3 +19,16 @@ def test_every_path_answers_with_every_field(echo: Caller, path: str):
     assert (answer["object"], answer["model"]) == ("reranker_list", "bce-reranker-base")
     assert [result["index"] for result in answer["results"]] == [1, 0]
     assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] > 0
+
+
+def test_documents_of_other_makes_of_client_come_and_go_as_they_expect(echo: Caller):
+    """Cohere's clients, LiteLLM and others send `return_documents`, and read objects."""
+    body = {"model": "bce-reranker-base", "query": "red", "documents": [{"text": "red"}, "blue"]}
+
+    def asked(**given: bool | None) -> list[object]:
+        answer = echo.ask("POST", "/v2/rerank", {**body, **given}, echo.bearer()).json
+        return [result.get("document", "left out") for result in answer["results"]]
+
+    assert asked() == asked(return_documents=None) == ["red", "blue"]
+    assert asked(return_documents=True) == [{"text": "red"}, {"text": "blue"}]
+    assert asked(return_documents=False) == ["left out", "left out"]

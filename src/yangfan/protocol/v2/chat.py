@@ -264,7 +264,8 @@ CHAT = Endpoint(
     dialect="v2",
     method="POST",
     path="/v2/chat/completions",
-    aliases=("/v1/chat/completions", "/v2/v1/chat/completions"),
+    # The last one is where qianfan 0.4.0 to 0.4.5 sends version 2.
+    aliases=("/v1/chat/completions", "/v2/v1/chat/completions", "/v2/chat"),
     request=ChatRequest,
     reply=ChatReply,
     stream=ChatChunk,

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from yangfan.protocol.endpoint import Endpoint
+
+
+class RerankDocument(msgspec.Struct):
+    """A text as Cohere's, Jina's and vLLM's clients send and read it."""
+
+    text: str
 
 
 class RerankRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -21,22 +27,28 @@ class RerankRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
         Meta(description="What is looked for, 1 to 1600 characters, cut at 400 tokens. Required."),
     ] = None
     documents: Annotated[
-        list[str] | None,
+        list[str | RerankDocument] | None,
         Meta(
-            description="1 to 64 texts of 1 to 4096 characters each, cut at 1024 tokens. Required."
+            description="1 to 64 texts of 1 to 4096 characters each, cut at 1024 tokens, or `{text}` each. Required."
         ),
     ] = None
     top_n: Annotated[
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="How many to return, at least 1. Default: all."),
     ] = None
+    return_documents: Annotated[
+        bool | None,
+        Meta(
+            description="Cohere's and Jina's: true gives back each document as `{text}`, false none. Default: as texts, which is Qianfan's way."
+        ),
+    ] = None
     user: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
 
 
-class RerankResult(msgspec.Struct):
+class RerankResult(msgspec.Struct, kw_only=True):
     """One document; `index` is its place in the request, a higher `relevance_score` is more relevant."""
 
-    document: str
+    document: str | RerankDocument | UnsetType = UNSET
     relevance_score: float
     index: int
 

@@ -21,6 +21,18 @@ def base_url(scope: Mapping[str, Any]) -> str:
     return f"{scope.get('scheme', 'http')}://{host.decode('ascii')}"
 
 
+_CUTS_AT_BAIDUS_HOST = re.compile(rb"qianfan_py_sdk_v0\.(3|4\.[0-5])(\.|$)")
+"""The package qianfan up to 0.4.5 takes Baidu's own address off the front, and fails where another one stands."""
+
+
+def listed_url_of(scope: Mapping[str, Any], kind: str, suffix: str) -> str:
+    """The same in a list of services, out of which SDKs read names alone; as the one that asks can read it."""
+    for name, value in scope["headers"]:
+        if name == b"request-source" and _CUTS_AT_BAIDUS_HOST.match(value):
+            return f"https://aip.baidubce.com{V1_ROOT}/{kind}/{suffix}"
+    return url_of(scope, kind, suffix)
+
+
 def url_of(scope: Mapping[str, Any], kind: str, suffix: str) -> str:
     """The v1 address of an endpoint; SDKs read its last two segments."""
     return f"{base_url(scope)}{V1_ROOT}/{kind}/{suffix}"

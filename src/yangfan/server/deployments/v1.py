@@ -9,7 +9,7 @@ from yangfan.protocol.v1 import services as wire
 from yangfan.server.deployments.logic import New
 from yangfan.server.deployments.runner import FLEET
 from yangfan.server.deployments.types import Filter
-from yangfan.server.deployments.urls import url_of
+from yangfan.server.deployments.urls import listed_url_of, url_of
 from yangfan.server.http import Call, Reply, Route
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _presets(services: Services, scope: Mapping[str, Any]) -> Iterator[wire.List
             serviceId=number,
             serviceUuid=f"preset-{number}",
             name=listed.name,
-            url=url_of(scope, listed.type, listed.suffix),
+            url=listed_url_of(scope, listed.type, listed.suffix),
             apiType=listed.type,
             chargeStatus="FREE",
             versionList=[version],
@@ -132,7 +132,7 @@ def _custom(view: View, scope: Mapping[str, Any]) -> wire.ListedService:
         serviceId=service.number,
         serviceUuid=service.id,
         name=service.name,
-        url=url_of(scope, service.type, service.suffix),
+        url=listed_url_of(scope, service.type, service.suffix),
         apiType=service.type,
         chargeStatus="FREE",
         versionList=versions,

@@ -182,11 +182,13 @@ _FRONT = re.compile(r"^/openai/deployments/[^/]+|^/openai|^/api(?=/v[12]/)|^/v[1
 _ELSEWHERE = {
     "/responses": "OpenAI's Responses API is not spoken here; set your client to chat completions",
     "/messages": "Anthropic's API is not spoken here; set your client to OpenAI's chat completions",
+    "/llm/lmapi/": "AI Studio's API is not spoken here; set erniebot to api_type qianfan, with an api_base_url that ends in"
+    " /rpc/2.0/ai_custom/v1/wenxinworkshop",
     "/api/chat": "Ollama's API is not spoken here; set your client to OpenAI's, with a base URL that ends in /v2",
     "/api/generate": "Ollama's API is not spoken here; set your client to OpenAI's, with a base URL that ends in /v2",
     "/api/tags": "Ollama's API is not spoken here; set your client to OpenAI's, with a base URL that ends in /v2",
 }
-"""Ends of paths that clients of other APIs ask for."""
+"""Pieces of paths that clients of other APIs ask for."""
 
 
 def unknown_path(method: str, path: str, *, known: Callable[[str], bool]) -> EndpointNotFound:
@@ -197,7 +199,7 @@ def unknown_path(method: str, path: str, *, known: Callable[[str], bool]) -> End
         better = base + _FRONT.sub("", plain)
         if better != plain and known(better):
             return EndpointNotFound(f"{shown}, but {better} does; mend the client's base URL")
-    for end, advice in _ELSEWHERE.items():
-        if plain.endswith(end):
+    for piece, advice in _ELSEWHERE.items():
+        if piece in plain:
             return EndpointNotFound(f"{shown}: {advice}")
     return EndpointNotFound(f"{shown}; /docs lists every path")
