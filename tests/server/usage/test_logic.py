@@ -131,6 +131,18 @@ def test_reserving_again_takes_the_place_of_the_first(open_usage: Open):
     assert left(meter) == (1, 100)
 
 
+def test_a_rough_size_may_be_taken_only_where_several_calls_of_it_fit(open_usage: Open):
+    assert meter_of(open_usage()).spares(ECHO, 10**12)
+    for limits in (Limits(tpm=100), Limits(daily_tokens=100), Limits(total_tokens=100)):
+        usage = open_usage(limits)
+        meter = meter_of(usage)
+        assert meter.spares(ECHO, 25)
+        assert not meter.spares(ECHO, 26)
+        meter.reserve(ECHO, 4)
+        assert meter_of(usage).spares(ECHO, 24)
+        assert not meter_of(usage).spares(ECHO, 25)
+
+
 def test_settling_twice_books_the_difference(open_usage: Open):
     usage = open_usage(Limits(tpm=100, total_tokens=100))
     meter = meter_of(usage)

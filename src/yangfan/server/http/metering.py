@@ -55,6 +55,10 @@ class Meter(Protocol):
         """How long answers may become where the caller does not say, so that others still fit; None while nothing limits them."""
         ...
 
+    def spares(self, target: Metered, tokens: int) -> bool:
+        """Whether every limit on tokens has room for several calls of this size, so that one may take a rough size."""
+        ...
+
     def reserve(self, target: Metered, tokens: int) -> None:
         """Take one request and `tokens` (the prompt and the most that may be answered) from every limit, or from none.
 
@@ -99,6 +103,11 @@ class Unmetered:
     def answer_tokens(self, target: Metered, prompt_tokens: int) -> int | None:
         """No limit."""
         del target, prompt_tokens
+
+    def spares(self, target: Metered, tokens: int) -> bool:
+        """Always."""
+        del target, tokens
+        return True
 
     def reserve(self, target: Metered, tokens: int) -> None:
         """Do nothing."""

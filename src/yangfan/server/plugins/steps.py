@@ -44,6 +44,10 @@ class StepMeter:
         """How long the next answer may become."""
         return self._meter.answer_tokens(target, prompt_tokens)
 
+    def spares(self, target: Metered, tokens: int) -> bool:
+        """Whether there is room for several steps of this size."""
+        return self._meter.spares(target, tokens)
+
     def reserve(self, target: Metered, tokens: int) -> None:
         """Begin a step. Raises as the call's own meter does."""
         self._before = self._meter.used

@@ -40,7 +40,7 @@ async def reserve(
         target: What the name means.
         sampling: Complete, with its `max_output_tokens`.
         prompt_tokens: An upper bound of the prompt's tokens.
-        count: Counts them; called only where the bound does not fit the limits.
+        count: Counts them; called only where the bound would take most of what the limits have left.
         answers: How many answers are asked for.
         length_asked: Whether the caller chose `max_output_tokens`. Otherwise answers that do not fit are made shorter, so that a
             key with small limits can be used without knowing them.
@@ -58,12 +58,16 @@ async def reserve(
             return sampling
         longest = REMOTE_OUTPUT_TOKENS
         sampling = msgspec.structs.replace(sampling, max_output_tokens=longest)
+    most = prompt_tokens + longest * answers
     try:
-        meter.reserve(target, prompt_tokens + longest * answers)
+        if meter.spares(target, most):
+            meter.reserve(target, most)
+            return sampling
+        # While the bound is held, others would be refused for tokens that nobody needs: hold a place only.
+        meter.reserve(target, 1)
     except (TokenRateLimited, QuotaExceeded):
-        prompt_tokens = await count()
-    else:
-        return sampling
+        pass  # it may be let in once its size is known
+    prompt_tokens = await count()
     room = None if length_asked else meter.answer_tokens(target, prompt_tokens)
     if room is not None and room < longest * answers:
         longest = max(room // answers, 1)

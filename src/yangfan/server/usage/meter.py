@@ -78,8 +78,18 @@ class AccountMeter:
         if not lane.tokens and not quotas:
             return None
         rooms = [(bucket.limit - prompt_tokens) // SHARE for bucket in lane.tokens]
-        rooms += [quota.left(self._ledger.today) - prompt_tokens for quota in quotas]
+        rooms += [quota.left(self._ledger.today) + self._held - prompt_tokens for quota in quotas]
         return max(min(rooms), 1)
+
+    def spares(self, target: Metered, tokens: int) -> bool:
+        """Whether every limit on tokens has room for four calls of this size."""
+        lane, quotas = self._lane_to(target), self._account.quotas
+        if not lane.tokens and not quotas:
+            return True
+        now_ns, several = self._clock_ns(), SHARE * tokens
+        if any(bucket.wait_ns(several, now_ns) for bucket in lane.tokens):
+            return False
+        return all(quota.left(self._ledger.today) >= several for quota in quotas)
 
     def reserve(self, target: Metered, tokens: int) -> None:
         """Take one request and `tokens` from every limit, or from none; a later call takes the place of an earlier one.
