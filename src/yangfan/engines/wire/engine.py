@@ -168,9 +168,11 @@ class ChildEngine:
         status, reply = await self._connected().post(_CHAT_PATH, body)
         if status != 200:
             raise refusal(status, reply)
-        return await self._with_thoughts(
-            decode_reply(reply, inside=self._begins_in_thought(request))
-        )
+        answered = decode_reply(reply, inside=self._begins_in_thought(request))
+        for answer in answered.answers:
+            if answer.reasoning:
+                return await self._with_thoughts(answered)
+        return answered
 
     def chat_stream(self, request: ChatRequest) -> AsyncGenerator[Delta]:
         """Generate and yield as tokens come. The generator must be closed (`aclosing`)."""
@@ -281,8 +283,6 @@ class ChildEngine:
             if answer.reasoning
             for body in [TokenizeBody(answer.reasoning, add_special=False)]
         ]
-        if not counts:
-            return reply
         told = reply.usage
         thoughts = min(sum(counts), told.completion_tokens)
         return msgspec.structs.replace(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import httptools
 
@@ -17,9 +17,11 @@ from yangfan.engines.wire.trace import CURRENT
 from yangfan.errors import EngineFailed
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from yangfan.errors import RefusedError
+
+_T = TypeVar("_T")
 
 HIGH_WATER_BYTES = 64 * 1024
 """A stream whose reader is this far behind stops reading from the child until the reader has caught up."""
@@ -50,6 +52,7 @@ class _Connection(asyncio.Protocol):
         self._unread_bytes = 0
         self._answered = False
         self._paused = False
+        self._streams = False
         self._has_head = False
         self._complete = False
         self._keep_alive = False
@@ -68,7 +71,8 @@ class _Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self.close()
-        self._wake()
+        if self._streams or self._complete or self.lost:
+            self._wake()
 
     def on_headers_complete(self) -> None:
         self._keep_alive = self._parser.should_keep_alive()  # any later it is always False
@@ -77,7 +81,8 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._unread.append(body)
         self._unread_bytes += len(body)
-        if self._unread_bytes > HIGH_WATER_BYTES and not self._paused and self._transport:
+        if self._streams and self._unread_bytes > HIGH_WATER_BYTES and not self._paused:
+            assert self._transport is not None
             self._transport.pause_reading()
             self._paused = True
 
@@ -95,11 +100,19 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def send(self, request: bytes) -> int:
+    async def whole(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request and return status and body of its reply."""
+        self._write(request, streams=False)
+        while not self._complete:
+            await self._progress()
+        pieces, self._unread_bytes = self._unread, 0
+        body = pieces.popleft() if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return self._parser.get_status_code(), body
+
+    async def head(self, request: bytes) -> int:
         """Send a request and return the status of its reply; then read the body with `chunk`."""
-        assert self._transport is not None
-        self._answered = self._has_head = self._complete = False
-        self._transport.write(request)
+        self._write(request, streams=True)
         while not self._has_head:
             await self._progress()
         return self._parser.get_status_code()
@@ -124,12 +137,19 @@ class _Connection(asyncio.Protocol):
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def _progress(self) -> None:
-        """Wait until more of the reply has come."""
+    def _write(self, request: bytes, *, streams: bool) -> None:
+        """Send a request; of a reply that does not stream, nobody has to hear before its end."""
+        assert self._transport is not None
+        self._streams = streams
+        self._answered = self._has_head = self._complete = False
+        self._transport.write(request)
+
+    def _progress(self) -> asyncio.Future[None]:
+        """Done when more of the reply has come, or all of one that does not stream."""
         if self.lost:
             raise _LostError(answered=self._answered)
-        self._waiter = self._loop.create_future()
-        await self._waiter
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -159,11 +179,11 @@ class Pool:
 
     async def get(self, path: str) -> tuple[int, bytes]:
         """Send a GET; return status and body."""
-        return await self._exchange(b"GET %b HTTP/1.1\r\n%b\r\n" % (path.encode(), self._head))
+        return await self._whole(b"GET %b HTTP/1.1\r\n%b\r\n" % (path.encode(), self._head))
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Send a JSON body; return status and body of the reply."""
-        return await self._exchange(self._post(path, body))
+        return await self._whole(self._post(path, body))
 
     async def stream(
         self, path: str, body: bytes, refuse: Callable[[int, bytes], RefusedError] = refusal
@@ -175,7 +195,7 @@ class Pool:
         Raises:
             RefusedError: The status of the reply was not 200; see `yangfan.engines.wire.errors.refusal`.
         """
-        status, connection = await self._send(self._post(path, body))
+        status, connection = await self._send(self._post(path, body), _Connection.head)
         try:
             if status != 200:
                 raise refuse(status, await connection.body())
@@ -190,22 +210,20 @@ class Pool:
         finally:
             self._put_back(connection)
 
-    async def _exchange(self, request: bytes) -> tuple[int, bytes]:
-        status, connection = await self._send(request)
-        try:
-            return status, await connection.body()
-        except _LostError as error:
-            raise EngineFailed(LOST_TEXT) from error
-        finally:
-            self._put_back(connection)
+    async def _whole(self, request: bytes) -> tuple[int, bytes]:
+        reply, connection = await self._send(request, _Connection.whole)
+        self._put_back(connection)
+        return reply
 
-    async def _send(self, request: bytes) -> tuple[int, _Connection]:
-        """Send and return the reply's status; on a fresh connection if the idle one was closed at the other end."""
+    async def _send(
+        self, request: bytes, ask: Callable[[_Connection, bytes], Awaitable[_T]]
+    ) -> tuple[_T, _Connection]:
+        """What `ask` gets for a request; on a fresh connection if the idle one was closed at the other end."""
         for connection in (self._take_idle(), None):
             fresh = connection is None
             connection = connection or await self._connect()
             try:
-                return await connection.send(request), connection
+                return await ask(connection, request), connection
             except _LostError as error:
                 connection.close()
                 if fresh or error.answered:

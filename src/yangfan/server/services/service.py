@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from yangfan.engines.wire.trace import stage
+from yangfan.engines.wire.trace import stage, staged
 from yangfan.errors import EngineFailed, Overloaded, UpstreamFailed
 from yangfan.server.models import InputLimits
 from yangfan.server.services.gate import Gate, GatePolicy
@@ -79,6 +79,7 @@ class Service:
         remote: Engine | None = None,
     ) -> None:
         self.name = name
+        self.header = (b"X-Yangfan-Model", name.encode("ascii", "replace"))
         self._remote = remote
         self.limits = limits or InputLimits()
         self.created = created
@@ -123,7 +124,7 @@ class Service:
     @property
     def context_tokens(self) -> int:
         """Prompt and answer together, at most."""
-        return self.engine.context_tokens
+        return (self._remote or self.replica.engine).context_tokens
 
     @property
     def adapters(self) -> Sequence[str]:
@@ -233,15 +234,14 @@ class Service:
         low: bool = False,
     ) -> _ReplyT:
         """What `ask` gets from an engine that lives long enough to answer."""
-        with stage("queue"):
-            ticket = await self.gate.enter(key, slots, low=low)
+        ticket = await staged("queue", self.gate.enter)(key, slots, low=low)
+        ask = staged("engine", ask)
         try:
             deadline = self._deadline()
             for attempt in range(ATTEMPTS):
-                engine = await self._engine(deadline)
+                engine = self.engine if self.replica.ready else await self._engine(deadline)
                 try:
-                    with stage("engine"):
-                        return await ask(engine)
+                    return await ask(engine)
                 except EngineFailed as error:
                     await self._died(error, attempt, deadline)
         finally:
