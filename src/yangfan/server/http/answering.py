@@ -6,30 +6,24 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from yangfan import errors
 from yangfan.protocol import sse
 from yangfan.protocol.v1 import errors as v1_errors
 from yangfan.server.http.call import Accepted, Download, Reply, Stream, new_id
-from yangfan.server.http.dialects import ENCODERS, Header
+from yangfan.server.http.dialects import ENCODERS
+from yangfan.server.http.exchange import Exchange, Header, Messages, Receive, Scope, Send
 from yangfan.server.http.metering import Meter, Unmetered
 from yangfan.server.http.routing import dialect_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+
     import msgspec
 
     from yangfan.protocol.endpoint import Dialect
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-ON_DISCONNECT = "yangfan.on_disconnect"
-"""Key in the scope's extensions: a function that takes what to call when the connection is lost, or None."""
 
 _JSON: Header = (b"Content-Type", b"application/json")
 _EVENTS: tuple[Header, ...] = (
@@ -49,15 +43,20 @@ class ClientGone(Exception):
 
 
 class Answering:
-    """The sending side of one request."""
+    """The sending side of one request.
+
+    Attributes:
+        fields: Names of the headers that it came with; most have none of those that are looked for.
+    """
 
     __slots__ = (
         "_encode",
+        "_exchange",
         "_receive",
-        "_send",
         "_started",
         "client_gone",
         "dialect",
+        "fields",
         "first_event_at",
         "headers",
         "meter",
@@ -71,12 +70,17 @@ class Answering:
     ) -> None:
         self.scope = scope
         self._receive = receive
-        self._send = send
+        self._exchange = send if isinstance(send, Exchange) else Messages(receive, send)
         self._encode = encode
         self._started = False
         self.first_event_at: float | None = None
         self.client_gone = False
-        self.request_id = _request_id(scope["headers"])
+        self.fields = dict(scope["headers"]).keys()
+        self.request_id = (
+            new_id("req-", 16)
+            if self.fields.isdisjoint(_REQUEST_ID_NAMES)
+            else _request_id(scope["headers"])
+        )
         self.dialect: Dialect | None = None
         self.meter: Meter = _NO_METER
         self.must_reserve = False
@@ -89,6 +93,11 @@ class Answering:
             BodyTooLarge: It is longer than `max_bytes`, or says that it will be.
             ClientGone: It never arrived.
         """
+        whole = self._exchange.whole_body()
+        if whole is not None:
+            if len(whole) > max_bytes:
+                raise _too_large(max_bytes)
+            return whole
         for name, value in self.scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
                 raise _too_large(max_bytes)
@@ -122,7 +131,7 @@ class Answering:
 
     async def run(self, handling: Awaitable[Reply | Stream | Download | Accepted]) -> None:
         """Await the handler and send what it gives; stop working as soon as the client is gone."""
-        unwatch = self._watch()
+        self._exchange.watch(self._gone)
         try:
             answer = await handling
             if isinstance(answer, Stream):
@@ -131,37 +140,15 @@ class Answering:
                 await self._file(answer)
             elif isinstance(answer, Accepted):
                 await self._begin(202, ((b"Content-Length", b"0"), *self.headers))
-                await self._part(b"", more=False)
+                await self._exchange.part(b"", more=False)
             else:
                 self._check_reserved()
                 await self.send(200, answer.body, answer.headers)
         finally:
-            unwatch()
+            self._exchange.unwatch()
 
-    def _watch(self) -> Callable[[], object]:
-        """Have this task cancelled when the client goes; what to call when that is no longer wanted.
-
-        Our listener tells of a lost connection by itself; under another server a task has to wait for it, which costs a
-        tenth of a small request.
-        """
-        work = asyncio.current_task()
-        assert work is not None
-
-        def gone() -> None:
-            self.client_gone = True
-            work.cancel()
-
-        on_disconnect = self.scope.get("extensions", {}).get(ON_DISCONNECT)
-        if on_disconnect is not None:
-            on_disconnect(gone)
-            return lambda: on_disconnect(None)
-
-        async def wait() -> None:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-            gone()
-
-        return asyncio.create_task(wait()).cancel
+    def _gone(self) -> None:
+        self.client_gone = True
 
     async def _stream(self, stream: Stream) -> None:
         events = stream.events
@@ -176,12 +163,12 @@ class Answering:
                 self.first_event_at = time.perf_counter()
                 await self._rest(events)
             if self.dialect == "v2":
-                await self._part(sse.encode(sse.DONE))
+                await self._exchange.part(sse.encode(sse.DONE))
         finally:
             close = getattr(events, "aclose", None)
             if close is not None:
                 await close()
-        await self._part(b"", more=False)
+        await self._exchange.part(b"", more=False)
 
     async def _file(self, answer: Download) -> None:
         try:
@@ -199,8 +186,8 @@ class Answering:
             )
             await self._begin(200, (*headers, *self.headers))
             while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
-                await self._part(piece)
-        await self._part(b"", more=False)
+                await self._exchange.part(piece)
+        await self._exchange.part(b"", more=False)
 
     def _check_reserved(self) -> None:
         assert self.meter.reserved or not self.must_reserve, (
@@ -216,27 +203,21 @@ class Answering:
         if self.dialect == "v1" and _V1_EVENT_WORD in data:
             # Baidu's Go SDK drops every line that contains the word; an escape means the same to every other reader.
             data = data.replace(_V1_EVENT_WORD, _V1_EVENT_ESCAPED)
-        await self._part(sse.encode(data, getattr(event, "event_name", "")))
+        await self._exchange.part(sse.encode(data, getattr(event, "event_name", "")))
 
     async def send(self, status: int, body: msgspec.Struct, headers: Sequence[Header] = ()) -> None:
         """Send a whole JSON answer on one line."""
         data = self._encode(body)
-        await self._begin(
-            status,
-            (
-                _JSON,
-                (b"Content-Length", str(len(data)).encode()),
-                *self.headers,
-                *self.meter.headers(),
-                *headers,
-            ),
+        self._started = True
+        length = (b"Content-Length", b"%d" % len(data))
+        await self._exchange.respond(
+            status, (_JSON, length, *self.headers, *self.meter.headers(), *headers), data
         )
-        await self._part(data, more=False)
 
     async def nothing(self, status: int, headers: Sequence[Header]) -> None:
         """Send an answer without a body."""
         await self._begin(status, (*self.headers[:1], *headers))
-        await self._part(b"", more=False)
+        await self._exchange.part(b"", more=False)
 
     async def refuse(self, error: errors.RefusedError) -> None:
         """Send an error in the dialect of the path; inside a stream, as its last event."""
@@ -249,17 +230,14 @@ class Answering:
             refusal.body.id, refusal.body.log_id = "", self.request_id
         if self._started:
             with suppress(OSError):
-                await self._part(sse.encode(self._encode(refusal.body)))
-                await self._part(b"", more=False)
+                await self._exchange.part(sse.encode(self._encode(refusal.body)))
+                await self._exchange.part(b"", more=False)
             return
         await self.send(refusal.status, refusal.body, refusal.headers)
 
     async def _begin(self, status: int, headers: Sequence[Header]) -> None:
         self._started = True
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def _part(self, data: bytes, *, more: bool = True) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        await self._exchange.begin(status, headers)
 
 
 def _request_id(headers: Iterable[Header]) -> str:

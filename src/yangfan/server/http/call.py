@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
+from yangfan.server.http.metering import Meter
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
-    from yangfan.server.http.metering import Meter
 
 RequestT = TypeVar("RequestT")
 
@@ -44,10 +45,10 @@ class _Nothing:
         raise StopAsyncIteration
 
 
-_NOTHING = _Nothing()
+NOTHING = _Nothing()
 
 
-class Call(Generic[RequestT]):
+class Call(msgspec.Struct, Generic[RequestT]):
     """One call on its way to a handler.
 
     Attributes:
@@ -60,25 +61,13 @@ class Call(Generic[RequestT]):
         pieces: The body as it comes, for endpoints whose request is `bytes`; empty for others.
     """
 
-    __slots__ = ("meter", "params", "pieces", "principal", "request", "request_id", "scope")
-
-    def __init__(
-        self,
-        scope: Mapping[str, Any],
-        request: RequestT,
-        principal: Principal,
-        params: Mapping[str, str],
-        request_id: str,
-        meter: Meter,
-        pieces: AsyncIterator[bytes] | None = None,
-    ) -> None:
-        self.pieces = _NOTHING if pieces is None else pieces
-        self.scope = scope
-        self.request = request
-        self.principal = principal
-        self.params = params
-        self.request_id = request_id
-        self.meter = meter
+    scope: Mapping[str, Any]
+    request: RequestT
+    principal: Principal
+    params: Mapping[str, str]
+    request_id: str
+    meter: Meter
+    pieces: AsyncIterator[bytes] = NOTHING
 
     @property
     def query(self) -> dict[str, str]:

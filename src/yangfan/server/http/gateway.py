@@ -16,17 +16,18 @@ import structlog
 from yangfan import errors
 from yangfan.engines.wire.trace import CURRENT
 from yangfan.protocol.endpoint import Auth
-from yangfan.server.http.answering import Answering, ClientGone, Receive, Scope, Send
-from yangfan.server.http.call import Call, Principal
+from yangfan.server.http.answering import Answering, ClientGone
+from yangfan.server.http.call import NOTHING, Call, Principal
 from yangfan.server.http.cors import Origins
 from yangfan.server.http.decoding import BodyDecoder
+from yangfan.server.http.exchange import Receive, Scope, Send
 from yangfan.server.http.metering import Meter, Unmetered
 from yangfan.server.http.observing import (
     CLIENT_GONE,
     OK,
+    Observed,
     Observer,
     Unobserved,
-    observed,
     trace_of,
     traceparent,
 )
@@ -104,7 +105,7 @@ class Gateway:
             return
         answering = Answering(scope, receive, send, self._encode)
         try:
-            granted = self._origins.headers(scope)
+            granted = self._origins.headers(scope) if b"origin" in answering.fields else ()
             if granted or scope["method"] == "OPTIONS":
                 answering.headers = (*answering.headers, *granted)
                 asked_first = self._origins.preflight(scope, granted)
@@ -149,9 +150,11 @@ class Gateway:
         meter: Meter = _NO_METER
         principal, outcome = _ANONYMOUS, OK
         started_ns, started = time.time_ns(), time.perf_counter()
-        parent = traceparent(answering.scope["headers"])
+        asked = b"traceparent" in answering.fields
+        parent = traceparent(answering.scope["headers"]) if asked else ""
         trace = trace_of(parent, traced=self._observer.traces)
-        CURRENT.set(trace)
+        if trace is not None:
+            CURRENT.set(trace)
         self._observer.began()
         try:
             if endpoint.auth != "none":
@@ -172,7 +175,7 @@ class Gateway:
                 match.params,
                 answering.request_id,
                 meter,
-                answering.pieces() if endpoint.request is bytes else None,
+                answering.pieces() if endpoint.request is bytes else NOTHING,
             )
             await answering.run(match.route.handler(call))
         except errors.RefusedError as refused:
@@ -197,17 +200,22 @@ class Gateway:
             )
         finally:
             first = answering.first_event_at
-            call_facts = observed(
+            prompt_tokens, completion_tokens = meter.used
+            call_facts = Observed(
                 endpoint.name,
                 answering.request_id,
                 outcome,
-                started_ns=started_ns,
-                seconds=time.perf_counter() - started,
-                first_event_seconds=None if first is None else first - started,
-                principal=principal,
-                meter=meter,
-                traceparent=parent,
-                trace=trace,
+                started_ns,
+                time.perf_counter() - started,
+                None if first is None else first - started,
+                principal.key_id,
+                meter.model,
+                meter.reserved,
+                prompt_tokens,
+                completion_tokens,
+                parent,
+                "" if trace is None or trace.traceparent == parent else trace.traceparent,
+                () if trace is None else tuple(trace.stages),
             )
             meter.close()
             self._observer.ended(call_facts)

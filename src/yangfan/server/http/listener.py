@@ -6,18 +6,18 @@ import asyncio
 import socket
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httptools
 import msgspec
 import uvicorn
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from yangfan.errors import ConfigurationError, HeadersTooLarge
 from yangfan.protocol.v2 import errors as v2_errors
-from yangfan.server.http.answering import ON_DISCONNECT
 from yangfan.server.http.call import new_id
 from yangfan.server.http.cycle import Cycle
 
@@ -40,7 +40,8 @@ class ReadLimits:
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which by itself collects a head of any size for any time.
 
-    It also tells the application of a lost connection by the extension `ON_DISCONNECT`, without a task that waits for it.
+    What every request passes is written out here instead of left to uvicorn, with nothing in it that few requests need: no event
+    to wait for a body that is there, no timer for each answer, no second parser for a plain path.
     """
 
     limits: ReadLimits
@@ -55,8 +56,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._upgrading = False
         self._request_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._on_disconnect: Callable[[], object] | None = None
-        self._extensions = {ON_DISCONNECT: self._set_on_disconnect}
+        self._answered: Cycle | None = None
+        self._idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's own
         super().connection_made(transport)
@@ -64,15 +65,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        if self._on_disconnect is not None:
-            self._on_disconnect()
+        if self._answered is not None:
+            self._answered.lost()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
         self._request_bytes += len(data)
-        self._unset_keepalive_if_required()
         self._parse(data)
         if self._in_head:
             # The parser reports a header only when its line is complete, so an endless line has to be counted here.
@@ -116,11 +116,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head, self._in_request = True, True
         super().on_message_begin()
-        self.scope["extensions"] = self._extensions  # pyright: ignore[reportGeneralTypeIssues] - any extension is allowed
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         if self._request_bytes > self.limits.max_head_bytes < self._head_bytes():
             self._refuse_head()
             return
@@ -129,53 +129,99 @@ class BoundedProtocol(HttpToolsProtocol):
             self._upgrading = True
             return
         self._fill_scope(parser)
-        app: Any = cast("Any", self).app
+        uvicorns: Any = self  # whose word for its application is not fully typed
+        app = uvicorns.app
         previous = self.cycle
-        self.cycle = Cycle(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
+        cycle = self.cycle = Cycle(
+            self.scope,
+            self.transport,
+            self.flow,
+            self.server_state.default_headers,
             expect_100_continue=self.expect_100_continue,
             keep_alive=self.scope["http_version"] != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
         if previous is None or previous.response_complete:  # pyright: ignore[reportUnnecessaryComparison] - None before the first request
-            self._start_asgi_task(self.cycle, app)
+            self._start_asgi_task(cycle, app)
         else:
             # Sent ahead of the answer to the one before: it has to wait its turn.
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, app))
+            self.pipeline.appendleft((cycle, app))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._answered = cycle
+        task = cycle.task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def _fill_scope(self, parser: Any) -> None:
         """What uvicorn puts into the scope once the head is complete."""
-        self.scope["method"] = parser.get_method().decode("ascii")
-        self.scope["http_version"] = parser.get_http_version()
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        self.scope["path"] = unquote(path) if "%" in path else path
-        self.scope["raw_path"] = url.path
-        self.scope["query_string"] = url.query or b""
+        scope = self.scope
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = parser.get_http_version()
+        if self.url.startswith(b"/") and b"#" not in self.url:
+            raw_path, _, query = self.url.partition(b"?")
+        else:
+            url = httptools.parse_url(self.url)
+            raw_path, query = url.path, url.query or b""
+        path = raw_path.decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = raw_path
+        scope["query_string"] = query
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def on_body(self, body: bytes) -> None:
-        if not self._refused:
-            super().on_body(body)
+        cycle: Any = self.cycle
+        if self._refused or cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.tell()
 
     def on_message_complete(self) -> None:
         if self._upgrading:
             return
         self._in_request = False
         self._request_bytes = 0
-        self._stop_timer()
-        if not self._refused:
-            super().on_message_complete()
+        if self._timer is not None:
+            self._stop_timer()
+        cycle: Any = self.cycle
+        if not self._refused and not cycle.response_complete:
+            cycle.more_body = False
+            cycle.tell()
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._wait_for_silence(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that is idle for too long; one timer stays on its way while requests come and go."""
+        self.timeout_keep_alive_task = None
+        cycle: Any = self.cycle
+        if self.transport.is_closing() or self._in_request or not cycle.response_complete:
+            return  # the next answer starts the timer anew
+        left_seconds = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_seconds > 0:
+            self._wait_for_silence(left_seconds)
+        else:
+            self.transport.close()
+
+    def _wait_for_silence(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
 
     def send_400_response(self, msg: str) -> None:
         if not self._refused:
@@ -185,9 +231,6 @@ class BoundedProtocol(HttpToolsProtocol):
                 b"Bad Request",
                 f"this is not proper HTTP: {reason}. Speak HTTP/1.1, and percent-encode the URL",
             )
-
-    def _set_on_disconnect(self, callback: Callable[[], object] | None) -> None:
-        self._on_disconnect = callback
 
     def _start_timer(self, action: Callable[[], object]) -> None:
         self._timer = self.loop.call_later(self.limits.timeout_seconds, action)

@@ -13,9 +13,6 @@ from yangfan.engines.wire.trace import Stage, Trace
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from yangfan.server.http.call import Principal
-    from yangfan.server.http.metering import Meter
-
 OK = "ok"
 CLIENT_GONE = "client_gone"
 """The caller left before its answer was complete."""
@@ -104,36 +101,3 @@ def trace_of(parent: str, *, traced: bool) -> Trace | None:
         return Trace(parent) if parent else None
     trace_id = parent[3:35] if parent else f"{random.getrandbits(128):032x}"
     return Trace(f"00-{trace_id}-{random.getrandbits(64):016x}-{parent[-2:] or '01'}")
-
-
-def observed(  # noqa: PLR0913 - every argument is a fact about the call
-    endpoint: str,
-    request_id: str,
-    outcome: str,
-    *,
-    started_ns: int,
-    seconds: float,
-    first_event_seconds: float | None,
-    principal: Principal,
-    meter: Meter,
-    traceparent: str,
-    trace: Trace | None,
-) -> Observed:
-    """The facts of a call, with what its meter knows."""
-    prompt_tokens, completion_tokens = meter.used
-    return Observed(
-        endpoint,
-        request_id,
-        outcome,
-        started_ns,
-        seconds,
-        first_event_seconds,
-        principal.key_id,
-        meter.model,
-        meter.reserved,
-        prompt_tokens,
-        completion_tokens,
-        traceparent,
-        "" if trace is None or trace.traceparent == traceparent else trace.traceparent,
-        () if trace is None else tuple(trace.stages),
-    )

@@ -52,8 +52,8 @@ class Match:
 
 _NO_PARAMS: dict[str, str] = {}
 
-Routes = dict[tuple[str, str | None], Route]
-"""Routes of one path by method and Action."""
+Routes = dict[tuple[str, str | None], Match]
+"""Routes of one path by method and Action, as matches that serve every request to a path without parameters."""
 
 
 class RoutingTable:
@@ -75,7 +75,7 @@ class RoutingTable:
                     key = (method, route.endpoint.action)
                     if key in table:
                         raise ValueError(f"{key} {path} is answered twice")
-                    table[key] = route
+                    table[key] = Match(route, _NO_PARAMS)
 
     def _table_for(self, path: str) -> Routes:
         head, _, last = path.rpartition("/")
@@ -113,20 +113,21 @@ class RoutingTable:
             if parent is None or not last:
                 return None
             table, params = parent[1], {parent[0]: last}
-        route = table.get((method, None))
-        if route is not None:
-            return Match(route, params)
+        match = table.get((method, None)) or self._by_action(table, method, query)
+        return Match(match.route, params) if params else match
+
+    def _by_action(self, table: Routes, method: str, query: bytes) -> Match:
         methods = sorted({known for known, _ in table})
         if method not in methods:
             raise WrongMethod(method, methods)
         action = dict(parse_qsl(query.decode("latin-1"))).get("Action")
-        route = table.get((method, action))
-        if route is None:
+        match = table.get((method, action))
+        if match is None:
             known = ", ".join(sorted(name for _, name in table if name))
             raise Invalid(
                 f"query parameter Action must be one of {known}; got {action!r}", param="Action"
             )
-        return Match(route, params)
+        return match
 
 
 _ACTION_PATHS = frozenset(

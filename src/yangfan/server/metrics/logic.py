@@ -6,7 +6,6 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from yangfan.server.http import OK
 from yangfan.server.metrics.histogram import SECONDS, TOKENS, Histogram
 
 if TYPE_CHECKING:
@@ -36,6 +35,25 @@ Series = tuple[str, str]
 """Endpoint and model, or model and kind of tokens."""
 
 
+class _Counted:
+    """The calls of one endpoint to one model that ended in one way, and where else they count; looked up once for each call.
+
+    Attributes:
+        calls: How many.
+        seconds: How long they took, with those that ended otherwise.
+        decision: Of the limiter, where that is what they ended by.
+        tokens: The model's prompts and answers; None before the first.
+    """
+
+    __slots__ = ("calls", "decision", "seconds", "tokens")
+
+    def __init__(self, seconds: Histogram, decision: str) -> None:
+        self.calls = 0
+        self.seconds = seconds
+        self.decision = decision
+        self.tokens: tuple[Histogram, Histogram] | None = None
+
+
 class Metrics:
     """Counts calls (`yangfan.server.http.Observer`).
 
@@ -50,7 +68,7 @@ class Metrics:
         """Start at zero; `start` begins to watch the event loop."""
         self.traces = traces
         self.in_flight = 0
-        self.outcomes: dict[tuple[str, str, str], int] = {}
+        self._counted: dict[tuple[str, str, str], _Counted] = {}
         self.durations: dict[Series, Histogram] = {}
         self.first_events: dict[Series, Histogram] = {}
         self.tokens: dict[Series, Histogram] = {}
@@ -66,30 +84,45 @@ class Metrics:
     def ended(self, call: Observed) -> None:
         """Count it and tell the others."""
         self.in_flight -= 1
-        endpoint, model, outcome = call.endpoint, call.model, call.outcome
-        key = (endpoint, model, outcome)
-        self.outcomes[key] = self.outcomes.get(key, 0) + 1
-        series = (endpoint, model)
-        duration = self.durations.get(series) or self._new(self.durations, series)
-        duration.add(call.seconds)
+        key = (call.endpoint, call.model, call.outcome)
+        counted = self._counted.get(key) or self._count(key)
+        counted.calls += 1
+        counted.seconds.add(call.seconds)
         if call.first_event_seconds is not None:
+            series = (call.endpoint, call.model)
             first = self.first_events.get(series) or self._new(self.first_events, series)
             first.add(call.first_event_seconds)
         if call.prompt_tokens or call.completion_tokens:
-            for kind, count in (
-                ("prompt", call.prompt_tokens),
-                ("completion", call.completion_tokens),
-            ):
-                counted = (model, kind)
-                tokens = self.tokens.get(counted) or self._new(self.tokens, counted, TOKENS)
-                tokens.add(count)
-        if outcome != OK and outcome in LIMITER:
-            decision = LIMITER[outcome]
+            prompt, completion = counted.tokens or self._count_tokens(counted, call.model)
+            prompt.add(call.prompt_tokens)
+            completion.add(call.completion_tokens)
+        decision = counted.decision
+        if not decision and call.model and call.admitted:
+            decision = "admitted"
+        if decision:
             self.decisions[decision] = self.decisions.get(decision, 0) + 1
-        elif model and call.admitted:
-            self.decisions["admitted"] = self.decisions.get("admitted", 0) + 1
         for tell in self._told:
             tell(call)
+
+    @property
+    def outcomes(self) -> dict[tuple[str, str, str], int]:
+        """How many calls of each endpoint to each model ended how."""
+        return {key: counted.calls for key, counted in self._counted.items()}
+
+    def _count(self, key: tuple[str, str, str]) -> _Counted:
+        endpoint, model, outcome = key
+        series = (endpoint, model)
+        duration = self.durations.get(series) or self._new(self.durations, series)
+        counted = self._counted[key] = _Counted(duration, LIMITER.get(outcome, ""))
+        return counted
+
+    def _count_tokens(self, counted: _Counted, model: str) -> tuple[Histogram, Histogram]:
+        prompt, completion = (
+            self.tokens.get((model, kind)) or self._new(self.tokens, (model, kind), TOKENS)
+            for kind in ("prompt", "completion")
+        )
+        counted.tokens = (prompt, completion)
+        return prompt, completion
 
     async def start(self) -> None:
         """Begin to watch the event loop."""
