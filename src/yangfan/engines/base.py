@@ -182,6 +182,10 @@ class Finish(enum.Enum):
     FUNCTION_CALL = "function_call"
     CONTENT_FILTER = "content_filter"
 
+    __hash__ = (
+        object.__hash__
+    )  # every answer is looked up by it, and enum's own is a call of Python
+
 
 class Page(msgspec.Struct, frozen=True):
     """A page that somebody else's server found on the web."""

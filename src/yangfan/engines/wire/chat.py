@@ -14,13 +14,19 @@ from yangfan.engines.base import (
     Finish,
     FunctionCall,
     Message,
+    Part,
     Tool,
     Usage,
 )
 from yangfan.engines.wire.calling import NAMED_FUNCTION, chosen_tools
 from yangfan.engines.wire.errors import refusal_from
 from yangfan.engines.wire.generation import SHORT_CHARACTERS, generation_fields
-from yangfan.engines.wire.reasoning import CLOSING_TAG, OPENING_TAG, ReasoningSplitter
+from yangfan.engines.wire.reasoning import (
+    CLOSING_TAG,
+    OPENING_TAG,
+    ReasoningSplitter,
+    split_whole,
+)
 from yangfan.engines.wire.types import (
     ChatBody,
     ChatMessage,
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Completion)
+_NO_LIMIT: dict[str, Any] = {}
 
 
 def encode_request(
@@ -54,7 +61,8 @@ def encode_request(
     Raises:
         Invalid: `tool_choice` names a function that is not among the tools.
     """
-    tools, tool_choice = _choose_tools(request)
+    tools, tool_choice = _choose_tools(request) if request.tools else ((), None)
+    thinking = request.thinking_budget
     return _encoder.encode(
         ChatBody(
             **generation_fields(
@@ -63,10 +71,10 @@ def encode_request(
                 n=request.n,
                 stream=stream,
                 lora=lora,
-                long=_is_long(request),
+                long=stream and _is_long(request),
             ),
             messages=encode_messages(request.messages),
-            tools=[_encode_tool(tool) for tool in tools],
+            tools=[_encode_tool(tool) for tool in tools] if tools else [],
             tool_choice=tool_choice,
             parallel_tool_calls=request.parallel_tool_calls if tools else None,
             response_format=request.response_format,
@@ -75,14 +83,12 @@ def encode_request(
             chat_template_kwargs=None
             if request.enable_thinking is None
             else {"enable_thinking": request.enable_thinking},
-            **_limit_thoughts(request.thinking_budget),
+            **(_NO_LIMIT if thinking is None else _limit_thoughts(thinking)),
         )
     )
 
 
-def _limit_thoughts(tokens: int | None) -> dict[str, Any]:
-    if tokens is None:
-        return {}
+def _limit_thoughts(tokens: int) -> dict[str, Any]:
     return {
         "reasoning_budget_tokens": tokens,
         "reasoning_budget_start_tag": OPENING_TAG,
@@ -109,7 +115,9 @@ def encode_messages(messages: Sequence[Message]) -> list[ChatMessage]:
     return [
         ChatMessage(
             role=message.role,
-            content=_encode_content(message),
+            content=message.content
+            if isinstance(message.content, str)
+            else _encode_content(message.content),
             name=message.name,
             tool_calls=[
                 ToolCall(
@@ -118,7 +126,9 @@ def encode_messages(messages: Sequence[Message]) -> list[ChatMessage]:
                     function=FunctionFragment(name=call.name, arguments=call.arguments),
                 )
                 for position, call in enumerate(message.function_calls)
-            ],
+            ]
+            if message.function_calls
+            else [],
             tool_call_id=message.tool_call_id,
         )
         for message in messages
@@ -136,7 +146,7 @@ def decode_reply(body: bytes, *, inside: bool = False) -> ChatReply:
         raise EngineFailed("the engine's reply has no answer or no usage")
     return ChatReply(
         answers=tuple(
-            _decode_answer(choice, completion, inside=inside) for choice in completion.choices
+            [_decode_answer(choice, completion, inside=inside) for choice in completion.choices]
         ),
         usage=_decode_usage(completion.usage),
     )
@@ -321,14 +331,14 @@ def _encode_tool(tool: Tool) -> ToolSpec:
     return ToolSpec(type="function", function=function)
 
 
-def _encode_content(message: Message) -> str | list[ContentPart] | None:
-    if message.content is None or isinstance(message.content, str):
-        return message.content
+def _encode_content(content: tuple[Part, ...] | None) -> list[ContentPart] | None:
+    if content is None:
+        return None
     return [
         ContentPart(type="text", text=part.text or "")
         if part.image_url is None
         else ContentPart(type="image_url", image_url=ImageURL(part.image_url, part.detail))
-        for part in message.content
+        for part in content
     ]
 
 
@@ -348,10 +358,12 @@ def _decode(data: bytes) -> Completion:
 def _decode_answer(choice: Choice, completion: Completion, *, inside: bool) -> Answer:
     message = choice.message or Output()
     calls = tuple(
-        FunctionCall(call.function.name or "", call.function.arguments or "", call.id or "")
-        for call in message.tool_calls
+        [
+            FunctionCall(call.function.name or "", call.function.arguments or "", call.id or "")
+            for call in message.tool_calls
+        ]
     )
-    thought, text = ReasoningSplitter(inside=inside).split(message.content or "", last=True)
+    thought, text = split_whole(message.content or "", inside=inside)
     return Answer(
         text=text,
         finish=_decode_finish(choice.finish_reason, completion, called=bool(calls)),

@@ -11,6 +11,13 @@ END_OF_THOUGHT = f"\n{CLOSING_TAG}\n\n"
 """What ends a thought that has had all its tokens, as the models that think write it."""
 
 
+def split_whole(text: str, *, inside: bool) -> tuple[str, str]:
+    """The reasoning and the answer in a whole output, as a `ReasoningSplitter` says it."""
+    if not inside and OPENING_TAG not in text:
+        return "", text
+    return ReasoningSplitter(inside=inside).split(text, last=True)
+
+
 class ReasoningSplitter:
     """Takes an answer piece by piece and says what of each piece is reasoning and what is answer.
 

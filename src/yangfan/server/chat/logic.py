@@ -18,6 +18,7 @@ from yangfan.server.services import (
     check_characters,
     check_tokens,
     reserve,
+    surely_fits,
     with_defaults,
 )
 
@@ -74,7 +75,7 @@ class Chat:
 
         Args:
             target: Who answers.
-            request: Its parts name pictures by URL or data URI.
+            request: Its parts may name pictures, by URL or data URI.
             meter: The call's: nothing is fetched for one that its limits refuse, or while others that fetch use them up.
             max_bytes: Most bytes of one picture.
 
@@ -152,51 +153,60 @@ class Chat:
                 yield delta
 
     async def _prepared(self, target: Target, request: ChatRequest, meter: Meter) -> ChatRequest:
-        prompt_tokens = await self._check_input(target, request.messages)
-        picture_tokens = most_picture_tokens(request.messages)
-        # How a template shows the tools is not known; a token of them holds at least a byte.
-        tool_tokens = sum(len(msgspec.json.encode(tool)) for tool in request.tools)
+        prompt_tokens, more_tokens = _most_tokens(target, request.messages), 0
+        if not surely_fits(target, prompt_tokens):
+            prompt_tokens = await check_tokens(
+                target,
+                prompt_tokens,
+                lambda: target.service.count_tokens(request.messages),
+                remedy="drop or shorten messages",
+            )
+        if has_parts(request.messages):
+            more_tokens = most_picture_tokens(request.messages)
+        if request.tools:
+            # How a template shows the tools is not known; a token of them holds at least a byte.
+            more_tokens += sum(len(msgspec.json.encode(tool)) for tool in request.tools)
+        context_tokens = target.service.context_tokens
 
         async def count() -> int:
             tokens = await target.service.count_tokens(request.messages)
-            return min(tokens + tool_tokens + picture_tokens, target.service.context_tokens)
+            return min(tokens + more_tokens, context_tokens)
 
         sampling = await reserve(
             meter,
             target,
             with_defaults(target, request.sampling, output_tokens=DEFAULT_OUTPUT_TOKENS),
-            prompt_tokens=min(
-                prompt_tokens + tool_tokens + picture_tokens, target.service.context_tokens
-            ),
+            prompt_tokens=min(prompt_tokens + more_tokens, context_tokens),
             count=count,
             answers=request.n,
             length_asked=request.sampling.max_output_tokens is not None,
         )
         return msgspec.structs.replace(request, sampling=sampling)
 
-    async def _check_input(self, target: Target, messages: Sequence[Message]) -> int:
-        """Refuse what is too long; an upper bound of the prompt's tokens."""
-        highest = target.max_input_chars
-        texts = [_text(message) for message in messages]
-        if highest is not None and messages[0].role == "system" and len(texts[0]) > highest:
+
+def _most_tokens(target: Target, messages: Sequence[Message]) -> int:
+    """An upper bound of the prompt's tokens: each holds at least one byte, so most prompts need no exact count.
+
+    Raises:
+        InvalidSystem: The system message has more characters than the name takes.
+        TooManyCharacters: All messages together have.
+    """
+    characters, most_tokens = 0, TEMPLATE_BYTES_PER_MESSAGE * (len(messages) + 1)
+    for message in messages:
+        content = message.content
+        text = content if isinstance(content, str) else _text(message)
+        characters += len(text)
+        most_tokens += len(text.encode("utf-8", "surrogatepass"))
+    highest = target.max_input_chars
+    if highest is not None:
+        if messages[0].role == "system" and len(_text(messages[0])) > highest:
             raise InvalidSystem(
                 f"Invalid Argument, system is longer than {highest} characters; shorten it"
             )
         check_characters(
-            target,
-            sum(map(len, texts)),
-            of="messages and system have",
-            remedy="drop or shorten some",
+            target, characters, of="messages and system have", remedy="drop or shorten some"
         )
-        # A token holds at least one byte, so most prompts need no exact count.
-        upper_bound = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-        upper_bound += TEMPLATE_BYTES_PER_MESSAGE * (len(texts) + 1)
-        return await check_tokens(
-            target,
-            upper_bound,
-            lambda: target.service.count_tokens(messages),
-            remedy="drop or shorten messages",
-        )
+    return most_tokens
 
 
 def _text(message: Message) -> str:
@@ -206,6 +216,14 @@ def _text(message: Message) -> str:
     if isinstance(content, str):
         return content
     return "".join(part.text or "" for part in content)
+
+
+def has_parts(messages: Sequence[Message]) -> bool:
+    """Whether any message has parts, of which some may be pictures."""
+    for message in messages:  # noqa: SIM110 - a generator costs five times as much, and this is asked of every call
+        if isinstance(message.content, tuple):
+            return True
+    return False
 
 
 def _named_pictures(messages: Sequence[Message]) -> list[tuple[str, str]]:

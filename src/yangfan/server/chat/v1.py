@@ -29,6 +29,7 @@ from yangfan.protocol.v1.chat import (
 )
 from yangfan.server.chat import react
 from yangfan.server.chat.lenient import put_right
+from yangfan.server.chat.logic import has_parts
 from yangfan.server.chat.memories import memories_of
 from yangfan.server.chat.pictures import V1_PICTURE_BYTES
 from yangfan.server.chat.sampling import v1_sampling
@@ -64,10 +65,15 @@ def routes(chat: Chat) -> list[Route]:
         if chat.lenient or call.principal.lenient:
             wire = put_right(wire)
         request = to_engine(wire, target)
-        request = await chat.with_pictures(target, request, call.meter, max_bytes=V1_PICTURE_BYTES)
+        if has_parts(request.messages):
+            request = await chat.with_pictures(
+                target, request, call.meter, max_bytes=V1_PICTURE_BYTES
+            )
         in_words = bool(request.tools) and not _functions(wire)
         searched = _search(wire) is not None
-        request = await chat.remembering(request, memories_of(wire), call.principal.app_id)
+        memories = memories_of(wire)
+        if memories:
+            request = await chat.remembering(request, memories, call.principal.app_id)
         if wire.stream:
             events = _events(
                 chat, target, request, call.meter, in_words=in_words, searched=searched

@@ -37,6 +37,7 @@ from yangfan.protocol.v2.chat import (
     Usage,
 )
 from yangfan.protocol.v2.sampling import StreamOptions
+from yangfan.server.chat.logic import has_parts
 from yangfan.server.chat.memories import memories_of
 from yangfan.server.chat.pictures import V2_PICTURE_BYTES
 from yangfan.server.chat.sampling import v2_sampling
@@ -70,8 +71,13 @@ def routes(chat: Chat) -> list[Route]:
         wire = call.request
         target = chat.target(named(wire.model))
         request = to_engine(wire, target, lenient=chat.lenient or call.principal.lenient)
-        request = await chat.with_pictures(target, request, call.meter, max_bytes=V2_PICTURE_BYTES)
-        request = await chat.remembering(request, memories_of(wire), call.principal.app_id)
+        if has_parts(request.messages):
+            request = await chat.with_pictures(
+                target, request, call.meter, max_bytes=V2_PICTURE_BYTES
+            )
+        memories = memories_of(wire)
+        if memories:
+            request = await chat.remembering(request, memories, call.principal.app_id)
         low = bool(
             wire.preemptible
             or wire.preemptable
@@ -110,7 +116,7 @@ def to_engine(wire: ChatRequest, target: Target, *, lenient: bool = False) -> ba
     _check_tools(wire)
     _check_logit_bias(wire)
     return base.ChatRequest(
-        messages=tuple(_message(message) for message in wire.messages),
+        messages=tuple([_message(message) for message in wire.messages]),
         sampling=v2_sampling(wire, wire.max_completion_tokens or wire.max_tokens),
         n=wire.n or 1,
         tools=read_tools(
@@ -282,9 +288,13 @@ def _message(message: Message) -> base.Message:
         content=tuple(_part(part) for part in content) if isinstance(content, list) else content,
         name=message.name,
         function_calls=tuple(
-            base.FunctionCall(call.function.name, call.function.arguments, call.id)
-            for call in message.tool_calls or ()
-        ),
+            [
+                base.FunctionCall(call.function.name, call.function.arguments, call.id)
+                for call in message.tool_calls
+            ]
+        )
+        if message.tool_calls
+        else (),
         tool_call_id=message.tool_call_id,
     )
 
@@ -423,4 +433,4 @@ def _usage(usage: base.Usage) -> Usage:
 
 
 def _pages(pages: Sequence[base.Page]) -> list[SearchResult] | UnsetType:
-    return [SearchResult(page.index, page.url, page.title) for page in pages] or UNSET
+    return [SearchResult(page.index, page.url, page.title) for page in pages] if pages else UNSET

@@ -10,6 +10,7 @@ from yangfan.server.services.rules import (
     check_characters,
     check_tokens,
     named,
+    surely_fits,
     with_defaults,
 )
 from yangfan.server.services.service import ATTEMPTS, Service, ServicePolicy, Target
@@ -33,6 +34,7 @@ __all__ = [
     "named",
     "read_ids",
     "reserve",
+    "surely_fits",
     "texts_or_ids",
     "types_of",
     "with_defaults",

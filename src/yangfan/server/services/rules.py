@@ -36,7 +36,7 @@ ESTIMATED: Header = (b"X-Yangfan-Tokens", b"estimated")
 
 def answered_by(target: Target, *, estimated: bool = False) -> tuple[Header, ...]:
     """The header that names the model that really answers, and the one that says that tokens are `estimated`."""
-    named_model = (b"X-Yangfan-Model", target.service.name.encode("ascii", "replace"))
+    named_model = target.service.header
     return (named_model, ESTIMATED) if estimated else (named_model,)
 
 
@@ -85,6 +85,16 @@ def check_characters(target: Target, characters: int, *, of: str, remedy: str) -
         )
 
 
+def surely_fits(target: Target, most: int) -> bool:
+    """Whether an input of at most so many tokens is one that `check_tokens` lets pass without a count."""
+    return target.service.remote or most <= _token_limit(target)
+
+
+def _token_limit(target: Target) -> int:
+    limit, highest = target.service.context_tokens - 1, target.max_input_tokens
+    return limit if highest is None else min(limit, highest)
+
+
 async def check_tokens(
     target: Target, most: int, count: Callable[[], Awaitable[int]], *, remedy: str
 ) -> int:
@@ -102,14 +112,9 @@ async def check_tokens(
     Raises:
         ContextTooLong: There are too many.
     """
-    if target.service.remote:
-        return most  # only its own server can count
-    limit = target.service.context_tokens - 1
-    if target.max_input_tokens is not None:
-        limit = min(limit, target.max_input_tokens)
-    if most <= limit:
-        return most
-    tokens = await count()
+    if surely_fits(target, most):
+        return most  # of a model elsewhere, only its own server can count
+    limit, tokens = _token_limit(target), await count()
     if tokens > limit:
         raise ContextTooLong(
             f"Prompt tokens too long: {tokens} tokens, {target.asked} takes {limit}; {remedy}"
