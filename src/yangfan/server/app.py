@@ -203,7 +203,10 @@ async def build(
         models = Models(weights, egress, settings)
         models.admit_workers()
         deployed = DeploymentStore(database)
-        registry, tuning = _models(settings, home, database, jobs, models, weights, deployed)
+        datasets = Datasets(database, home.datasets)
+        registry, tuning = _models(
+            settings, home, database, jobs, models, weights, deployed, datasets
+        )
         work = await _registered(settings, home, registry, jobs, tuning)
         store = UpstreamStore(database, vault)
         served, expecting = dict[str, str](), bool(settings.upstreams) or bool(await store.all())
@@ -242,7 +245,6 @@ async def build(
         )
         knowledge = await _knowledge(database, services, jobs, home, egress)
         plugins = _plugins(settings, database, vault, knowledge, chat, egress, stack)
-        datasets = Datasets(database, home.datasets)
         datasets.users.append(
             lambda connection, version: tuning.user_of_part(version.id, connection)
         )
@@ -254,7 +256,7 @@ async def build(
                 _prompts(database), registry, _called(services, deployments), deployments.lendable
             ),
         )
-        transfers = _transfers(settings, home, database, jobs, work, files)
+        transfers = _transfers(settings, home, datasets, jobs, work, files)
         listed = [
             *images_v1.routes(images),
             *images_v2.routes(images, shelf),
@@ -269,7 +271,7 @@ async def build(
             *prompts_v2.routes(names.prompts),
             *await _file_routes(
                 files,
-                database,
+                datasets,
                 home,
                 settings,
                 stack,
@@ -331,6 +333,7 @@ def _models(
     models: Models,
     files: ModelStore,
     deployed: DeploymentStore,
+    datasets: Datasets,
 ) -> tuple[Registry, Tuning]:
     """The registry and the tuning of what is in it; a version that a service or a run needs stays."""
     tuned = TuningStore(database)
@@ -339,7 +342,6 @@ def _models(
         return await deployed.user_of(version_id) or await tuned.user_of(version_id)
 
     registry = Registry(RegistryStore(database), files, models, users_of=user_of)
-    datasets = Datasets(database, home.datasets)
 
     async def data_of(reference: str) -> TrainingData:
         found = await datasets.version(reference)
@@ -449,7 +451,7 @@ def _inference_routes(services: Services, chat: Chat) -> list[Route]:
 
 
 def _transfers(
-    settings: Settings, home: Home, database: Database, jobs: Jobs, work: Work, files: Files
+    settings: Settings, home: Home, datasets: Datasets, jobs: Jobs, work: Work, files: Files
 ) -> Transfers:
     """What moves files into datasets and out of them."""
 
@@ -464,12 +466,12 @@ def _transfers(
         work.uploads.folder,
         file_of,
     )
-    return Transfers(Datasets(database, home.datasets), jobs, where)
+    return Transfers(datasets, jobs, where)
 
 
 async def _file_routes(
     files: Files,
-    database: Database,
+    datasets: Datasets,
     home: Home,
     settings: Settings,
     stack: AsyncExitStack,
@@ -480,7 +482,7 @@ async def _file_routes(
     """Files, and the batches that work on them."""
     await files.tidy()
     batches = Batches(
-        database,
+        datasets.database,
         jobs,
         files,
         home.batches,
@@ -490,9 +492,8 @@ async def _file_routes(
     )
     stack.push_async_callback(batches.stop)
     await batches.start()
-    datasets = Datasets(database, home.datasets)
     evaluations = Evaluations(
-        database,
+        datasets.database,
         jobs,
         files,
         datasets,

@@ -19,6 +19,7 @@ from yangfan.plugins.knowledge_base.terms import terms_of
 from yangfan.server.db import Database
 from yangfan.server.jobs import Jobs
 from yangfan.server.knowledge import Knowledge
+from yangfan.server.knowledge.quality import Judged
 from yangfan.server.knowledge.store import KnowledgeStore, NewChunk
 from yangfan.server.knowledge.types import Base, Condition, Document, Filter, Question
 from yangfan.server.knowledge.vectors import unit
@@ -120,6 +121,31 @@ async def texts_of(
 ) -> list[str]:
     found = await knowledge.search([base.id], app_id, Question(text, **options))
     return [each.passage.text for each in found]
+
+
+async def test_a_question_that_is_asked_in_several_ways_has_one_vector(
+    knowledge: Knowledge, store: KnowledgeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    embed = FakeService.embed
+
+    async def noted(self: FakeService, texts: list[str], **more: Any) -> EmbeddingsReply:
+        asked.extend(texts)
+        return await embed(self, texts, **more)
+
+    monkeypatch.setattr(FakeService, "embed", noted)
+    base = await knowledge.create("app-a", "手册")
+    await filled(knowledge, store, base, "休假.md", "员工每年有十五天年假")
+    figures = await knowledge.evaluate(
+        [base.id],
+        "app-a",
+        [Judged("年假", {"休假.md": 1})],
+        modes=["hybrid", "fulltext", "semantic"],
+        cutoffs=[1],
+        rerank=False,
+    )
+    assert [each.recall[1] for each in figures] == [1.0, 1.0, 1.0]
+    assert asked == ["年假"]
 
 
 async def test_what_is_added_is_found_and_what_is_deleted_is_not(

@@ -73,11 +73,12 @@ async def measured(
     """
     grades = await _graded(store, bases, questions)
     found: list[Figures] = []
+    vectors: dict[tuple[str, str], bytes] = {}
     for mode in modes:
         rankings: list[list[int]] = []
         for question in questions:
             asked = Question(question.text, mode=mode, top=MAX_TOP, rerank=rerank)
-            passages = await search.find(bases, asked, key)
+            passages = await search.find(bases, asked, key, vectors)
             rankings.append([*dict.fromkeys(each.document.number for each in passages)])
         pairs = [*zip(rankings, grades, strict=True)]
         found.append(

@@ -55,8 +55,20 @@ class Search:
         self._vectors = vectors
         self._services = services
 
-    async def find(self, bases: Sequence[Base], question: Question, key: str) -> list[Found]:
+    async def find(
+        self,
+        bases: Sequence[Base],
+        question: Question,
+        key: str,
+        known: dict[tuple[str, str], bytes] | None = None,
+    ) -> list[Found]:
         """The passages that answer a question, the best first.
+
+        Args:
+            bases: Where to look.
+            question: What is asked.
+            key: Whose turn at the model that it is.
+            known: Vectors by model and text, for who asks the same in several ways; it learns this question's.
 
         Raises:
             Invalid: The question or its filter is none that can be asked.
@@ -69,7 +81,13 @@ class Search:
         asked: dict[str, bytes] = {}
         if question.mode != "fulltext":
             for embedder in {base.embedder for base in bases}:
-                asked[embedder] = await self._embedded(embedder, question.text, key)
+                place = (embedder, question.text)
+                vector = None if known is None else known.get(place)
+                if vector is None:
+                    vector = await self._embedded(embedder, question.text, key)
+                if known is not None:
+                    known[place] = vector
+                asked[embedder] = vector
         wanted = question.skip + question.top
         depth = max(DEPTH, 4 * wanted)
         async with self._store.read() as connection:
