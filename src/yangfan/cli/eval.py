@@ -302,7 +302,7 @@ def _jsonl(out: Path, report: EvaluationReport, answers: tuple[ScoredAnswer, ...
 
 
 def _plain(answer: ScoredAnswer) -> dict[str, Any]:
-    names = ("id", "model", "row_id", "prompt", "references", "answer", "error")
+    names = ("id", "model", "name", "row_id", "prompt", "references", "answer", "error")
     return {
         **{name: getattr(answer, name) for name in names},
         "scores": dict(answer.scores),
@@ -335,7 +335,12 @@ def _xlsx(out: Path, report: EvaluationReport, answers: tuple[ScoredAnswer, ...]
         sheet = book.add_worksheet("answers")
         sheet.write_row(0, 0, ("id", "model", "prompt", "expected", "answer", "error", *labels))
         for row, answer in enumerate(answers, 1):
-            texts = (answer.id, answer.model, answer.prompt, " / ".join(answer.references))
+            texts = (
+                answer.id,
+                answer.name or answer.model,
+                answer.prompt,
+                " / ".join(answer.references),
+            )
             sheet.write_row(row, 0, (*texts, answer.answer[:32_000], answer.error))
             for place, label in enumerate(labels):
                 value = answer.scores.get(label)
@@ -363,7 +368,12 @@ def _html(out: Path, report: EvaluationReport, answers: tuple[ScoredAnswer, ...]
     )
     parts.append(f"<h2>Answers</h2><table><tr>{head}")
     for answer in answers:
-        texts = (answer.model, answer.prompt, " / ".join(answer.references), answer.answer)
+        texts = (
+            answer.name or answer.model,
+            answer.prompt,
+            " / ".join(answer.references),
+            answer.answer,
+        )
         cells = "".join(f"<td>{_text(text)}" for text in texts)
         for label in labels:
             value = answer.scores.get(label)

@@ -138,7 +138,11 @@ class HumanScore:
 
 @dataclass(frozen=True, slots=True)
 class ScoredAnswer:
-    """An answer with its scores; one that has no value has a reason."""
+    """An answer with its scores; one that has no value has a reason.
+
+    Attributes:
+        name: Of the model in the evaluation, which tells two prompts of one model apart.
+    """
 
     id: str
     model: str
@@ -149,6 +153,7 @@ class ScoredAnswer:
     error: str
     scores: Mapping[str, float | None]
     reasons: Mapping[str, str]
+    name: str = ""
 
 
 def evaluation_of(item: wire.EvalTask) -> Evaluation:
@@ -200,6 +205,7 @@ def answer_of(item: Mapping[str, Any]) -> ScoredAnswer:
         item["error"],
         {name: each.get("value") for name, each in scores.items()},
         {name: each["reason"] for name, each in scores.items() if each.get("reason")},
+        item.get("name", ""),
     )
 
 

@@ -204,9 +204,7 @@ async def build(
         models.admit_workers()
         deployed = DeploymentStore(database)
         datasets = Datasets(database, home.datasets)
-        registry, tuning = _models(
-            settings, home, database, jobs, models, weights, deployed, datasets
-        )
+        registry, tuning = _models(settings, home, jobs, models, weights, deployed, datasets)
         work = await _registered(settings, home, registry, jobs, tuning)
         store = UpstreamStore(database, vault)
         served, expecting = dict[str, str](), bool(settings.upstreams) or bool(await store.all())
@@ -328,20 +326,19 @@ def _access(database: Database, vault: Vault, settings: Settings) -> tuple[Acces
 def _models(
     settings: Settings,
     home: Home,
-    database: Database,
     jobs: Jobs,
     models: Models,
     files: ModelStore,
     deployed: DeploymentStore,
     datasets: Datasets,
 ) -> tuple[Registry, Tuning]:
-    """The registry and the tuning of what is in it; a version that a service or a run needs stays."""
-    tuned = TuningStore(database)
+    """The registry and the tuning of what is in it; a version that a service, a run or somebody who borrowed it needs stays."""
+    tuned = TuningStore(datasets.database)
 
     async def user_of(version_id: str) -> str | None:
         return await deployed.user_of(version_id) or await tuned.user_of(version_id)
 
-    registry = Registry(RegistryStore(database), files, models, users_of=user_of)
+    registry = Registry(RegistryStore(datasets.database), files, models, users_of=user_of)
 
     async def data_of(reference: str) -> TrainingData:
         found = await datasets.version(reference)

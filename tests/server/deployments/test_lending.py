@@ -75,7 +75,7 @@ async def test_a_lent_version_is_reached_by_its_secret_name_alone(platform: Plat
     assert await platform.says(name) == "None of "
     assert platform.deployments.services == []
     assert platform.deployments.states == []
-    assert platform.deployments.lent_to("base") == ["jb-1"]
+    assert await platform.deployments.store.user_of("base") == "the job jb-1 asks it"
     assert await lent(platform, "base", TWO) == name
     with pytest.raises(ModelNotFound) as stranger:
         platform.services.resolve("base")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.conftest import MODEL, serving, wait_until
+from tests.conftest import MODEL, Server, serving, wait_until
 from tests.server.deployments.conftest import Console
+
+import yangfan
 
 LOAD_SECONDS = 120.0
 
@@ -20,6 +22,7 @@ def test_a_real_model_is_published_rolled_over_and_back(
     with serving(tmp_path, environ=environ) as server:
         console = Console(server)
         options = {"slots": 2, "context_tokens": 512}
+        evaluated_without_a_service(server, options)
         console.act(
             "CreateService",
             modelId=f"{MODEL}:1",
@@ -45,6 +48,30 @@ def test_a_real_model_is_published_rolled_over_and_back(
                 LOAD_SECONDS,
             )
             assert console.caller.v2(ask("small")).status == 200
+
+
+def evaluated_without_a_service(server: Server, options: dict[str, int]) -> None:
+    """An evaluation has the model run for as long as it asks it."""
+    with yangfan.Client(
+        server.base_url,
+        bearer=server.bearer,
+        access_key=server.access_key,
+        secret_access_key=server.secret_access_key,
+    ) as client:
+        sample = b'{"prompt": "Say hello.", "response": "Hello"}\n'
+        model = {"modelId": f"{MODEL}:1", "maxTokens": 4, "engineOptions": options}
+        id = client.evaluations.create(
+            "unserved",
+            dataset=client.files.upload(sample, "evals", name="samples.jsonl").id,
+            models=[model],
+            scorers=["f1"],
+        )
+        found = client.evaluations.wait(id, poll_seconds=0.1, timeout_seconds=LOAD_SECONDS)
+        assert [each.state for each in found.models] == ["Done"]
+        (report,) = client.evaluations.report(id).models
+        assert (report.answered, report.name) == (1, f"{MODEL}:1")
+        assert 0 < report.completion_tokens <= 4
+        assert client.services.list() == ()
 
 
 def ask(model: str, text: str = "hello") -> dict[str, object]:

@@ -118,7 +118,9 @@ def test_judge_without_a_verdict_leaves_answers_ungradeable_and_models_are_compa
     figure = report.models[0].figures["judge"]
     assert (figure.value, figure.low, figure.graded) == (None, None, 0)
     assert sum(figure.ungradeable.values()) == 3
-    assert report.strengths["echo"] == pytest.approx(0.0)
+    assert report.strengths == {"echo": pytest.approx(0.0), "b": pytest.approx(0.0)}
+    assert [(pair["a"], pair["b"]) for pair in report.pairs] == [("echo", "b")]
+    assert [each.name for each in client.evaluations.results(id)[::3]] == ["echo", "b"]
     assert report.pairs[0].get("value") is None
 
 
@@ -253,6 +255,8 @@ def test_v1_evaluates_reports_exports_and_deletes(console: Console, dataset: str
         ({"rouge_1": {"start": 0.5}}, 2),
         ({"judgeScore": {"start": -1, "end": -1}}, 3),
         ({"judgeScore": {"start": 0}}, 0),
+        ({"evalUnitId": [shown["evalUnits"][0]["evalUnitId"]]}, 3),
+        ({"evalUnitId": ["another"]}, 0),
     ):
         assert console.v1("result/list", id=id, **ranges)["result"]["total"] == count
     exported = console.v1(

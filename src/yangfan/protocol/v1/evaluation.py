@@ -59,6 +59,8 @@ class ListEvalResults(msgspec.Struct, kw_only=True, omit_defaults=True):
     pageNo: Annotated[int, Meta(ge=1, le=1_000_000)] = 1  # noqa: N815 - the wire's spelling
     pageSize: Annotated[int, Meta(ge=1, le=1000)] = 10  # noqa: N815 - the wire's spelling
     modelVersionIds: list[Id] = []  # noqa: N815 - the wire's spelling
+    evalUnitId: list[str] = []  # noqa: N815 - the wire's spelling
+    """Models of the evaluation, as its detail names them."""
     orderBy: str = ""  # noqa: N815 - the wire's spelling
     order: str = ""
     bleu4: ScoreRange | None = None

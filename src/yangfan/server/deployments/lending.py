@@ -112,6 +112,7 @@ class Lender(Runner):
     ) -> None:
         super().__init__(store, services, planner, policy, placement, workdir=workdir, limit=limit)
         self._jobs = jobs
+        store.lent_to = self.lent_to
         self._lent: dict[bytes, _Lent] = {}
         self._lent_by_name: dict[str, _Lent] = {}
         self._lending = asyncio.Lock()

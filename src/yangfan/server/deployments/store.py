@@ -12,7 +12,7 @@ from yangfan.server.deployments.tables import DEPLOYMENTS, EVENTS, FAILURES, SER
 from yangfan.server.deployments.types import Deployment, Event, Filter, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,10 +25,15 @@ _S, _D, _E = SERVICES.c, DEPLOYMENTS.c, EVENTS.c
 
 
 class DeploymentStore:
-    """The rows of `services`, `deployments`, `service_events` and `service_failures`."""
+    """The rows of `services`, `deployments`, `service_events` and `service_failures`.
+
+    Attributes:
+        lent_to: The jobs that have borrowed a model version, which no row tells.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.lent_to: Callable[[str], Sequence[str]] = lambda _reference: ()
 
     async def add(self, service: Service, deployment: Deployment) -> Service:
         """Insert both; the service with its number."""
@@ -225,7 +230,9 @@ class DeploymentStore:
             return {(row[0], row[1]): int(row[2]) for row in await connection.execute(query)}
 
     async def user_of(self, reference: str) -> str | None:
-        """The service that deploys a model version or could go back to it, in words; None if there is none."""
+        """The service that deploys a model version or could go back to it, or the job that has borrowed it, in words; None if there is none."""
+        for job in self.lent_to(reference):
+            return f"the job {job} asks it"
         query = (
             sa.select(_S.suffix, _S.id)
             .join(DEPLOYMENTS, _D.service_id == _S.id)

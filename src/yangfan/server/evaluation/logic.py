@@ -313,10 +313,10 @@ class Evaluations:
                     **each,
                     "figures": {
                         **each["figures"],
-                        **people.figures_of(evaluation, each["id"], results),
+                        **people.figures_of(evaluation, place, results),
                     },
                 }
-                for each in candidates
+                for place, each in enumerate(candidates)
             ]
 
         return await asyncio.to_thread(merged), people.progress(evaluation, results)

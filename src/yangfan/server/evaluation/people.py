@@ -123,15 +123,15 @@ def scored(
 
 
 def figures_of(
-    evaluation: Evaluation, candidate: str, results: Sequence[Mapping[str, Any]]
+    evaluation: Evaluation, place: int, results: Sequence[Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """A candidate's figures out of answers that `scored` has been over."""
+    """The figures of the candidate in that place, out of answers that `scored` has been over."""
     found: dict[str, dict[str, Any]] = {}
     for dimension in dimensions(evaluation):
         values = [
             each["scores"][dimension.label]["value"]
             for each in results
-            if each["candidate"] == candidate
+            if evaluation.place_of(each) == place
         ]
         known = [value for value in values if value is not None]
         figure = figures.figure(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 State = Literal["queued", "running", "manual", "done", "partly", "failed", "stopped"]
 """``queued → running → manual | done | partly | failed | stopped``; manual: people may score."""
@@ -162,3 +165,7 @@ class Evaluation:
     created_ms: int
     order: Order
     outcome: Outcome = field(default_factory=Outcome)
+
+    def place_of(self, result: Mapping[str, Any]) -> int:
+        """Which of its candidates gave an answer: several may be one model with several prompts, so no id of theirs tells."""
+        return int(result["id"].removeprefix("r-")) // max(self.outcome.samples, 1)

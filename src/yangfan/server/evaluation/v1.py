@@ -70,8 +70,8 @@ def routes(evaluations: Evaluations) -> list[Route]:
         return _reply(
             call,
             [
-                _report(found, own, each, items)
-                for own, each in zip(asked, candidates, strict=False)
+                _report(found, place, own, each, items)
+                for place, (own, each) in enumerate(zip(asked, candidates, strict=False))
             ],
         )
 
@@ -83,11 +83,13 @@ def routes(evaluations: Evaluations) -> list[Route]:
         asked = call.request
         found, _ = await evaluations.get(asked.id, call.principal.app_id)
         items, _ = await evaluations.results(found)
-        wanted = set(map(str, asked.modelVersionIds))
+        versions, units = set(map(str, asked.modelVersionIds)), set(asked.evalUnitId)
         items = [
             each
             for each in items
-            if (not wanted or each["candidate"] in wanted) and _in_ranges(each, asked)
+            if (not versions or each["candidate"] in versions)
+            and (not units or _unit_id(found, found.place_of(each)) in units)
+            and _in_ranges(each, asked)
         ]
         if asked.orderBy:
             items = _ordered(items, asked.orderBy, descending=asked.order == "desc")
@@ -178,7 +180,7 @@ def _exports(evaluations: Evaluations) -> list[Route]:
             items = [each for each in items if each["id"] in set(asked.resultIds)]
         token = f"amemt-{secrets.token_hex(16)}-{found.number}"
         path = _place(evaluations, token)
-        exports.begin(token, lambda: _zip(path, items))
+        exports.begin(token, lambda: _zip(path, found, items))
         return _reply(call, wire.CreatedExport(exportID=_number(token), exportIDStr=token))
 
     async def export_info(call: Call[wire.NamedExport]) -> Reply:
@@ -291,6 +293,7 @@ def _detail(evaluation: Evaluation, job: Job | None) -> dict[str, Any]:
         "state": state,
         "evalUnits": [
             {
+                "evalUnitId": _unit_id(evaluation, place),
                 "modelVersionId": each.id,
                 "modelId": each.set_id or (sets[place] if place < len(sets) else ""),
                 "modelName": each.title or each.name,
@@ -314,8 +317,13 @@ def _detail(evaluation: Evaluation, job: Job | None) -> dict[str, Any]:
     }
 
 
+def _unit_id(evaluation: Evaluation, place: int) -> str:
+    return f"{evaluation.id}-{place}"
+
+
 def _report(
     evaluation: Evaluation,
+    place: int,
     asked: Candidate,
     candidate: Mapping[str, Any],
     items: Sequence[Mapping[str, Any]],
@@ -327,7 +335,7 @@ def _report(
     judged = [
         each["scores"]["judge"]["value"]
         for each in items
-        if each["candidate"] == candidate["id"] and "judge" in each["scores"]
+        if evaluation.place_of(each) == place and "judge" in each["scores"]
     ]
     values = [value for value in judged if value is not None]
     distribution = {f"{value:g}": values.count(value) for value in sorted(set(values))}
@@ -429,21 +437,22 @@ def _ordered(items: list[dict[str, Any]], name: str, *, descending: bool) -> lis
     return [*graded, *(each for each in items if value(each) is None)]
 
 
-def _zip(path: Path, items: Sequence[Mapping[str, Any]]) -> None:
+def _zip(path: Path, evaluation: Evaluation, items: Sequence[Mapping[str, Any]]) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_suffix(".coming")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-        lines = [msgspec.json.encode([_exported(each)]) for each in items]
+        lines = [msgspec.json.encode([_exported(evaluation, each)]) for each in items]
         archive.writestr("data.jsonl", b"\n".join(lines) + b"\n")
     part.replace(path)
 
 
-def _exported(item: Mapping[str, Any]) -> dict[str, Any]:
+def _exported(evaluation: Evaluation, item: Mapping[str, Any]) -> dict[str, Any]:
     """A line as Qianfan exports it, with Chinese keys; what has no grade has no figure."""
     scores = item["scores"]
+    asked = evaluation.order.candidates[evaluation.place_of(item)]
     shown: dict[str, Any] = {
-        "模型名称": item["name"],
-        "模型版本": item["candidate"],
+        "模型名称": asked.title or item["name"],
+        "模型版本": asked.version or item["candidate"],
         "Prompt问题": item["prompt"],
         "模型结果": item["answer"],
         "预期回答": " / ".join(item["references"]),

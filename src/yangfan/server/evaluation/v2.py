@@ -127,11 +127,15 @@ def state_of(evaluation: Evaluation, job: Job | None) -> wire.EvalState:
     if job is not None and not job.final:
         if job.desired == "cancel":
             return "Stopping"
-        if job.progress.total and job.progress.done >= job.progress.total:
-            return "RunningWithMetricsCalculating"
         if job.state in {"starting", "running"}:
-            return "Running"
+            return "RunningWithMetricsCalculating" if _is_grading(job) else "Running"
     return _STATES[evaluation.state]
+
+
+def _is_grading(job: Job) -> bool:
+    """Whether all answers are there: they are the first half of the work, grading them the second, comparing them in pairs what follows."""
+    progress = job.progress
+    return progress.unit == "pairs" or bool(progress.total and 2 * progress.done >= progress.total)
 
 
 def _is_wanted(evaluation: Evaluation, asked: wire.DescribeEvalTasks) -> bool:

@@ -522,6 +522,7 @@ def _compared(
 
     scores = asking.each(units, compare, len(units), 0, "pairs")
     wins = [[0.0] * len(spec.candidates) for _ in spec.candidates]
+    called = _told_apart(spec.candidates)
     shown: list[dict[str, Any]] = []
     for number, (i, j) in enumerate(places):
         own = scores[number * count : (number + 1) * count]
@@ -531,19 +532,26 @@ def _compared(
                 wins[j][i] += 1 - score.value
         shown.append(
             {
-                "a": spec.candidates[i].id,
-                "b": spec.candidates[j].id,
+                "a": called[i],
+                "b": called[j],
                 **_figure(figures.figure(None, own)),
             }
         )
     strengths = bradley_terry(wins, prior=PRIOR)
     return {
         "pairs": shown,
-        "strengths": {
-            candidate.id: strength
-            for candidate, strength in zip(spec.candidates, strengths, strict=True)
-        },
+        "strengths": dict(zip(called, strengths, strict=True)),
     }
+
+
+def _told_apart(candidates: Sequence[Candidate]) -> list[str]:
+    """Their ids; where those are the same, as those of one model with several prompts, their names, and else their numbers, too."""
+    ids = [each.id for each in candidates]
+    names = [each.id if ids.count(each.id) == 1 else each.name or each.id for each in candidates]
+    return [
+        name if names.count(name) == 1 else f"{name} #{place + 1}"
+        for place, name in enumerate(names)
+    ]
 
 
 def _shown(
