@@ -30,7 +30,7 @@ from yangfan.server.plugins.types import Asking
 from yangfan.server.services import answered_by
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
 
     from yangfan.plugins.knowledge_base.answering import Citation
     from yangfan.server.plugins.logic import Plugins
@@ -88,16 +88,14 @@ def routes(plugins: Plugins) -> list[Route]:
             )
         if prepared.request is None:
             meter.settle(0, 0)
-            return Reply(
-                _reply(
-                    prepared, prepared.result, Finish.NATURAL, Used(*meter.used), verbose=verbose
-                )
-            )
+            meta = _meta(prepared, prepared.result, verbose=verbose)
+            return Reply(_reply(prepared.result, Finish.NATURAL, Used(*meter.used), meta))
         reply = await plugins.chat.answer(target, prepared.request, meter)
         answer = reply.answers[0]
         used = Used(*meter.used, estimated=reply.usage.estimated)
+        meta = _meta(prepared, answer.text, verbose=verbose)
         return Reply(
-            _reply(prepared, answer.text, answer.finish, used, verbose=verbose),
+            _reply(answer.text, answer.finish, used, meta),
             answered_by(target, estimated=reply.usage.estimated),
         )
 
@@ -140,7 +138,7 @@ def _meta(prepared: Prepared, answer: str, *, verbose: bool) -> dict[str, Any] |
 
 
 def _reply(
-    prepared: Prepared, result: str, finish: Finish, usage: Used, *, verbose: bool
+    result: str, finish: Finish, usage: Used, meta: dict[str, Any] | UnsetType
 ) -> PluginReply:
     return PluginReply(
         log_id=random.getrandbits(31),
@@ -150,35 +148,57 @@ def _reply(
         is_truncated=finish is Finish.LENGTH,
         finish_reason=FINISH.get(finish, "normal"),
         usage=_usage(usage),
-        meta_info=_meta(prepared, result, verbose=verbose),
+        meta_info=meta,
     )
 
 
-async def _events(
-    plugins: Plugins, target: Target, prepared: Prepared, meter: StepMeter, *, verbose: bool
-) -> AsyncGenerator[PluginEvent]:
-    log_id, answer_id, created = random.getrandbits(31), new_id(), int(time.time())
-    sentence_id, usage, answer = 0, Usage(), ""
+class _Events:
+    """The events of one stream, numbered."""
 
-    def event(text: str, finish: Finish | None) -> PluginEvent:
+    def __init__(self) -> None:
+        self._log_id, self._id, self._created = random.getrandbits(31), new_id(), int(time.time())
+        self._next = 0
+
+    def one(
+        self,
+        text: str,
+        usage: Usage,
+        finish: Finish | None = None,
+        meta: dict[str, Any] | UnsetType = UNSET,
+    ) -> PluginEvent:
+        """The next; the last of a stream has a `finish`."""
+        sentence_id, self._next = self._next, self._next + 1
         return PluginEvent(
-            log_id=log_id,
-            id=answer_id,
-            created=created,
+            log_id=self._log_id,
+            id=self._id,
+            created=self._created,
             sentence_id=sentence_id,
             is_end=finish is not None,
             result=text,
             is_truncated=finish is Finish.LENGTH,
             finish_reason=UNSET if finish is None else FINISH.get(finish, "normal"),
             usage=usage,
-            meta_info=UNSET if finish is None else _meta(prepared, answer, verbose=verbose),
+            meta_info=meta,
         )
 
+    def of(
+        self, text: str, usage: Usage, finish: Finish | None, meta: dict[str, Any] | UnsetType
+    ) -> Iterator[PluginEvent]:
+        """A text in as many as it takes; the last of them has what ends it."""
+        *early, last = pieces(text)
+        for each in early:
+            yield self.one(each, usage)
+        yield self.one(last, usage, finish, meta)
+
+
+async def _events(
+    plugins: Plugins, target: Target, prepared: Prepared, meter: StepMeter, *, verbose: bool
+) -> AsyncGenerator[PluginEvent]:
+    events, usage, answer = _Events(), Usage(), ""
     if prepared.request is None:
         meter.settle(0, 0)
-        usage = _usage(Used(*meter.used))
-        answer = prepared.result
-        yield event(answer, Finish.NATURAL)
+        meta = _meta(prepared, prepared.result, verbose=verbose)
+        yield events.one(prepared.result, _usage(Used(*meter.used)), Finish.NATURAL, meta)
         return
     before = meter.used
     async with aclosing(plugins.chat.stream(target, prepared.request, meter)) as deltas:
@@ -188,12 +208,9 @@ async def _events(
             if not delta.text and delta.finish is None:
                 continue
             answer += delta.text
-            *early, last = pieces(delta.text)
-            for text in early:
-                yield event(text, None)
-                sentence_id += 1
-            yield event(last, delta.finish)
-            sentence_id += 1
+            meta = UNSET if delta.finish is None else _meta(prepared, answer, verbose=verbose)
+            for event in events.of(delta.text, usage, delta.finish, meta):
+                yield event
 
 
 async def _loop_reply(loop: Loop, asking: Asking, *, verbose: bool) -> Reply:
@@ -205,59 +222,28 @@ async def _loop_reply(loop: Loop, asking: Asking, *, verbose: bool) -> Reply:
             text = "" if piece.step is not None else text + piece.text
             steps += [] if piece.step is None else [piece.step]
             end = piece
-    finish = end.finish or Finish.NATURAL
     used = Used(*asking.meter.used, estimated=end.estimated)
-    body = PluginReply(
-        log_id=random.getrandbits(31),
-        id=new_id(),
-        created=int(time.time()),
-        result=text,
-        is_truncated=finish is Finish.LENGTH,
-        finish_reason=FINISH.get(finish, "normal"),
-        usage=_usage(used),
-        meta_info=_loop_meta(asking, steps, text, end) if verbose else UNSET,
-    )
+    meta = _loop_meta(asking, steps, text, end) if verbose else UNSET
+    body = _reply(text, end.finish or Finish.NATURAL, used, meta)
     return Reply(body, answered_by(asking.target, estimated=end.estimated))
 
 
 async def _loop_events(loop: Loop, asking: Asking, *, verbose: bool) -> AsyncGenerator[PluginEvent]:
-    log_id, answer_id, created = random.getrandbits(31), new_id(), int(time.time())
-    sentence_id, answer = 0, ""
+    events, answer = _Events(), ""
     steps: list[Step] = []
-
-    def event(text: str, piece: Piece, meta: dict[str, Any] | None) -> PluginEvent:
-        finish = piece.finish
-        return PluginEvent(
-            log_id=log_id,
-            id=answer_id,
-            created=created,
-            sentence_id=sentence_id,
-            is_end=finish is not None,
-            result=text,
-            is_truncated=finish is Finish.LENGTH,
-            finish_reason=UNSET if finish is None else FINISH.get(finish, "normal"),
-            usage=_usage(Used(*asking.meter.used, estimated=piece.estimated)),
-            meta_info=UNSET if meta is None else meta,
-        )
-
     async with aclosing(loop.run()) as pieces_:
         async for piece in pieces_:
             answer += piece.text
+            usage = _usage(Used(*asking.meter.used, estimated=piece.estimated))
             if piece.step is not None:
                 steps.append(piece.step)
                 if verbose:
-                    yield event("", piece, {"step": _step(piece.step)})
-                    sentence_id += 1
+                    yield events.one("", usage, piece.finish, {"step": _step(piece.step)})
                 continue
-            *early, last = pieces(piece.text)
-            for text in early:
-                yield event(text, Piece(), None)
-                sentence_id += 1
-            meta = None
-            if piece.finish is not None and verbose:
-                meta = _loop_meta(asking, steps, answer, piece)
-            yield event(last, piece, meta)
-            sentence_id += 1
+            told = piece.finish is not None and verbose
+            meta = _loop_meta(asking, steps, answer, piece) if told else UNSET
+            for event in events.of(piece.text, usage, piece.finish, meta):
+                yield event
 
 
 def _loop_meta(asking: Asking, steps: list[Step], answer: str, end: Piece) -> dict[str, Any]:
