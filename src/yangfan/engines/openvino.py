@@ -38,6 +38,7 @@ import os
 import random
 import sys
 import traceback
+from abc import ABC, abstractmethod
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -598,34 +599,24 @@ class Writer:
         return Choice(self._index, text=text, logprobs=logprobs)
 
 
-class Service:
-    """The child's service: answers the exchanges of all connections."""
+class Listener(ABC):
+    """The child's service: answers the exchanges of all connections, whatever the model is for.
 
-    def __init__(
-        self, config: OpenVINOConfig, genai: Any, pipeline: Any, context_tokens: int
-    ) -> None:
-        """Nothing runs."""
-        self._config = config
-        self._genai = genai
+    Attributes:
+        vocabulary_tokens: Token ids are below this; 0 where nobody says.
+    """
+
+    def __init__(self, slots: int, context_tokens: int, vocabulary_tokens: int) -> None:
+        """The paths that both kinds of model answer."""
+        self._slots = slots
         self._context_tokens = context_tokens
-        self._tokenizer = pipeline.get_tokenizer()
-        self.vocabulary_tokens = 1 + max(self._tokenizer.get_vocab().values())
-        self._bos = self._tokenizer.get_bos_token_id()
-        base = pipeline.get_config()
-        self._eos = frozenset({base.eos_token_id, *base.stop_token_ids})
-        self._stop_token_ids = self._eos - {-1}
-        check = GrammarCheck(Path(config.path), Path.cwd())
-        self.generator = Generator(genai, pipeline, check)
-        self._admission = Admission(tokens=config.options.kv_tokens, slots=config.slots)
+        self.vocabulary_tokens = vocabulary_tokens
         self._encode = msgspec.json.Encoder().encode
-        self._routes = {
-            "/v1/chat/completions": self._chat,
-            "/v1/completions": self._complete,
+        self._routes: dict[str, Callable[[Exchange], None]] = {
             "/tokenize": self._tokenize,
             "/detokenize": self._detokenize,
-            "/apply-template": self._apply_template,
             "/slots": self._report_slots,
-            "/health": _report_health,
+            "/health": lambda exchange: exchange.reply(200, b'{"status":"ok"}'),
         }
 
     def answer(self, exchange: Exchange) -> None:
@@ -633,14 +624,80 @@ class Service:
         handle = self._routes.get(exchange.path)
         try:
             if handle is None:
-                detail = ErrorDetail(code=404, message="no such path", type="not_found_error")
-                exchange.reply(404, self._encode(ErrorBody(detail)))
+                detail = _invalid(f"this model does not answer {exchange.path}")
+                exchange.reply(400, self._encode(ErrorBody(detail)))
             else:
                 handle(exchange)
         except _RefusedError as error:
             exchange.reply(400, self._encode(ErrorBody(error.detail)))
         except (msgspec.DecodeError, ValueError) as error:
             exchange.reply(400, self._encode(ErrorBody(_invalid(str(error)))))
+
+    @abstractmethod
+    def tokens(self, text: str, *, special: bool) -> list[int]:
+        """The tokens of a text; `special` puts those around it that the model expects."""
+
+    @abstractmethod
+    def text(self, ids: list[int]) -> str | None:
+        """The text that tokens are; None where there is nothing to make it with."""
+
+    @property
+    @abstractmethod
+    def busy(self) -> int:
+        """Slots in which something is computed now."""
+
+    def _tokenize(self, exchange: Exchange) -> None:
+        body = msgspec.json.decode(exchange.body, type=TokenizeBody)
+        tokens = self.tokens(body.content, special=body.add_special)
+        exchange.reply(200, self._encode({"tokens": tokens}))
+
+    def _detokenize(self, exchange: Exchange) -> None:
+        ids = msgspec.json.decode(exchange.body, type=DetokenizeBody).tokens
+        exchange.reply(200, self._encode(Detokenized(self.text(list(ids)))))
+
+    def _report_slots(self, exchange: Exchange) -> None:
+        states = [
+            SlotState(id=number, n_ctx=self._context_tokens, is_processing=number < self.busy)
+            for number in range(self._slots)
+        ]
+        exchange.reply(200, self._encode(states))
+
+
+class Service(Listener):
+    """The service where the model writes text."""
+
+    def __init__(
+        self, config: OpenVINOConfig, genai: Any, pipeline: Any, context_tokens: int
+    ) -> None:
+        """Nothing runs."""
+        self._tokenizer = pipeline.get_tokenizer()
+        super().__init__(
+            config.slots, context_tokens, 1 + max(self._tokenizer.get_vocab().values())
+        )
+        self._config = config
+        self._genai = genai
+        self._bos = self._tokenizer.get_bos_token_id()
+        base = pipeline.get_config()
+        self._eos = frozenset({base.eos_token_id, *base.stop_token_ids})
+        self._stop_token_ids = self._eos - {-1}
+        check = GrammarCheck(Path(config.path), Path.cwd())
+        self.generator = Generator(genai, pipeline, check)
+        self._admission = Admission(tokens=config.options.kv_tokens, slots=config.slots)
+        self._routes |= {
+            "/v1/chat/completions": self._chat,
+            "/v1/completions": self._complete,
+            "/apply-template": self._apply_template,
+        }
+
+    def tokens(self, text: str, *, special: bool) -> list[int]:
+        return self._tokens(text) if special else self._plain_tokens(text)
+
+    def text(self, ids: list[int]) -> str | None:
+        return cast("str", self._tokenizer.decode(ids, skip_special_tokens=False))
+
+    @property
+    def busy(self) -> int:
+        return self._slots - self._admission.free_slots
 
     def _chat(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=ChatBody)
@@ -803,89 +860,40 @@ class Service:
     def _decode(self, tokens: Sequence[int]) -> str:
         return self._tokenizer.decode(tokens)
 
-    def _tokenize(self, exchange: Exchange) -> None:
-        body = msgspec.json.decode(exchange.body, type=TokenizeBody)
-        exchange.reply(200, self._encode({"tokens": self._tokens(body.content)}))
-
-    def _detokenize(self, exchange: Exchange) -> None:
-        ids = list(msgspec.json.decode(exchange.body, type=DetokenizeBody).tokens)
-        text = self._tokenizer.decode(ids, skip_special_tokens=False)
-        exchange.reply(200, self._encode(Detokenized(text)))
-
     def _apply_template(self, exchange: Exchange) -> None:
         body = msgspec.json.decode(exchange.body, type=TemplateBody)
         exchange.reply(
             200, self._encode(Prompt(self._render(body.messages, body.chat_template_kwargs)))
         )
 
-    def _report_slots(self, exchange: Exchange) -> None:
-        busy = self._config.slots - self._admission.free_slots
-        states = [
-            SlotState(id=number, n_ctx=self._context_tokens, is_processing=number < busy)
-            for number in range(self._config.slots)
-        ]
-        exchange.reply(200, self._encode(states))
 
-
-class TextService:
-    """The child's service where the model gives vectors or scores."""
+class TextService(Listener):
+    """The service where the model gives vectors or scores."""
 
     def __init__(
         self, config: OpenVINOConfig, encoder: OpenVINOEncoder, context_tokens: int
     ) -> None:
         """Start the thread that computes."""
-        self._slots = config.slots
-        self._context_tokens = context_tokens
+        super().__init__(config.slots, context_tokens, encoder.vocabulary_tokens)
         self._encoder = encoder
-        self.vocabulary_tokens = encoder.vocabulary_tokens
-        self._encode = msgspec.json.Encoder().encode
         encoder.batches.start()
         answers = TextAnswers(
             encoder.batches, encoder.tokenize, encoder.require_known, context_tokens
         )
-        rerank = config.kind == "rerank"
-        self._routes = {
-            "/v1/rerank" if rerank else "/v1/embeddings": (
-                answers.rerank if rerank else answers.embed
-            ),
-            "/tokenize": self._tokenize,
-            "/detokenize": self._detokenize,
-            "/slots": self._report_slots,
-            "/health": _report_health,
-        }
+        if config.kind == "rerank":
+            self._routes["/v1/rerank"] = answers.rerank
+        else:
+            self._routes["/v1/embeddings"] = answers.embed
 
-    def answer(self, exchange: Exchange) -> None:
-        """Answer one request."""
-        handle = self._routes.get(exchange.path)
-        try:
-            if handle is None:
-                detail = _invalid(f"this model does not answer {exchange.path}")
-                exchange.reply(400, self._encode(ErrorBody(detail)))
-            else:
-                handle(exchange)
-        except (msgspec.DecodeError, ValueError) as error:
-            exchange.reply(400, self._encode(ErrorBody(_invalid(str(error)))))
+    def tokens(self, text: str, *, special: bool) -> list[int]:
+        return self._encoder.tokens(text, special=special)
 
-    def _tokenize(self, exchange: Exchange) -> None:
-        body = msgspec.json.decode(exchange.body, type=TokenizeBody)
-        tokens = self._encoder.tokens(body.content, special=body.add_special)
-        exchange.reply(200, self._encode({"tokens": tokens}))
+    def text(self, ids: list[int]) -> str | None:
+        return self._encoder.text(ids)
 
-    def _detokenize(self, exchange: Exchange) -> None:
-        ids = msgspec.json.decode(exchange.body, type=DetokenizeBody).tokens
-        exchange.reply(200, self._encode(Detokenized(self._encoder.text(list(ids)))))
-
-    def _report_slots(self, exchange: Exchange) -> None:
-        busy = self._encoder.batches.busy
-        states = [
-            SlotState(id=number, n_ctx=self._context_tokens, is_processing=number < busy)
-            for number in range(self._slots)
-        ]
-        exchange.reply(200, self._encode(states))
-
-
-def _report_health(exchange: Exchange) -> None:
-    exchange.reply(200, b'{"status":"ok"}')
+    @property
+    def busy(self) -> int:
+        return self._encoder.batches.busy
 
 
 def _rounded(tokens: int) -> int:
