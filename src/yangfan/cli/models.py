@@ -348,16 +348,10 @@ def _program(engine: str | None, home: Path) -> str:
 
 
 def _facts_of_folder(path: Path) -> ModelFacts:
-    from yangfan.hub import convert_bert, folder
+    from yangfan.hub import folder
 
-    found = folder.describe(path)
-    becomes = ""
-    if found.format == "safetensors":
-        folder.require_safe(path)
-        becomes = "gguf" if convert_bert.is_bert(path) else ""
-    return ModelFacts(
-        found.format, found.kind, found.architecture, str(path), found.size_bytes, becomes=becomes
-    )
+    kept, kind, architecture, size_bytes, becomes = folder.examine(path)
+    return ModelFacts(kept, kind, architecture, str(path), size_bytes, becomes=becomes)
 
 
 def _facts_of_stored(here: StoredModel) -> ModelFacts:

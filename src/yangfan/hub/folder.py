@@ -8,6 +8,7 @@ import msgspec
 
 from yangfan.errors import ConfigurationError, FetchError
 from yangfan.hub.content import require_safe_path
+from yangfan.hub.convert_bert import is_bert
 from yangfan.weights.safetensors import SafetensorsFile
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class Folder(NamedTuple):
         kind: The first thing that the model is for.
         architecture: First of `architectures` in config.json, or `_class_name` of a diffusers pipeline; "" where neither says.
         size_bytes: All weights together.
+        becomes: The format that it can be converted to here, "" if there is none that needs it.
     """
 
     format: FolderFormat
     kind: FolderKind
     architecture: str
     size_bytes: int
+    becomes: str = ""
 
 
 _PICKLE_SIGNS = (b"PK\x03\x04", b"\x80")
@@ -108,6 +111,18 @@ def _require_safe_index(path: Path, index: Path) -> None:
             )
 
 
+def examine(path: Path) -> Folder:
+    """Tell what model lies in the folder `path`, which is to be served as it is.
+
+    Raises:
+        ConfigurationError: As of `describe`; or it brings code, or other weights than it says.
+    """
+    found = describe(path)
+    if found.format == "safetensors":
+        require_safe(path)
+    return found
+
+
 def describe(path: Path) -> Folder:
     """Tell what model lies in the folder `path`.
 
@@ -144,7 +159,8 @@ def _described(path: Path, format_: FolderFormat, config: dict[str, Any], weight
         )
     if kind == "chat" and (path / "modules.json").is_file():
         kind = "embeddings"  # Sentence Transformers' own list of layers
-    return Folder(format_, kind, architecture, _size(path, weights))
+    becomes = "gguf" if format_ == "safetensors" and is_bert(path) else ""
+    return Folder(format_, kind, architecture, _size(path, weights), becomes)
 
 
 def _labels(config: dict[str, Any]) -> int:

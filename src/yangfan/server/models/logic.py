@@ -310,11 +310,5 @@ def _converter_of(path: Path) -> str:
 
 def _facts_of_folder(path: Path) -> ModelFacts:
     """What lies in a folder, and what it can be converted to."""
-    found = folder.describe(path)
-    becomes = ""
-    if found.format == "safetensors":
-        folder.require_safe(path)
-        becomes = "gguf" if convert_bert.is_bert(path) else ""
-    return ModelFacts(
-        found.format, found.kind, found.architecture, str(path), found.size_bytes, becomes=becomes
-    )
+    kept, kind, architecture, size_bytes, becomes = folder.examine(path)
+    return ModelFacts(kept, kind, architecture, str(path), size_bytes, becomes=becomes)
