@@ -17,11 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.locking import locked
 from tests.postgresql import PostgreSQL, running
 from tests.smollm2_folder import smollm2_folder, smollm2_path
+
+from yangfan import Client
 
 __all__ = ["smollm2_folder", "smollm2_path"]
 
@@ -51,6 +54,17 @@ class Server:
     pid: int
     home: Path
     process: subprocess.Popen[bytes]
+
+    def client(self, **options: Any) -> Client:
+        """A client with every key."""
+        return Client(
+            self.base_url,
+            api_key=self.api_key,
+            secret_key=self.secret_key,
+            access_key=self.access_key,
+            secret_access_key=self.secret_access_key,
+            **options,
+        )
 
     @property
     def v1(self) -> str:

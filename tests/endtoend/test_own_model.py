@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.server.deployments.conftest import Console, under_load
 
 import yangfan
 from yangfan.engines import transformers
@@ -20,41 +20,6 @@ if TYPE_CHECKING:
 
 SUFFIX = "my-own"
 ANSWER_TOKENS = 8
-
-
-class Load:
-    """Calls without a pause, of whole replies and of streams in turns, until `stop`."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._call)
-        self.answered = 0
-        self.failures: list[str] = []
-
-    def _call(self) -> None:
-        with yangfan.Client(self._server.base_url, bearer=self._server.bearer) as client:
-            while not self._ending.is_set():
-                try:
-                    if self.answered % 2:
-                        with client.chat(
-                            "hello", model=SUFFIX, max_output_tokens=2, stream=True
-                        ) as stream:
-                            for _ in stream:
-                                pass
-                    else:
-                        client.chat("hello", model=SUFFIX, max_output_tokens=2)
-                except yangfan.YangfanError as error:
-                    self.failures.append(repr(error))
-                self.answered += 1
-
-    def __enter__(self) -> Load:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join(60)
 
 
 def journey(
@@ -90,14 +55,14 @@ def journey(
         assert smaller.status == "Ready"
         assert smaller.size_bytes < original.size_bytes
 
-        with Load(server) as load:
+        with under_load(Console(server), SUFFIX, 1, max_completion_tokens=2) as load:
             client.services.rollout(service.id, smaller.id, model_set=made.id, bake_seconds=0.5)
             service = client.services.wait(service.id, rolled_out=True)
             assert service.model == smaller.id
             client.services.rollback(service.id)
             service = client.services.wait(service.id, rolled_out=True)
             assert service.model == original.id
-        assert load.answered > 0
+        assert load.answers
         assert load.failures == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import MODEL, Server, serving
+from tests.conftest import MODEL, serving
 from tests.plugins.image_questions.drawn import Drawn, drawn, rates
 
 from yangfan import Client
@@ -43,19 +43,11 @@ async def test_the_answer_stands_in_what_a_model_is_told(
 def client(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Generator[Client]:
     environ = {"YANGFAN_MODEL_STORE": str(model_cache)}
     home = tmp_path_factory.mktemp("rates-home")
-    with serving(home, models=(MODEL,), environ=environ) as server, _client(server) as client:
+    with (
+        serving(home, models=(MODEL,), environ=environ) as server,
+        server.client(timeout_seconds=600) as client,
+    ):
         yield client
-
-
-def _client(server: Server) -> Client:
-    return Client(
-        server.base_url,
-        api_key=server.api_key,
-        secret_key=server.secret_key,
-        access_key=server.access_key,
-        secret_access_key=server.secret_access_key,
-        timeout_seconds=600,
-    )
 
 
 @pytest.mark.model

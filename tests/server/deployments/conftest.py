@@ -72,10 +72,10 @@ class Console:
         found = self.act("DescribeServiceEvents", serviceId=suffix)["eventList"]
         return [event["kind"] for event in found]
 
-    def chat(self, suffix: str, text: str = "hi") -> Reply:
+    def chat(self, suffix: str, text: str = "hi", **more: Any) -> Reply:
         """A v2 chat call."""
         body = {"model": suffix, "messages": [{"role": "user", "content": text}]}
-        return self.caller.v2(body)
+        return self.caller.v2({**body, **more})
 
     def says(self, suffix: str, text: str = "hi") -> str:
         """The answer to a v2 chat call that must succeed."""
@@ -85,10 +85,17 @@ class Console:
 
 
 class Load:
-    """Calls that never pause, from several callers, and how they ended."""
+    """Calls that never pause, of whole replies and of streams in turns, from several callers, and how they ended.
 
-    def __init__(self, console: Console, suffix: str, callers: int = 3) -> None:
-        self._console, self._suffix = console, suffix
+    Args:
+        console: Where they go.
+        suffix: The service.
+        callers: How many.
+        more: Further fields of every call.
+    """
+
+    def __init__(self, console: Console, suffix: str, callers: int = 3, **more: Any) -> None:
+        self._console, self._suffix, self._more = console, suffix, more
         self._ending = threading.Event()
         self.answers: list[str] = []
         self.failures: list[str] = []
@@ -102,7 +109,7 @@ class Load:
             turn += 1
             try:
                 if turn % 2:
-                    reply = self._console.chat(self._suffix)
+                    reply = self._console.chat(self._suffix, **self._more)
                     if reply.status != 200:
                         self.failures.append(reply.body.decode())
                         continue
@@ -117,14 +124,16 @@ class Load:
             "model": self._suffix,
             "messages": [{"role": "user", "content": "hi"}],
             "stream": True,
+            **self._more,
         }
-        text = ""
+        text, ended = "", False
         for event in self._console.caller.stream("/v2/chat/completions", body):
             if "error" in event:
                 raise RuntimeError(str(event))
             for choice in event["choices"]:
                 text += choice["delta"].get("content") or ""
-        assert text
+                ended = choice["finish_reason"] is not None
+        assert ended
         return text
 
     def start(self) -> None:
@@ -149,9 +158,9 @@ class Load:
 
 
 @contextmanager
-def under_load(console: Console, suffix: str) -> Generator[Load]:
+def under_load(console: Console, suffix: str, callers: int = 3, **more: Any) -> Generator[Load]:
     """Calls go on during the block."""
-    load = Load(console, suffix)
+    load = Load(console, suffix, callers, **more)
     load.start()
     try:
         yield load

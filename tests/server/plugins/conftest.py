@@ -13,11 +13,5 @@ from yangfan import Client
 @pytest.fixture(scope="module")
 def client(server: Server) -> Generator[Client]:
     """A client of the module's server, with every key."""
-    with Client(
-        server.base_url,
-        api_key=server.api_key,
-        secret_key=server.secret_key,
-        access_key=server.access_key,
-        secret_access_key=server.secret_access_key,
-    ) as client:
+    with server.client() as client:
         yield client
