@@ -83,6 +83,22 @@ def test_the_first_in_order_stays_whatever_the_batches(distance: int, size: int)
     assert found == plain_search(prints, distance)
 
 
+@pytest.mark.parametrize("most", [_near.MOST_PAIRS, 2000])
+def test_the_first_in_order_stays_in_a_crowd(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More pairs of near fingerprints in a batch than are listed at once."""
+    monkeypatch.setattr(_near, "MOST_PAIRS", most)
+    made = random.Random(most)
+    prints = near_prints(300, seed=1)
+    for _ in range(1200):
+        bits = made.sample(range(12), made.randrange(0, 6))
+        prints.append(prints[made.randrange(3)] ^ sum(1 << bit for bit in bits))
+    operator = Simhash(Near(4))
+    keep, values = operator.decide(np.array(prints, np.uint64))
+    operator.close()
+    assert values.astype(int).tolist() == plain_search(prints, 4)
+    assert (values[keep] == 64).all()
+
+
 def test_texts_that_nearly_repeat_go_and_their_distance_is_told(
     keep: Keep, measure: Measure
 ) -> None:

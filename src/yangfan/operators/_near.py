@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -36,14 +37,21 @@ MAPPED_BYTES = 512 << 20
 """Of the files, so much stays mapped into memory between two looks; what is more comes from the page cache again."""
 LEAST_BYTES = 1 << 16
 """Less than this is taken for so much: a run of a few fingerprints helps nobody."""
-AT_ONCE = 1 << 20
-"""Candidates compared at once, and fingerprints read from the log at once."""
+AT_ONCE = 1 << 18
+"""Candidates compared at once, and fingerprints counted at once: what stays in a processor's cache."""
+ONE_BY_ONE = 256
+"""Among so few fingerprints each is compared with each."""
+MOST_PAIRS = 1 << 18
+"""Pairs of fingerprints that are compared with each other; where there are more, few of them will stay."""
 
 RECENT = 1024
 """Fingerprints that are compared one by one before they become a run: for so few that takes less than all tables."""
 
 FAR = 255
 """The distance where nothing is near."""
+
+_Answers = tuple["Counts", "Counts", "NDArray[np.uint8]"]
+"""Positions of questions, positions of what is near them, and how many bits they differ in."""
 
 
 class _Table:
@@ -122,13 +130,11 @@ class _Run:
         begins[0] = 0
         np.cumsum(counts, out=begins[1:], dtype=np.uint32)
 
-    def candidates(
-        self, number: int, questions: Hashes
-    ) -> list[tuple[Counts, Counts, NDArray[np.uint8]]]:
-        """Of a table, all that begin as the questions do, and how many bits they differ in."""
-        tops, begins = (questions >> self._shift).astype(np.int64), self._begins[number]
+    def near(self, number: int, questions: Hashes, distance: int) -> Iterator[_Answers]:
+        """Of a table, those near the questions that begin as they do, and how many bits they differ in."""
+        tops, begins = (questions >> self._shift).astype(np.intp), self._begins[number]
         low, high = begins[tops].astype(np.int64), begins[tops + 1].astype(np.int64)
-        return _compared(self.tables[number], questions, low, high)
+        return _near_ones(self.tables[number], questions, low, high, distance)
 
     def let_go(self, number: int) -> None:
         """A table in a file is not looked at for a while: its pages are the page cache's alone."""
@@ -212,36 +218,51 @@ class Near:
             # Neighbouring questions look at neighbouring memory.
             asked = moved[order]
             for run in self._runs:
-                for questions, _, differing in run.candidates(number, asked):
+                for questions, _, differing in run.near(number, asked, self.distance):
                     np.minimum.at(nearest, order[questions], differing)
                 if number >= stay:
                     run.let_go(number)
         nearest[nearest > self.distance] = FAR
         return nearest
 
-    def pairs(self, fingerprints: Hashes) -> tuple[Counts, Counts, NDArray[np.uint8]]:
-        """Pairs among `fingerprints` that are near: the earlier one, the later one, their distance; some come twice."""
-        if len(fingerprints) <= RECENT:
+    def pairs(self, fingerprints: Hashes) -> tuple[Counts, Counts, NDArray[np.uint8]] | None:
+        """Pairs among `fingerprints` that are near: their positions and their distance; some come twice.
+
+        Returns:
+            None where there may be too many to list, which happens only to more than `ONE_BY_ONE` fingerprints.
+        """
+        if len(fingerprints) <= ONE_BY_ONE:
             differing = np.bitwise_count(fingerprints[:, None] ^ fingerprints)
             first, second = np.nonzero(np.triu(differing <= self.distance, 1))
             return first, second, differing[first, second]
-        none = np.zeros(0, np.int64)
-        earlier: list[Counts] = [none]
-        later: list[Counts] = [none]
-        distances: list[NDArray[np.uint8]] = [none.astype(np.uint8)]
+        found: list[_Answers] = []
+        most = MOST_PAIRS
         for table in self._tables:
             moved = table.moved(fingerprints)
-            order = np.argsort(moved).astype(np.int64)
+            order = np.argsort(moved)
             run = moved[order]
-            low = np.searchsorted(run, run & ~table.rest)
-            high = np.searchsorted(run, run | table.rest, side="right")
-            for questions, answers, differing in _compared(run, run, low, high):
-                first, second = order[questions], order[answers]
-                near = (differing <= self.distance) & (first < second)
-                earlier.append(first[near])
-                later.append(second[near])
-                distances.append(differing[near])
-        return np.concatenate(earlier), np.concatenate(later), np.concatenate(distances)
+            # Where those begin and end that agree in the blocks at the top.
+            edges = np.flatnonzero(np.diff(run & ~table.rest, prepend=~run[:1], append=~run[-1:]))
+            sizes = np.diff(edges)
+            some = sizes > 1
+            most -= int((sizes[some] ** 2).sum())
+            if most < 0:
+                return None
+            of, number = (
+                np.repeat(edges[:-1][some], sizes[some]),
+                np.repeat(sizes[some], sizes[some]),
+            )
+            asked = (
+                of
+                + np.arange(len(of))
+                - np.repeat(np.cumsum(sizes[some]) - sizes[some], sizes[some])
+            )
+            for questions, answers, differing in _near_ones(
+                run, run[asked], of, of + number, self.distance
+            ):
+                once = asked[questions] < answers
+                found.append((order[asked[questions[once]]], order[answers[once]], differing[once]))
+        return _joined(found)
 
     def add(self, fingerprints: Hashes) -> None:
         """Remember more, in their order."""
@@ -320,12 +341,17 @@ class Near:
         return _Run(size, len(self._tables), bits, self._folder / f"run-{self._files}")
 
 
-def _compared(
-    run: Hashes, questions: Hashes, low: Counts, high: Counts
-) -> list[tuple[Counts, Counts, NDArray[np.uint8]]]:
-    """Positions of questions and of the answers between `low` and `high` of each, and how many bits they differ in, in pieces."""
-    counts = (high - low).astype(np.int64)
-    found: list[tuple[Counts, Counts, NDArray[np.uint8]]] = []
+def _joined(answers: list[_Answers]) -> _Answers:
+    none = np.zeros(0, np.int64)
+    first, second, differing = zip((none, none, none.astype(np.uint8)), *answers, strict=True)
+    return np.concatenate(first), np.concatenate(second), np.concatenate(differing)
+
+
+def _near_ones(
+    run: Hashes, questions: Hashes, low: Counts, high: Counts, distance: int
+) -> Iterator[_Answers]:
+    """Positions of questions and of those answers between `low` and `high` of each that are near, and their distance, in pieces."""
+    counts = high - low
     ends = np.cumsum(counts)
     start = 0
     while start < len(questions):
@@ -335,9 +361,8 @@ def _compared(
         total = int(of.sum())
         if total:
             asked = np.repeat(np.arange(start, end), of)
-            within = np.arange(total) - np.repeat(np.cumsum(of) - of, of)
-            answers = np.repeat(low[start:end], of) + within
+            answers = np.arange(total) + np.repeat(low[start:end] - (np.cumsum(of) - of), of)
             differing = np.bitwise_count(run[answers] ^ questions[asked])
-            found.append((asked, answers, differing))
+            near = np.flatnonzero(differing <= distance)
+            yield asked[near], answers[near], differing[near]
         start = end
-    return found

@@ -79,35 +79,33 @@ class Simhash:
         """Which fingerprints stay, and the distance of the others to the nearest that stays; those are remembered."""
         prints = prepared
         kinds, firsts, of_kind = np.unique(prints, return_index=True, return_inverse=True)
-        order = np.argsort(firsts)
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
-        firsts, unique, kind = firsts[order], kinds[order], place[of_kind]
-        near = _neighbours(*self._near.pairs(unique))
-        seen: list[int] = self._near.distances(unique).tolist()
-        stays: list[bool] = []
-
-        def nearest(one: int, before: int) -> int:
-            """The distance to the nearest one that stays among those seen and the kinds that come before a row."""
-            stayed = (
-                far
-                for other, far in near.get(one, ())
-                if other < len(stays) and stays[other] and firsts[other] < before
-            )
-            return min(seen[one], *stayed, FAR)
-
-        values = np.empty(len(prints))
-        keep = np.zeros(len(prints), np.bool_)
-        for row, one in enumerate(kind.tolist()):
-            is_first = one == len(stays)
-            if not is_first and stays[one]:
+        pairs = self._near.pairs(kinds)
+        if pairs is None:
+            # Few of so many that are near each other stay, and with fewer at once the others are compared with those alone.
+            half = len(prints) // 2
+            first, second = self.decide(prints[:half]), self.decide(prints[half:])
+            return np.append(first[0], second[0]), np.append(first[1], second[1])
+        near = _neighbours(*pairs)
+        seen = self._near.distances(kinds)
+        stays = seen == FAR
+        stays[list(near)] = False
+        is_first = np.zeros(len(prints), np.bool_)
+        is_first[firsts] = True
+        keep = is_first & stays[of_kind]
+        values = np.where(keep, float(BITS), 0.0)
+        # Most have no other one near them; what is left depends on which of the others stay.
+        for row in np.flatnonzero(~stays[of_kind]).tolist():
+            one = of_kind[row]
+            if stays[one]:
                 values[row] = 0
                 continue
-            distance = nearest(one, row)
+            stayed = (
+                far for other, far in near.get(one, ()) if stays[other] and firsts[other] < row
+            )
+            distance = min(seen[one], *stayed, FAR)
             values[row] = BITS if distance == FAR else distance
-            if is_first:
-                keep[row] = distance == FAR
-                stays.append(bool(keep[row]))
+            if is_first[row]:
+                keep[row] = stays[one] = distance == FAR
         self._near.add(prints[keep])
         return keep, values
 

@@ -154,7 +154,7 @@ def test_operators_that_are_one_file_are_sent_along(nodes: Nodes, tmp_path: Path
     batch = Batch(["a river 😀", "hill", "by the river"], [0, 1, 2])
     batch.sizes = [2, 1]
     try:
-        ((_, cleaned),) = chain.over([batch])
+        (((_, cleaned),),) = chain.over([batch])
     finally:
         chain.close()
     assert cleaned.texts == ["a RIVER ", "hill", "by the RIVER"]

@@ -35,7 +35,7 @@ def cleaned(recipe: Recipe, rows: list[list[str]], processes: int = 1) -> Cleane
     batch = Batch([text for row in rows for text in row], list(range(len(rows))))
     batch.sizes = list(map(len, rows))
     try:
-        ((_, found),) = chain.over([batch])
+        (((_, found),),) = chain.over([batch])
     finally:
         chain.close()
     return found

@@ -209,8 +209,9 @@ def made_up(file: Path, rows: int) -> None:
 def test_a_run_that_is_stopped_again_and_again_ends_like_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    monkeypatch.setattr("yangfan.operators.pipeline.rows.ROWS", 100)
-    monkeypatch.setattr("yangfan.operators.pipeline.parquet.ROWS", 100)
+    monkeypatch.setattr("yangfan.operators.pipeline.rows.ROWS", 50)
+    monkeypatch.setattr("yangfan.operators.pipeline.parquet.ROWS", 50)
+    monkeypatch.setattr("yangfan.operators.pipeline.chain.GROUP", 2)
     file = tmp_path / f"in{suffix}"
     texts = texts_made_up(1500, seed=13)
     if suffix == ".jsonl":
@@ -255,9 +256,10 @@ def test_a_run_that_is_stopped_again_and_again_ends_like_one_that_was_not(
 KILLED = """
 import sys, time
 from pathlib import Path
-from yangfan.operators.pipeline import run as runs, rows, recipe
+from yangfan.operators.pipeline import chain, run as runs, rows, recipe
 runs.SAVE_EVERY_SECONDS = 0.0
-rows.ROWS = 50
+rows.ROWS = 25
+chain.GROUP = 2
 def slowly(progress):
     time.sleep(0.01)
     print(progress.rows, flush=True)

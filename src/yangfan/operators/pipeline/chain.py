@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +14,7 @@ from yangfan.operators import base
 from yangfan.operators.pipeline.cluster import Cluster
 from yangfan.operators.pipeline.hands import Hands
 from yangfan.operators.pipeline.isolated import Isolated
+from yangfan.operators.pipeline.rows import CHARACTERS
 from yangfan.operators.pipeline.steps import operators_of
 from yangfan.operators.pipeline.trace import Trace, remembers, trace
 
@@ -19,9 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from yangfan.operators._texts import Counts, Flags
+    from numpy.typing import NDArray
+
+    from yangfan.operators._texts import Counts, Flags, Values
     from yangfan.operators.pipeline.recipe import Recipe
     from yangfan.operators.pipeline.rows import Batch
+
+GROUP = 16
+"""Batches that operators that remember decide about together: looking through all that they remember is quicker for many at once."""
+GROUP_CHARACTERS = GROUP * 2 * CHARACTERS
+"""A group with so many characters is full, however few batches it has."""
+GROUP_SECONDS = 0.5
+"""One that has been worked on for so long is full as well, so that nobody waits for slow operators."""
 
 MAX_FAILURES = 20
 """Different failures of one operator that are told."""
@@ -105,11 +117,14 @@ class Chain:
         self._language = recipe.language
         self._operators: list[base.Operator] = []
         self._hands: Hands | Cluster | None = None
+        self._group = 1
         self.tallies: list[Tally] = []
         try:
             for name, stage, operator in operators_of(recipe, folder, operators, memory_bytes):
                 self._operators.append(operator)
                 self.tallies.append(Tally(name, stage))
+                if remembers(operator):
+                    self._group = GROUP
             if cluster:
                 self._let_go_of_what_others_run()
                 self._hands = Cluster(recipe, operators, cluster)
@@ -128,19 +143,41 @@ class Chain:
             sizes: How many texts each row has; None for one each.
         """
         of_rows = None if sizes is None else np.array(sizes, np.int64)
+        return self._decided([(self._traced(strings, of_rows), of_rows)])[0]
+
+    def over(self, batches: Iterable[Batch]) -> Iterator[list[tuple[Batch, Cleaned]]]:
+        """Run every operator over batches, in order; a few come out at a time. What `save` gives covers those that came out."""
+        group: list[tuple[Batch, Trace, Counts | None]] = []
+        begun, characters = time.monotonic(), 0
+        for batch, traced in self._over(batches):
+            sizes = None if batch.sizes is None else np.array(batch.sizes, np.int64)
+            group.append((batch, traced, sizes))
+            characters += batch.characters
+            late = time.monotonic() - begun >= GROUP_SECONDS
+            if len(group) >= self._group or characters >= GROUP_CHARACTERS or late:
+                yield self._decided_of(group)
+                group, begun, characters = [], time.monotonic(), 0
+        if group:
+            yield self._decided_of(group)
+
+    def _over(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Trace]]:
+        if self._hands is not None:
+            yield from self._hands.over(batches, self._group)
+            return
+        for batch in batches:
+            sizes = None if batch.sizes is None else np.array(batch.sizes, np.int64)
+            yield batch, self._traced(batch.texts, sizes)
+
+    def _traced(self, strings: list[str], sizes: Counts | None) -> Trace:
         stages = [tally.stage for tally in self.tallies]
         steps = list(zip(stages, self._operators, strict=True))
-        return self._decided(trace(steps, strings, self._language, of_rows), of_rows)
+        return trace(steps, strings, self._language, sizes)
 
-    def over(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Cleaned]]:
-        """Run every operator over batches, in order. What `save` gives covers the batches that came out."""
-        if self._hands is None:
-            for batch in batches:
-                yield batch, self(batch.texts, batch.sizes)
-            return
-        for batch, traced in self._hands.over(batches):
-            sizes = None if batch.sizes is None else np.array(batch.sizes, np.int64)
-            yield batch, self._decided(traced, sizes)
+    def _decided_of(
+        self, group: list[tuple[Batch, Trace, Counts | None]]
+    ) -> list[tuple[Batch, Cleaned]]:
+        decided = self._decided([(traced, sizes) for _, traced, sizes in group])
+        return [(batch, cleaned) for (batch, _, _), cleaned in zip(group, decided, strict=True)]
 
     def save(self) -> dict[str, Any]:
         """Everything durable, and a JSON value that says where the chain stands."""
@@ -172,57 +209,101 @@ class Chain:
             if isinstance(operator, Isolated) and not remembers(operator):
                 operator.close()
 
-    def _decided(self, traced: Trace, sizes: Counts | None) -> Cleaned:
-        """What of a batch counts, once those that remember have decided about it."""
-        size = len(traced.dropper)
-        alive: Flags = np.ones(size, np.bool_)
-        drops: list[Drop] = []
+    def _decided(self, group: list[tuple[Trace, Counts | None]]) -> list[Cleaned]:
+        """What of each batch counts, once those that remember have decided about all of them."""
+        batches = [_Undecided(traced, sizes) for traced, sizes in group]
         for number, (operator, tally) in enumerate(zip(self._operators, self.tallies, strict=True)):
-            if number in traced.reached:
-                dropped = self._remembered(number, operator, traced, alive, drops)
-            else:
-                changed = traced.changed.get(number)
-                if changed is not None:
-                    tally.entity_match_count += int((changed & alive).sum())
-                if number in traced.failures:
-                    _count_failure(tally, int(alive.sum()), traced.failures[number])
-                dropped = np.flatnonzero((traced.dropper == number) & alive)
-                drops += [
-                    Drop(position, tally.name, *traced.reasons[position])
-                    for position in dropped.tolist()
-                ]
-            alive[dropped] = False
-            tally.drop_count += len(dropped)
-            tally.entity_match_count += len(dropped)
-            tally.remaining_count += int(alive.sum())
-        drops.sort(key=lambda drop: drop.position)
-        stays = alive[traced.positions]
+            self._remember(number, operator, batches)
+            for batch in batches:
+                batch.count(number, tally)
+        changing = [tally.name for tally in self.tallies]
+        return [batch.decided(changing) for batch in batches]
+
+    def _remember(self, number: int, operator: base.Operator, batches: list[_Undecided]) -> None:
+        """Let an operator that remembers decide about all rows that came to it; one of third parties batch by batch."""
+        came = [batch for batch in batches if number in batch.traced.reached]
+        at_once = 1 if isinstance(operator, Isolated) else GROUP
+        for start in range(0, len(came), at_once):
+            some = came[start : start + at_once]
+            reached = [batch.reached(number) for batch in some]
+            keep, values = cast("base.Remembering", operator).decide(
+                np.concatenate([prepared for _, prepared in reached])
+            )
+            begin = 0
+            for batch, (places, _) in zip(some, reached, strict=True):
+                end = begin + len(places)
+                batch.drop(number, operator, places, keep[begin:end], values[begin:end])
+                begin = end
+
+
+class _Undecided:
+    """A batch on its way through the operators that remember.
+
+    Attributes:
+        traced: What the others did to it.
+    """
+
+    def __init__(self, traced: Trace, sizes: Counts | None) -> None:
+        self.traced, self._sizes = traced, sizes
+        self._dropper = traced.dropper.copy()
+        self._alive: Flags = np.ones(len(traced.dropper), np.bool_)
+        self._drops: list[tuple[int, int, float | None, str]] = []
+
+    def reached(self, number: int) -> tuple[Counts, NDArray[np.uint64]]:
+        """The rows that came to an operator that remembers, and what it prepared of them."""
+        places, prepared = self.traced.reached[number]
+        here = self._alive[places]
+        return places[here], prepared[here]
+
+    def drop(
+        self, number: int, operator: base.Operator, places: Counts, keep: Flags, values: Values
+    ) -> None:
+        """It has decided."""
+        gone = places[~keep]
+        self._drops += [
+            (position, number, value, operator.reason(value))
+            for position, value in zip(gone.tolist(), values[~keep].tolist(), strict=True)
+        ]
+        self._dropper[gone] = number
+
+    def count(self, number: int, tally: Tally) -> None:
+        """What an operator did to the rows that are left."""
+        traced, alive = self.traced, self._alive
+        changed = traced.changed.get(number)
+        if changed is not None:
+            tally.entity_match_count += int((changed & alive).sum())
+        if number in traced.failures:
+            _count_failure(tally, int(alive.sum()), traced.failures[number])
+        dropped = np.flatnonzero((self._dropper == number) & alive)
+        if number not in traced.reached:
+            self._drops += [
+                (position, number, *traced.reasons[position]) for position in dropped.tolist()
+            ]
+        alive[dropped] = False
+        tally.drop_count += len(dropped)
+        tally.entity_match_count += len(dropped)
+        tally.remaining_count += int(alive.sum())
+
+    def decided(self, names: list[str]) -> Cleaned:
+        """What is left of it.
+
+        Args:
+            names: Of the operators.
+        """
+        traced = self.traced
+        drops = [
+            Drop(position, names[number], value, reason)
+            for position, number, value, reason in sorted(self._drops)
+        ]
+        stays = self._alive[traced.positions]
         texts = traced.texts
         if not stays.all():
-            of_texts = stays if sizes is None else np.repeat(stays, sizes[traced.positions])
-            texts = [text for text, kept in zip(texts, of_texts.tolist(), strict=True) if kept]
-        changes = [(self.tallies[number].name, flags) for number, flags in traced.changed.items()]
+            of_texts = (
+                stays if self._sizes is None else np.repeat(stays, self._sizes[traced.positions])
+            )
+            texts = list(itertools.compress(texts, of_texts.tolist()))
+        changes = [(names[number], flags) for number, flags in traced.changed.items()]
         return Cleaned(texts, traced.positions[stays], drops, changes)
-
-    def _remembered(
-        self,
-        number: int,
-        operator: base.Operator,
-        traced: Trace,
-        alive: Flags,
-        drops: list[Drop],
-    ) -> Counts:
-        places, prepared = traced.reached[number]
-        here = alive[places]
-        places, prepared = places[here], prepared[here]
-        keep, values = cast("base.Remembering", operator).decide(prepared)
-        dropped = places[~keep]
-        name = self.tallies[number].name
-        drops += [
-            Drop(position, name, value, operator.reason(value))
-            for position, value in zip(dropped.tolist(), values[~keep].tolist(), strict=True)
-        ]
-        return dropped
 
 
 def _count_failure(tally: Tally, texts: int, why: str) -> None:

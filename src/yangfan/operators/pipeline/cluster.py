@@ -85,7 +85,7 @@ class Cluster:
         self._at_once = AHEAD * max(int(self._ray.cluster_resources().get("CPU", 1)), 1)
         self._ahead: deque[tuple[Batch, Any]] = deque()
 
-    def over(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, trace.Trace]]:
+    def over(self, batches: Iterable[Batch], group: int) -> Iterator[tuple[Batch, trace.Trace]]:
         """Every batch and what became of it, in order; a few are worked on ahead.
 
         Raises:
@@ -94,7 +94,7 @@ class Cluster:
         for batch in batches:
             question = msgspec.msgpack.encode(asked(batch))
             self._ahead.append((batch, self._task.remote(self._order, question)))
-            if len(self._ahead) > self._at_once:
+            if len(self._ahead) >= self._at_once + group:
                 yield self._next()
         while self._ahead:
             yield self._next()

@@ -26,6 +26,8 @@ ANSWER_SECONDS = 3600.0
 """A batch takes parts of a second; operators of third parties have limits of their own."""
 AHEAD = 2
 """Batches in a process's hands and next to them."""
+AHEAD_CHARACTERS = 4 << 20
+"""No batch is begun ahead of so many characters: rows can be long."""
 
 
 class Hands:
@@ -55,19 +57,27 @@ class Hands:
         for thread in self._threads:
             thread.start()
 
-    def over(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, trace.Trace]]:
+    def over(self, batches: Iterable[Batch], group: int) -> Iterator[tuple[Batch, trace.Trace]]:
         """Every batch and what became of it, in order; a few are worked on ahead.
+
+        Args:
+            batches: What to work on.
+            group: How many of them are taken before any is done with: so many more are worked on ahead, so that no process waits
+                meanwhile.
 
         Raises:
             OperatorFailed: A process ended, or an operator of third parties failed.
         """
         ahead: deque[tuple[Batch, Future[trace.Trace]]] = deque()
+        characters, most = 0, AHEAD * len(self._threads) + group - 1
         for batch in batches:
             found: Future[trace.Trace] = Future()
             self._asked.put((batch, found))
             ahead.append((batch, found))
-            if len(ahead) > AHEAD * len(self._threads):
+            characters += batch.characters
+            while len(ahead) > most or (characters > AHEAD_CHARACTERS and len(ahead) > 1):
                 first, done = ahead.popleft()
+                characters -= first.characters
                 yield first, done.result()
         for first, done in ahead:
             yield first, done.result()

@@ -59,6 +59,11 @@ class Batch:
     done_bytes: int = 0
     sizes: list[int] | None = None
 
+    @property
+    def characters(self) -> int:
+        """Of all texts."""
+        return sum(map(len, self.texts))
+
 
 class Reader(Protocol):
     """Rows of a file."""

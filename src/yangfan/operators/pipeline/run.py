@@ -123,7 +123,7 @@ class Run:
         file: What to read: .jsonl, .ndjson, .csv, .tsv, .txt or .parquet.
         out: What to write, in the same format; beside it come ``OUT.dropped.jsonl``, ``OUT.report.json`` and, while it
             runs, the folder ``OUT.work``.
-        progress: Told after each batch. What it raises stops the run, which can go on later.
+        progress: Told after every few batches. What it raises stops the run, which can go on later.
         operators: Folder of operators that are one file.
         processes: How many processes run the operators, 1 for this one alone; 0 for what suits the file and the machine.
         cluster: Address of a Ray cluster that runs them instead; "" for none.
@@ -246,12 +246,13 @@ class _Pass:
         saved = time.monotonic()
         try:
             batches = self._run.reader.batches(self._place)
-            for batch, cleaned in self._chain.over(batches):
-                self._do(batch, cleaned)
+            for group in self._chain.over(batches):
+                for batch, cleaned in group:
+                    self._do(batch, cleaned)
                 if time.monotonic() - saved >= SAVE_EVERY_SECONDS:
                     self._save()
                     saved = time.monotonic()
-                self._tell(batch)
+                self._tell(group[-1][0])
             self._save()
             return self._finish()
         finally:

@@ -155,8 +155,9 @@ class _Cleaning:
     def _pass(self) -> None:
         saved = time.monotonic()
         total = self._spec.manifest.rows
-        for batch, cleaned in self._chain.over(self._batches(self._state.rows)):
-            self._do(batch, cleaned)
+        for group in self._chain.over(self._batches(self._state.rows)):
+            for batch, cleaned in group:
+                self._do(batch, cleaned)
             gone = sum(tally.drop_count for tally in self._chain.tallies)
             self._task.progress(self._state.rows, total, "rows", f"{gone} dropped")
             if time.monotonic() - saved >= self._spec.save_seconds:
