@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from overhead import MODEL, Prompts
-from processes import model_store
+from processes import folder_of, model_store
 from report import Report, Table, say
 
 from yangfan import extensions
@@ -38,7 +37,6 @@ ENGINES = ("llama_cpp", "openvino", "transformers", "vllm")
 """The first two read the model of the benchmarks as the GGUF file that it is, the others as a folder made of it."""
 
 FROM_FOLDER = frozenset({"transformers", "vllm"})
-MAKE_FOLDER = Path(__file__).parent.parent / "tests" / "smollm2_folder.py"
 VLLM_PYTHON = "VLLM_PYTHON"
 """Variable with the Python of an environment that has vLLM; without it, vllm is left out."""
 
@@ -198,7 +196,7 @@ async def _measure(size: Size) -> Report:
                 if options is None or module.missing() is not None:
                     continue
                 model = (
-                    None if path is None else str(_folder(path) if name in FROM_FOLDER else path)
+                    None if path is None else str(folder_of(path) if name in FROM_FOLDER else path)
                 )
                 workdir = Path(folder) / name
                 workdir.mkdir()
@@ -239,18 +237,6 @@ def _options(name: str) -> dict[str, Any] | None:
     if python is None:
         return None
     return {"python": python, "gpu_memory_utilization": 0.2, "enforce_eager": True}
-
-
-def _folder(path: Path) -> Path:
-    """The model as a Hugging Face folder, made once for all runs."""
-    folder = model_store() / "folders" / path.stem
-    if not folder.exists():
-        part = folder.with_name(f"{folder.name}.part")
-        part.mkdir(parents=True, exist_ok=True)
-        argv = [sys.executable, str(MAKE_FOLDER), str(path.resolve()), str(part)]
-        subprocess.run(argv, check=True, stdout=sys.stderr)
-        part.rename(folder)
-    return folder
 
 
 async def _rounds(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from load import Target
+from report import ROOT
 
 from yangfan import Client
 
@@ -70,6 +71,18 @@ class Running:
 def model_store() -> Path:
     """Where models are kept between runs: `YANGFAN_MODEL_STORE`, or a folder of the benchmarks' own."""
     return Path(os.environ.get("YANGFAN_MODEL_STORE", "~/.cache/yangfan-bench")).expanduser()
+
+
+def folder_of(path: Path) -> Path:
+    """A GGUF model of SmolLM2's kind as a Hugging Face folder (tests/smollm2_folder.py), made once for all runs."""
+    folder = model_store().absolute() / "folders" / path.stem
+    if not folder.exists():
+        part = folder.with_name(f"{folder.name}.part")
+        part.mkdir(parents=True, exist_ok=True)
+        argv = [sys.executable, "-m", "tests.smollm2_folder", str(path.resolve()), str(part)]
+        subprocess.run(argv, check=True, stdout=sys.stderr, cwd=ROOT)
+        part.rename(folder)
+    return folder
 
 
 @contextmanager

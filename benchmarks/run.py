@@ -1,4 +1,4 @@
-"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services] [registry] [retrieval] [knowledge] [datasets] [batches]`.
+"""Measure, and print the tables as Markdown: `python benchmarks/run.py [--quick] [--write] [overhead] [programs] [engines] [gateway] [bridge] [overload] [embeddings] [images] [tokens] [start] [services] [registry] [retrieval] [knowledge] [datasets] [batches] [compression]`.
 
 Nothing fails on a time; an exit status other than 0 means that something did not work.
 """
@@ -13,6 +13,7 @@ import batches
 import bridge
 import cleaning
 import cleaning_peers
+import compression
 import dataset_versions
 import embeddings
 import gateway
@@ -60,6 +61,7 @@ QUESTIONS: dict[str, Callable[[str], report.Report]] = {
     "tuning": lambda size: tuning.measure(tuning.SIZES[size]),
     "datasets": lambda size: dataset_versions.measure(dataset_versions.SIZES[size]),
     "batches": lambda size: batches.measure(batches.SIZES[size]),
+    "compression": lambda size: compression.measure(compression.SIZES[size]),
 }
 
 

@@ -12,8 +12,11 @@ QUESTIONS = (
     *("overhead", "programs", "engines", "gateway", "bridge", "overload", "cleaning"),
     *("cleaning_peers", "cleaning_datatrove", "embeddings", "images", "imports", "growth"),
     *("tokens", "start", "services"),
-    *("registry", "knowledge", "retrieval", "tuning", "datasets", "batches"),
+    *("registry", "knowledge", "retrieval", "tuning", "datasets", "batches", "compression"),
 )
+TRAINS = frozenset({"tuning", "compression"})
+"""Those that train a small model first."""
+
 TIMEOUT_SECONDS = 120
 
 
@@ -31,7 +34,7 @@ def run(*arguments: str, store: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "question",
     [
-        pytest.param(name, marks=[pytest.mark.large] if name == "tuning" else [])
+        pytest.param(name, marks=[pytest.mark.large] if name in TRAINS else [])
         for name in QUESTIONS
         if name not in {"programs", "imports"}
     ],
