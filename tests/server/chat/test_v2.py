@@ -345,3 +345,73 @@ def test_long_token_is_cut_into_lines_that_every_client_reads(echo: Caller):
 def test_paths_that_openai_tools_make_are_answered_too(echo: Caller, path: str):
     reply = echo.ask("POST", path, call(), echo.bearer())
     assert reply.json["choices"][0]["message"]["content"] == "hi"
+
+
+# Functions, as OpenAI had them before tools
+
+FUNCTIONS: list[dict[str, Any]] = [
+    {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}},
+    {"name": "g"},
+]
+
+
+def test_functions_are_read_as_tools(own: Target):
+    request = translate(own, functions=FUNCTIONS, function_call={"name": "g"})
+    assert [tool.name for tool in request.tools] == ["f", "g"]
+    assert (request.tool_choice, request.parallel_tool_calls) == ("function:g", False)
+    assert translate(own, functions=FUNCTIONS, function_call="none").tool_choice == "none"
+    assert translate(own, functions=FUNCTIONS).tool_choice is None
+
+
+def test_turns_of_functions_are_read_as_those_of_tools(own: Target):
+    turns: list[dict[str, Any]] = [
+        HI,
+        {
+            "role": "assistant",
+            "content": None,
+            "function_call": {"name": "f", "arguments": "{}"},
+            "tool_calls": None,
+        },
+        {"role": "function", "name": "f", "content": "21"},
+    ]
+    assert translate(own, messages=turns).messages[1:] == (
+        Message("assistant", None, function_calls=(FunctionCall("f", "{}", "call_1"),)),
+        Message("tool", "21", name="f", tool_call_id="call_1"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"functions": FUNCTIONS, "tools": [TOOL]}, "send tools or functions, not both"),
+        (
+            {"functions": FUNCTIONS, "function_call": {"name": "h"}},
+            "function_call names 'h', which is not among functions",
+        ),
+        (
+            {"messages": [HI, {"role": "function", "name": "f", "content": "21"}]},
+            r"messages\[1\] is the result of 'f', which no earlier message calls; name the function",
+        ),
+        ({"functions": [{"name": ""}]}, "function: {name"),
+    ],
+)
+def test_functions_that_make_no_sense_are_told(own: Target, fields: dict[str, Any], says: str):
+    with pytest.raises(Invalid, match=says):
+        translate(own, **fields)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_call_of_a_function_comes_back_as_older_clients_read_it(echo: Caller, *, stream: bool):
+    """The bytes of openai 0.28 and of langchain's first agents."""
+    body = {**call(), "functions": FUNCTIONS, "function_call": {"name": "f"}, "stream": stream}
+    reply = echo.v2(body)
+    choices = (
+        [event["choices"][0] for event in reply.events if event != "[DONE]"]
+        if stream
+        else reply.json["choices"]
+    )
+    told = [choice["delta" if stream else "message"] for choice in choices]
+    calls = [message["function_call"] for message in told if "function_call" in message]
+    assert [(one["name"], set(one)) for one in calls] == [("f", {"name", "arguments"})]
+    assert not any("tool_calls" in message for message in told)
+    assert choices[-1]["finish_reason"] == "function_call"

@@ -44,7 +44,7 @@ class ToolCall(msgspec.Struct, kw_only=True, omit_defaults=False):
 
 
 class Message(msgspec.Struct, omit_defaults=True):
-    """One turn: system (first), user, assistant or tool."""
+    """One turn: system (first), user, assistant or tool; of older clients function, whose call is in `function_call`."""
 
     role: str
     content: str | list[ContentPart] | None = None
@@ -52,6 +52,7 @@ class Message(msgspec.Struct, omit_defaults=True):
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
     reasoning_content: str | None = None
+    function_call: FunctionCall | None = None
 
 
 class ToolFunction(msgspec.Struct, omit_defaults=True):
@@ -110,6 +111,16 @@ class ChatRequest(Writing, kw_only=True, omit_defaults=True):
     tools: list[Tool] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None
+    functions: Annotated[
+        list[ToolFunction] | None,
+        Meta(
+            description="OpenAI's older form of tools; a call then comes back as `function_call`."
+        ),
+    ] = None
+    function_call: Annotated[
+        Literal["none", "auto"] | NamedFunction | None,
+        Meta(description="OpenAI's older form of tool_choice."),
+    ] = None
     response_format: ResponseFormat | None = None
     web_search: Annotated[
         dict[str, Any] | None,
@@ -192,10 +203,11 @@ class AnswerMessage(msgspec.Struct, kw_only=True):
     content: str | None = None
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET
+    function_call: FunctionCall | UnsetType = UNSET
 
 
 class Choice(msgspec.Struct, kw_only=True):
-    """One answer. `finish_reason`: stop, length, tool_calls or content_filter."""
+    """One answer. `finish_reason`: stop, length, tool_calls, content_filter, or function_call for older clients."""
 
     index: int
     message: AnswerMessage
@@ -233,6 +245,7 @@ class DeltaMessage(msgspec.Struct, kw_only=True):
     content: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ToolCall] | UnsetType = UNSET
+    function_call: FunctionCall | UnsetType = UNSET
 
 
 class ChunkChoice(msgspec.Struct, kw_only=True):

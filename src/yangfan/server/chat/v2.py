@@ -37,6 +37,7 @@ from yangfan.protocol.v2.chat import (
     Usage,
 )
 from yangfan.protocol.v2.sampling import StreamOptions
+from yangfan.server.chat import functions
 from yangfan.server.chat.logic import has_parts
 from yangfan.server.chat.memories import memories_of
 from yangfan.server.chat.pictures import V2_PICTURE_BYTES
@@ -87,10 +88,13 @@ def routes(chat: Chat) -> list[Route]:
         if wire.stream:
             options = wire.stream_options or StreamOptions()
             chunks = _chunks(chat, target, request, options, call.meter, low=low)
+            if functions.are_offered(wire):
+                chunks = functions.in_chunks(chunks)
             return Stream(chunks, answered_by(target))
         reply = await chat.answer(target, request, call.meter, low=low)
         headers = answered_by(target, estimated=reply.usage.estimated)
-        return Reply(_reply(target.asked, reply), headers)
+        told = _reply(target.asked, reply)
+        return Reply(functions.in_reply(told) if functions.are_offered(wire) else told, headers)
 
     return [Route(CHAT, answer)]
 
@@ -105,6 +109,7 @@ def to_engine(wire: ChatRequest, target: Target, *, lenient: bool = False) -> ba
         Invalid: A rule is broken; the subclass decides the code.
     """
     ernie = target.preset is not None and target.preset.family == "ernie"
+    wire = functions.as_tools(wire)
     if not wire.messages:
         raise InvalidMessages(
             "messages must not be empty; send at least one {role: user, content: …}",
