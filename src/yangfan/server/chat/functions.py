@@ -51,7 +51,9 @@ def as_tools(wire: ChatRequest) -> ChatRequest:
     if not are_offered(wire):
         return wire
     if wire.tools:
-        raise Invalid("send tools or functions, not both; tools is the newer one", param="functions")
+        raise Invalid(
+            "send tools or functions, not both; tools is the newer one", param="functions"
+        )
     choice = wire.function_call
     if isinstance(choice, NamedFunction):
         if choice.name not in {function.name for function in wire.functions or ()}:
