@@ -25,7 +25,7 @@ import msgspec
 from yangfan.errors import ConfigurationError, OperatorFailed, YangfanError
 from yangfan.operators import base
 from yangfan.operators.pipeline import frames, trace
-from yangfan.operators.pipeline.hands import AHEAD, answered, asked
+from yangfan.operators.pipeline.hands import AHEAD, answered, asked, unpacked
 from yangfan.operators.pipeline.recipe import Recipe
 from yangfan.operators.pipeline.steps import operators_of
 
@@ -121,7 +121,7 @@ class Cluster:
         if answer.error:
             raise OperatorFailed(answer.error)
         assert answer.traced is not None
-        return batch, trace.unpacked(answer.traced)
+        return batch, unpacked(answer.traced, batch)
 
 
 def work(order: bytes, question: bytes) -> bytes:

@@ -41,6 +41,7 @@ class Traced(msgspec.Struct, frozen=True, array_like=True):
     failures: dict[int, str]
     reached: dict[int, tuple[Array, Array]]
     texts: Strings
+    """Those of rows that are left and that an operator changed."""
     positions: Array
 
 

@@ -130,7 +130,7 @@ def _traced(process: Process, batch: Batch) -> trace.Trace:
     if answer.error:
         raise OperatorFailed(answer.error)
     assert answer.traced is not None
-    return trace.unpacked(answer.traced)
+    return unpacked(answer.traced, batch)
 
 
 def asked(batch: Batch) -> frames.Ask:
@@ -139,9 +139,15 @@ def asked(batch: Batch) -> frames.Ask:
     return frames.Ask("trace", frames.packed_strings(batch.texts), sizes)
 
 
+def unpacked(traced: frames.Traced, batch: Batch) -> trace.Trace:
+    """What became of a batch, out of the answer."""
+    sizes = None if batch.sizes is None else np.array(batch.sizes, np.int64)
+    return trace.unpacked(traced, batch.texts, sizes)
+
+
 def answered(ask: frames.Ask, steps: Sequence[trace.Step], language: str) -> frames.Answer:
     """The answer to it."""
     assert ask.texts is not None
     sizes = None if ask.array is None else frames.unpacked(ask.array)
     found = trace.trace(steps, frames.unpacked_strings(ask.texts), language, sizes)
-    return frames.Answer(traced=trace.packed(found))
+    return frames.Answer(traced=trace.packed(found, sizes))

@@ -7,6 +7,7 @@ in order, what of it counts (`chain.Chain`).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -174,7 +175,9 @@ def trace(
             for place, position in zip(dropped.tolist(), positions[dropped].tolist(), strict=True):
                 traced.reasons[position] = said(place)
             stays = stays & keep
-    traced.texts, traced.positions = rows.kept(stays).parts.strings, positions[stays]
+    traced.positions = positions[stays]
+    of_parts = stays if sizes is None else np.repeat(stays, sizes[positions])
+    traced.texts = list(itertools.compress(rows.parts.strings, of_parts.tolist()))
     return traced
 
 
@@ -206,8 +209,9 @@ def _changed(traced: Trace, number: int, rows: Rows, positions: Counts, after: T
     return left
 
 
-def packed(traced: Trace) -> frames.Traced:
-    """For a frame."""
+def packed(traced: Trace, sizes: Counts | None) -> frames.Traced:
+    """For a frame; of the texts, those that whoever asked does not have."""
+    changed = itertools.compress(traced.texts, _of_changed_rows(traced, sizes).tolist())
     return frames.Traced(
         {number: frames.packed(flags) for number, flags in traced.changed.items()},
         frames.packed(traced.dropper),
@@ -217,17 +221,23 @@ def packed(traced: Trace) -> frames.Traced:
             number: (frames.packed(places), frames.packed(prepared))
             for number, (places, prepared) in traced.reached.items()
         },
-        frames.packed_strings(traced.texts),
+        frames.packed_strings(list(changed)),
         frames.packed(traced.positions),
     )
 
 
-def unpacked(traced: frames.Traced) -> Trace:
-    """Out of a frame."""
-    return Trace(
+def unpacked(traced: frames.Traced, strings: Sequence[str], sizes: Counts | None) -> Trace:
+    """Out of a frame.
+
+    Args:
+        traced: What `packed` gave.
+        strings: The texts that were asked about.
+        sizes: How many of them each row has; None for one each.
+    """
+    found = Trace(
         frames.unpacked(traced.dropper),
         frames.unpacked(traced.positions),
-        frames.unpacked_strings(traced.texts),
+        [],
         {number: frames.unpacked(flags) for number, flags in traced.changed.items()},
         traced.reasons,
         traced.failures,
@@ -236,3 +246,19 @@ def unpacked(traced: frames.Traced) -> Trace:
             for number, (places, prepared) in traced.reached.items()
         },
     )
+    stays = np.zeros(len(found.dropper), np.bool_)
+    stays[found.positions] = True
+    of_texts = stays if sizes is None else np.repeat(stays, sizes)
+    found.texts = list(itertools.compress(strings, of_texts.tolist()))
+    changed = np.flatnonzero(_of_changed_rows(found, sizes)).tolist()
+    for place, text in zip(changed, frames.unpacked_strings(traced.texts), strict=True):
+        found.texts[place] = text
+    return found
+
+
+def _of_changed_rows(traced: Trace, sizes: Counts | None) -> Flags:
+    """Which of the texts that are left are of a row that an operator changed."""
+    of_rows = np.zeros(len(traced.positions), np.bool_)
+    for flags in traced.changed.values():
+        of_rows |= flags[traced.positions]
+    return of_rows if sizes is None else np.repeat(of_rows, sizes[traced.positions])
