@@ -25,7 +25,8 @@ def test_evaluation_is_run_compared_and_exported(yangfan: Command, tmp_path: Pat
     file = tmp_path / "nightly.yaml"
     file.write_text(FILE % 0.5)
     made = yangfan.inside("eval", "run", str(file))
-    assert made.status == 0, made.err
+    id = made.err.split()[0]
+    assert made.status == 0, made.err + yangfan.inside("eval", "show", id, "--json").out
     assert "echo\texact\t1.0000" in made.out
     file.write_text(FILE % 0.99)
     missed = yangfan.inside("eval", "run", str(file))

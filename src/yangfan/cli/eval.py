@@ -45,14 +45,15 @@ def run(
     """Run the evaluation that a file describes; status 1 if it fails or misses its `require`. / 运行评估，未达标时退出码为 1。"""
     given = _read(file)
     with connection.client() as client:
-        dataset = str(given["dataset"])
+        dataset = str(given.get("dataset") or "")
         local = file.parent / dataset
-        if local.is_file():
+        if dataset and local.is_file():
             dataset = client.files.upload(local, "evals").id
         id = client.evaluations.create(
             str(given.get("name") or file.stem),
             dataset=dataset,
-            models=given["models"],
+            models=given.get("models") or (),
+            answers=given.get("answers") or (),
             scorers=given.get("scorers") or (),
             pairwise=given.get("pairwise"),
             dimensions=given.get("dimensions") or (),
@@ -231,7 +232,7 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigurationError(f"{file} must be a mapping with dataset, models and scorers")
     given = cast("dict[str, Any]", found)
-    for name in ("dataset", "models"):
+    for name in () if given.get("answers") else ("dataset", "models"):
         if not given.get(name):
             raise ConfigurationError(f"{file} lacks {name}; it has dataset, models and scorers")
     if not given.get("scorers") and not given.get("dimensions"):

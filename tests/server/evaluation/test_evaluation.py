@@ -259,12 +259,13 @@ def test_v1_evaluates_reports_exports_and_deletes(console: Console, dataset: str
         ({"evalUnitId": ["another"]}, 0),
     ):
         assert console.v1("result/list", id=id, **ranges)["result"]["total"] == count
-    exported = console.v1(
-        "result/export", id=id, exportType="local", exportOpt="total", exportContent=["prompt"]
-    )["result"]
+    exported = console.v1("result/export", id=id, exportType="local", exportOpt="total")["result"]
+
+    def info_of(export: int | str) -> Any:
+        return console.v1("result/export/info", exportID=export)["result"]
 
     def shown_export() -> Any:
-        return console.v1("result/export/info", exportID=exported["exportIDStr"])["result"]
+        return info_of(exported["exportIDStr"])
 
     wait_until(lambda: shown_export()["state"] == "Done", "the export", WAIT_SECONDS)
     info = shown_export()
@@ -273,6 +274,12 @@ def test_v1_evaluates_reports_exports_and_deletes(console: Console, dataset: str
     first = json.loads(archive.read("data.jsonl").splitlines()[0])[0]
     assert (first["Prompt问题"], first["预期回答"], first["ROUGE-1"]) == ("上海", "上海", 1.0)
     assert first["裁判员模型打分"] is None
+    part = console.v1("result/export", id=id, exportContent=["prompt", "metrics"])["result"]
+    wait_until(lambda: info_of(part["exportID"])["state"] == "Done", "it", WAIT_SECONDS)
+    with urllib.request.urlopen(info_of(part["exportID"])["downloadUrl"]) as reply:
+        archive = zipfile.ZipFile(io.BytesIO(reply.read()))
+    line = json.loads(archive.read("data.jsonl").splitlines()[0])[0]
+    assert ("Prompt问题" in line, "模型结果" in line, "ROUGE-1" in line) == (True, False, True)
     path = "/v2/evalexports/amemt-" + "0" * 32 + "-1"
     assert console.caller.ask("GET", path).status == 400
     assert console.v1("cancel", id=id)["error_code"]
@@ -286,6 +293,20 @@ def test_v1_evaluates_reports_exports_and_deletes(console: Console, dataset: str
         evalStandardConf={"evalMode": "vibes"},
     )
     assert "evalMode is made of rule, model and manual" in wrong["error_msg"]
+    for prompt, message in (
+        ({"templateContent": "Grade {{src}}"}, "must contain {prediction}"),
+        ({"maxScore": "many"}, "maxScore of the judge must be a whole number"),
+        ({"minScore": 9, "maxScore": 5}, "min_score must be below max_score"),
+        (["no"], "prompt of the judge must be an object"),
+    ):
+        refused = console.v1(
+            "create",
+            name="w",
+            versionEvalInfo=[{"modelVersionId": "echo"}],
+            datasetId=dataset,
+            evalStandardConf={"evalMode": "model", "apiName": "echo", "prompt": prompt},
+        )
+        assert message in refused["error_msg"]
 
 
 def test_evaluation_by_people_waits_for_them_and_can_be_stopped(console: Console, dataset: str):
@@ -419,6 +440,17 @@ def test_answers_become_a_dataset_version_that_can_be_exported(
     again = client.evaluations.create("kept", result_dataset="kept answers", **open_version)
     other = client.evaluations.wait(again, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
     assert client.datasets.get(other.result_dataset).name == f"kept answers {again}"
+    # Answers that are there are graded without a model.
+    again = client.evaluations.create(
+        "later",
+        answers=[found.result_dataset, {"inferDatasetId": other.result_dataset, "name": "other"}],
+        scorers=["exact", "f1"],
+    )
+    client.evaluations.wait(again, poll_seconds=0.1, timeout_seconds=WAIT_SECONDS)
+    later = client.evaluations.report(again)
+    assert [model.name for model in later.models] == [found.result_dataset, "other"]
+    assert [model.figures["exact"].value for model in later.models] == [1.0, 1.0]
+    assert [each.answer for each in client.evaluations.results(again)] == ["上海", "b"] * 2
     with pytest.raises(errors.Invalid, match="name of a dataset"):
         client.evaluations.create("bad", result_dataset="a:b", **open_version)
     client.datasets.create("gathered", "PromptResponse")

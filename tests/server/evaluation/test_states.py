@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from yangfan.server.evaluation import people, v1, v2
-from yangfan.server.evaluation.logic import units_of
+from yangfan.server.evaluation.logic import scorers_of, units_of
 from yangfan.server.evaluation.types import Candidate, Evaluation, HumanScore, Order, Outcome
 
 if TYPE_CHECKING:
@@ -112,14 +112,21 @@ def test_people_score_two_prompts_of_one_model_apart():
     assert [(each["value"], each["graded"]) for each in values] == [(0.5, 2), (2.5, 2)]
 
 
+def test_a_judge_is_told_what_the_caller_says():
+    prompt = {"templateContent": '{{src}} {tgt} {{prediction}} {{"a"}}', "maxScore": "10"}
+    (judge,) = scorers_of("model", {}, {"apiName": "echo", "prompt": prompt})
+    assert judge.parameters["template"] == '{src} {tgt} {prediction} {{"a"}}'
+    assert (judge.parameters["min_score"], judge.parameters["max_score"]) == (0, 10)
+
+
 async def test_exports_are_written_one_after_another_and_may_fail():
     exports, go = v1.Exports(), threading.Event()
 
     def fail() -> None:
         raise OSError("no space left")
 
-    exports.begin("first", lambda: cast("Any", go.wait(20)))
-    exports.begin("second", fail)
+    exports.begin("first", "a", lambda: cast("Any", go.wait(20)))
+    exports.begin("second", "a", fail)
     assert exports.state_of("second") == "Pending"
     for _ in range(1000):
         if exports.state_of("first") == "Uploading":
@@ -132,5 +139,5 @@ async def test_exports_are_written_one_after_another_and_may_fail():
             break
         await asyncio.sleep(0.005)
     assert (exports.state_of("first"), exports.state_of("second")) == ("", "Fail")
-    exports.begin("third", lambda: None)
+    exports.begin("third", "a", lambda: None)
     assert exports.state_of("second") == "Fail"

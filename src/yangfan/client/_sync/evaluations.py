@@ -32,12 +32,13 @@ class Evaluations:
         """Made by the client."""
         self._session = session
 
-    def create(
+    def create(  # noqa: PLR0913 - what an evaluation is made of, one argument each
         self,
         name: str,
         *,
-        dataset: str,
-        models: Sequence[str | Mapping[str, Any]],
+        dataset: str = "",
+        models: Sequence[str | Mapping[str, Any]] = (),
+        answers: Sequence[str | Mapping[str, Any]] = (),
         scorers: Sequence[str | Mapping[str, Any]] = (),
         pairwise: Mapping[str, Any] | None = None,
         dimensions: Sequence[str | Mapping[str, Any]] = (),
@@ -52,6 +53,8 @@ class Evaluations:
             models: Names or ids of model versions; or mappings with `modelId`, `promptTemplate` (with ``{input}``, or the name of a prompt template such
                 as ``NAME@production`` with its other `variables`), `temperature`, `seed`, …. A version that no service serves runs on an engine of
                 its own while it is asked; `engineOptions` are what that is told, as for a service (`force` runs one whose parity gate failed).
+            answers: Instead of both: dataset versions with answers that are there, such as the results of another evaluation, each in the `completion`
+                of a row with its prompt and expected response; names, or mappings with `inferDatasetId` and `name`.
             scorers: Names of scorers, or mappings with `name`, `label` and `parameters`.
             pairwise: Arguments of a judge that compares each two models' answers, such as ``{"model": "…"}``.
             dimensions: What people are to score: names, or mappings with `dimension`, `minScore` (0) and `maxScore` (5). The evaluation then waits
@@ -75,13 +78,18 @@ class Evaluations:
         if result_dataset:
             config["resultDatasetName"] = result_dataset
         listed = [{"modelId": each} if isinstance(each, str) else dict(each) for each in models]
+        objects: JSON = {"evalModelConfig": {"versionId": dataset, "evalModelConfigList": listed}}
+        if answers:
+            given = [
+                {"inferDatasetId": each} if isinstance(each, str) else dict(each)
+                for each in answers
+            ]
+            objects = {"evalInferDatasetConfig": {"evalInferDatasetConfigList": given}}
         body: JSON = {
             "taskName": name,
             "description": description,
-            "evalObjectType": "model",
-            "evalObjectConfig": {
-                "evalModelConfig": {"versionId": dataset, "evalModelConfigList": listed}
-            },
+            "evalObjectType": "inferDataset" if answers else "model",
+            "evalObjectConfig": objects,
             "evalConfig": config,
         }
         return (self._ask(wire.CREATE, body)).result

@@ -120,7 +120,8 @@ class ExportEval(msgspec.Struct, kw_only=True, omit_defaults=True):
     id: Id
     exportType: Literal["local", "storage"] = "local"  # noqa: N815 - the wire's spelling
     exportOpt: Literal["total", "part"] = "total"  # noqa: N815 - the wire's spelling
-    exportContent: list[str] = []  # noqa: N815 - the wire's spelling
+    exportContent: list[Literal["prompt", "prediction", "completion", "metrics"]] = []  # noqa: N815 - the wire's spelling
+    """All of it by default."""
     resultIds: list[str] = []  # noqa: N815 - the wire's spelling
     volumeId: str = ""  # noqa: N815 - the wire's spelling
 

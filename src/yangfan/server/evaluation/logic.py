@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 import time
 from contextlib import suppress
@@ -185,9 +186,11 @@ class Evaluations:
             "pairwise": order.pairwise,
             "at_once": self._at_once,
             "borrowed": order.borrowed,
+            "answers": await self._answers(order.candidates),
         }
         if order.results is not None:
             spec["results"] = id
+        if order.results is not None or spec["answers"]:
             spec["blobs"] = str(self._datasets.blobs.root)
         await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
         try:
@@ -198,7 +201,8 @@ class Evaluations:
                 spec["samples"] = str(samples)
             else:
                 version = await self._datasets.version(order.dataset)
-                require_published(version)
+                if not spec["answers"]:  # those are taken as they are now, with their questions
+                    require_published(version)
                 spec["manifest"] = msgspec.to_builtins(version.manifest)
                 spec["blobs"] = str(self._datasets.blobs.root)
             async with self._database.write() as connection:
@@ -357,6 +361,15 @@ class Evaluations:
             state: State = "done" if answered else "partly"
             await store.save(connection, replace(now, state=state, outcome=outcome))
 
+    async def _answers(self, candidates: Sequence[Candidate]) -> dict[str, Any]:
+        """Where answers that are there already stand, by the candidates' places."""
+        found: dict[str, Any] = {}
+        for place, each in enumerate(candidates):
+            if each.dataset and not each.dataset.startswith("file-"):
+                version = await self._datasets.version(each.dataset)
+                found[str(place)] = msgspec.to_builtins(version.manifest)
+        return found
+
     async def _check_open(self, reference: str) -> None:
         version = await self._datasets.version(reference)
         if version.published or version.data_format is not DataFormat.PROMPT_RESPONSE:
@@ -481,6 +494,8 @@ def require_published(version: DatasetVersion) -> None:
             f"dataset version {version.reference} is not published; publish it, so that nothing changes it while it is asked"
         )
 
+
+_JUDGED = re.compile(r"\{\{(src|tgt|prediction|metric|steps|min_score|max_score)\}\}")
 
 DEFAULT_JUDGE = "ernie-4.0-8k"
 """Who judges where nobody is named: what answers to Qianfan's own judge."""
@@ -658,7 +673,10 @@ def scorers_of(mode: str, rule: Mapping[str, Any], model: Mapping[str, Any]) -> 
                 Chosen(name="f1", label="f1Score"),
             ]
     if "model" in modes:
-        prompt: Mapping[str, Any] = model.get("prompt") or {}
+        prompt: Any = model.get("prompt") or {}
+        if not isinstance(prompt, dict):
+            raise Invalid("prompt of the judge must be an object", param="prompt")
+        prompt = cast("dict[str, Any]", prompt)
         steps: Any = prompt.get("steps") or ""
         found.append(
             Chosen(
@@ -668,12 +686,34 @@ def scorers_of(mode: str, rule: Mapping[str, Any], model: Mapping[str, Any]) -> 
                     "model": str(model.get("apiName") or model.get("modelId") or ""),
                     "metric": str(prompt.get("metric") or ""),
                     "steps": _lines(steps),
-                    "min_score": int(prompt.get("minScore") or 0),
-                    "max_score": int(prompt.get("maxScore") or 5),
+                    "template": _judging(str(prompt.get("templateContent") or "")),
+                    "min_score": _whole(prompt, "minScore", 0),
+                    "max_score": _whole(prompt, "maxScore", 5),
                 },
             )
         )
     return tuple(found)
+
+
+def _judging(template: str) -> str:
+    """A judge's prompt with single braces; Qianfan's own has double ones."""
+    text = _JUDGED.sub(r"{\1}", template)
+    if template and "{prediction}" not in text:
+        raise Invalid(
+            "templateContent of the judge must contain {prediction}, the answer to grade; {src} is the question and {tgt} the expected answer",
+            param="templateContent",
+        )
+    return text
+
+
+def _whole(prompt: Mapping[str, Any], name: str, default: int) -> int:
+    value = prompt.get(name)
+    try:
+        return default if value in (None, "") else int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise Invalid(
+            f"{name} of the judge must be a whole number, got {str(value)[:40]!r}", param=name
+        ) from None
 
 
 def _lines(text: Any) -> str:

@@ -28,6 +28,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         variables: Values of that template's variables but `input`.
         title: Name of the model in the registry; "" if it is not there. `version` and `set_id` go with it.
         options: What an engine of its own is told, where it has one for the time of the evaluation.
+        dataset: Version with answers that are there, one in each row's `completion`; "" where a model is asked.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: str = ""
     set_id: str = ""
     options: dict[str, Any] = {}
+    dataset: str = ""
 
 
 class Chosen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

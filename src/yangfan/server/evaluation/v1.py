@@ -41,9 +41,13 @@ _STATES = {
     "failed": "Failed",
     "stopped": "Stopped",
 }
+MAX_NUMBERS = 10_000
+"""Integer ids of exports that are known."""
+
 _log = structlog.get_logger("yangfan.evaluation")
 _TOKEN = re.compile(r"amemt-([0-9a-f]{32})-(\d{1,12})")
 _RULES = ("accuracy", "f1Score", "rouge_1", "rouge_2", "rouge_l", "bleu4")
+_CONTENT = ("prompt", "prediction", "completion", "metrics")
 _SHOWN_RULES = {
     "BLEU-4": "bleu4",
     "ROUGE-1": "rouge_1",
@@ -134,9 +138,17 @@ class Exports:
         self._one = asyncio.Lock()
         self._writing: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._numbers: dict[tuple[str, str], str] = {}
 
-    def begin(self, token: str, write: Callable[[], None]) -> None:
+    def token_of(self, id: str, app_id: str) -> str:
+        """The long id for an integer one, which an application can use for its own while the server runs; others as they are."""
+        return self._numbers.get((app_id, id), id)
+
+    def begin(self, token: str, app_id: str, write: Callable[[], None]) -> None:
         """Have one written soon."""
+        self._numbers[app_id, str(_number(token))] = token
+        while len(self._numbers) > MAX_NUMBERS:
+            del self._numbers[next(iter(self._numbers))]
         self._tasks = {
             name: task
             for name, task in self._tasks.items()
@@ -180,11 +192,13 @@ def _exports(evaluations: Evaluations) -> list[Route]:
             items = [each for each in items if each["id"] in set(asked.resultIds)]
         token = f"amemt-{secrets.token_hex(16)}-{found.number}"
         path = _place(evaluations, token)
-        exports.begin(token, lambda: _zip(path, found, items))
+        exports.begin(
+            token, call.principal.app_id, lambda: _zip(path, found, items, asked.exportContent)
+        )
         return _reply(call, wire.CreatedExport(exportID=_number(token), exportIDStr=token))
 
     async def export_info(call: Call[wire.NamedExport]) -> Reply:
-        token = str(call.request.exportID)
+        token = exports.token_of(str(call.request.exportID), call.principal.app_id)
         path = _place(evaluations, token)
         state = exports.state_of(token)
         if not state and not await asyncio.to_thread(path.exists):
@@ -437,26 +451,39 @@ def _ordered(items: list[dict[str, Any]], name: str, *, descending: bool) -> lis
     return [*graded, *(each for each in items if value(each) is None)]
 
 
-def _zip(path: Path, evaluation: Evaluation, items: Sequence[Mapping[str, Any]]) -> None:
+def _zip(
+    path: Path,
+    evaluation: Evaluation,
+    items: Sequence[Mapping[str, Any]],
+    content: Sequence[str],
+) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_suffix(".coming")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-        lines = [msgspec.json.encode([_exported(evaluation, each)]) for each in items]
+        lines = [msgspec.json.encode([_exported(evaluation, each, content)]) for each in items]
         archive.writestr("data.jsonl", b"\n".join(lines) + b"\n")
     part.replace(path)
 
 
-def _exported(evaluation: Evaluation, item: Mapping[str, Any]) -> dict[str, Any]:
-    """A line as Qianfan exports it, with Chinese keys; what has no grade has no figure."""
+def _exported(
+    evaluation: Evaluation, item: Mapping[str, Any], content: Sequence[str]
+) -> dict[str, Any]:
+    """A line as Qianfan exports it, with Chinese keys and what was asked for, all by default; what has no grade has no figure."""
     scores = item["scores"]
     asked = evaluation.order.candidates[evaluation.place_of(item)]
     shown: dict[str, Any] = {
         "模型名称": asked.title or item["name"],
         "模型版本": asked.version or item["candidate"],
-        "Prompt问题": item["prompt"],
-        "模型结果": item["answer"],
-        "预期回答": " / ".join(item["references"]),
     }
+    wanted = content or _CONTENT
+    if "prompt" in wanted:
+        shown["Prompt问题"] = item["prompt"]
+    if "prediction" in wanted:
+        shown["模型结果"] = item["answer"]
+    if "completion" in wanted:
+        shown["预期回答"] = " / ".join(item["references"])
+    if "metrics" not in wanted:
+        return shown
     for title, name in _SHOWN_RULES.items():
         if name in scores:
             shown[title] = scores[name]["value"]

@@ -226,7 +226,8 @@ def _order(asked: wire.CreateEvalTask) -> Order:
         candidates = [
             Candidate(
                 id=str(each.get("answers") or each.get("inferDatasetId")),
-                name=str(each.get("inferDatasetId") or ""),
+                name=str(each.get("name") or each.get("inferDatasetId") or ""),
+                dataset=str(each.get("inferDatasetId") or ""),
             )
             for each in listed
         ]

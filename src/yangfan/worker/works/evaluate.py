@@ -1,7 +1,7 @@
 """Ask models about the samples of a dataset, and grade what they say (specification D.14).
 
 Spec: ``folder`` (of the evaluation), ``samples`` (a file of JSON lines) or ``manifest`` and ``blobs`` (a dataset version), ``candidates``, ``scorers``, ``pairwise``, ``results``,
-``at_once``, and ``borrowed`` (model versions that no service serves, by the names of models that stand for them). Result: the figures; the answers with their scores
+``at_once``, ``answers`` (dataset versions with what candidates said before, by the candidates' places) and ``borrowed`` (model versions that no service serves, by the names of models that stand for them). Result: the figures; the answers with their scores
 lie in ``results.jsonl``. Where ``results`` says what their ids begin with, they become rows of a dataset, too, and the result has their ``manifest``.
 
 Borrowed versions run one after another, each for as long as it is asked; a judge among them runs while answers are graded. One that cannot run has no answers, and
@@ -78,6 +78,7 @@ class _Spec(msgspec.Struct, kw_only=True):
     results: str = ""
     at_once: int = 4
     borrowed: dict[str, Wanted] = {}
+    answers: dict[str, dict[str, Any]] = {}
 
 
 class _Line(msgspec.Struct):
@@ -127,6 +128,8 @@ def run(task: Task) -> dict[str, Any]:
     items = list(itertools.islice(found, MAX_SAMPLES))
     if not items:
         raise Invalid("the dataset has no samples that can be asked")
+    for place, manifest in spec.answers.items():
+        _answered(items, spec.candidates[int(place)].id, manifest, Path(spec.blobs))
     with ExitStack() as stack:
         asking = stack.enter_context(
             Asking(task, Path(spec.folder) / "said.jsonl", spec.at_once, spec.borrowed)
@@ -481,6 +484,26 @@ def _of_dataset(manifest: dict[str, Any], blobs: Path) -> Iterable[Item]:
                 references=[each for each in references if each],
                 answers=cast("dict[str, str]", answers) if isinstance(answers, dict) else {},
             )
+
+
+def _answered(items: Sequence[Item], candidate: str, manifest: dict[str, Any], blobs: Path) -> None:
+    """Give samples the answers of a dataset: the first row with a question is of the first sample that asks it, and so on."""
+    from yangfan.datasets.manifest import Manifest
+    from yangfan.datasets.shards import BlobFolder, read_rows
+
+    said: dict[str, list[str]] = {}
+    for row in read_rows(BlobFolder(blobs), msgspec.convert(manifest, Manifest)):
+        completion = row.sample.extra.get("completion")
+        if row.sample.turns and isinstance(completion, str) and "error" not in row.sample.extra:
+            said.setdefault(row.sample.turns[-1].prompt, []).append(completion)
+        elif row.sample.turns:
+            said.setdefault(row.sample.turns[-1].prompt, []).append("")
+    asked = dict.fromkeys(said, 0)
+    for item in items:
+        answers, place = said.get(item.question, []), asked.get(item.question, 0)
+        asked[item.question] = place + 1
+        if place < len(answers) and answers[place]:
+            item.answers.setdefault(candidate, answers[place])
 
 
 def _asked(template: str, item: Item) -> list[dict[str, str]]:
