@@ -12,7 +12,7 @@ import msgspec
 from yangfan.engines.base import Slots
 from yangfan.errors import EngineFailed, Overloaded, UpstreamFailed
 from yangfan.server.models import InputLimits
-from yangfan.server.services import ATTEMPTS, Gate, GatePolicy, Service
+from yangfan.server.services import ATTEMPTS, Gate, GatePolicy, Service, header_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -141,6 +141,7 @@ class ManagedService(Service):
         wanted: Callable[[], None],
     ) -> None:
         self.name = name
+        self.header = header_of(name)
         self._remote = None
         self._kinds = kinds
         self.limits = InputLimits()

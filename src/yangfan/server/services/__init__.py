@@ -13,7 +13,7 @@ from yangfan.server.services.rules import (
     surely_fits,
     with_defaults,
 )
-from yangfan.server.services.service import ATTEMPTS, Service, ServicePolicy, Target
+from yangfan.server.services.service import ATTEMPTS, Service, ServicePolicy, Target, header_of
 
 __all__ = [
     "ATTEMPTS",
@@ -31,6 +31,7 @@ __all__ = [
     "booked_stream",
     "check_characters",
     "check_tokens",
+    "header_of",
     "named",
     "read_ids",
     "reserve",

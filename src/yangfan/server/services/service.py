@@ -42,6 +42,11 @@ ATTEMPTS = 4
 """Starts of one call on engines that die under it before anything was sent."""
 
 
+def header_of(name: str) -> tuple[bytes, bytes]:
+    """The header of answers that names the model."""
+    return b"X-Yangfan-Model", name.encode("ascii", "replace")
+
+
 @dataclass(frozen=True, slots=True)
 class ServicePolicy:
     """How long a call may wait for a running engine; how many calls may wait for a slot, in all and of one key, and how long."""
@@ -79,7 +84,7 @@ class Service:
         remote: Engine | None = None,
     ) -> None:
         self.name = name
-        self.header = (b"X-Yangfan-Model", name.encode("ascii", "replace"))
+        self.header = header_of(name)
         self._remote = remote
         self.limits = limits or InputLimits()
         self.created = created
