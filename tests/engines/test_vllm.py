@@ -58,8 +58,10 @@ def imitation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that the imitation does not look at."""
-    return tmp_path_factory.mktemp("model")
+    """A model of which the imitation has the words."""
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "config.json").write_text('{"text_config": {"vocab_size": 11}}')
+    return folder
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -429,6 +431,26 @@ async def test_what_is_left_open_and_what_is_given_reach_vllm(
         await engine.stop()
 
 
+@shared
+async def test_a_prompt_in_token_ids_goes_on_as_its_text_does(engine: vllm.VLLMEngine) -> None:
+    ids = tuple(await engine.text_tokens("The sea is"))
+    text = await engine.decode(ids)
+    assert text
+    request = msgspec.structs.replace(
+        go_on(max_output_tokens=3), prompt=text, prompt_ids=ids, echo=True
+    )
+    plain = await engine.complete(msgspec.structs.replace(request, echo=False))
+    reply = await engine.complete(request)
+    assert reply.answers[0].text == text + plain.answers[0].text
+    assert reply.usage.prompt_tokens == len(ids)
+    scored = (await engine.complete(msgspec.structs.replace(request, logprobs=1))).answers[0]
+    assert scored.text == reply.answers[0].text
+    assert scored.logprobs is not None
+    assert len(scored.logprobs["content"]) == len(ids) + 3
+    with pytest.raises(Invalid, match=r"^tested has no token 99999999, its ids are 0 to"):
+        await engine.decode((*ids, 99_999_999))
+
+
 @pytest.mark.parametrize("kind", ["embeddings", "rerank"])
 async def test_encoders_embed_and_rerank(imitated: EngineSpec, tmp_path: Path, kind: Kind) -> None:
     engine = make(msgspec.structs.replace(imitated, kind=kind), tmp_path)
@@ -444,6 +466,8 @@ async def test_encoders_embed_and_rerank(imitated: EngineSpec, tmp_path: Path, k
         assert vectors == ([1.0, 1.0], [1.0, 2.0])
         vectors = (await engine.embed(["one", "many words " * 20], max_tokens=8)).vectors
         assert vectors == ([1.0, 1.0], [1.0, 8.0])
+        vectors = (await engine.embed([(4, 5, 6), "two words"])).vectors
+        assert vectors == ([1.0, 3.0], [1.0, 2.0])
     finally:
         await engine.stop()
 

@@ -108,6 +108,8 @@ class Handler(BaseHTTPRequestHandler):
                         "tokens": list(range(len(tokens))),
                     }
                 )
+            case "/detokenize":
+                self.reply({"prompt": self.read(body["tokens"])})
             case "/v1/embeddings":
                 texts: list[str | list[int]] = body["input"]
                 assert len({type(text) for text in texts}) == 1, "texts or tokens, never both"
@@ -243,7 +245,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def repeat(self, body: dict[str, Any], index: int, *, last: bool) -> None:
         """The prompt, with its log-probabilities; the real one sends it together with the first token."""
-        tokens = TOKEN.findall(body["prompt"])
+        prompt = self.prompt_of(body)
+        tokens = TOKEN.findall(prompt)
         told = {
             "text_offset": [0] * len(tokens),
             "token_logprobs": [None, *[-0.5 for _ in tokens[1:]]],
@@ -252,7 +255,7 @@ class Handler(BaseHTTPRequestHandler):
         }
         choice = {
             "index": index,
-            "text": body["prompt"],
+            "text": prompt,
             "logprobs": told,
             "finish_reason": "length" if last else None,
         }
@@ -260,13 +263,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def prompt_of(self, body: dict[str, Any]) -> str:
         if "messages" not in body:
-            return body["prompt"]
+            prompt: str | list[int] = body["prompt"]
+            return prompt if isinstance(prompt, str) else self.read(prompt)
         return (
             "".join(
                 f"<{message['role']}> {message['content']} <end> " for message in body["messages"]
             )
             + "<assistant>"
         )
+
+    def read(self, ids: list[int]) -> str:
+        """The text of token ids; the real one may end at one that its model does not have."""
+        return "".join(f" {WORDS[token]}" for token in ids)
 
     def names(self) -> list[str]:
         return [
