@@ -65,6 +65,16 @@ async def test_a_picture_goes_beside_its_text_and_in_v2_only(connect: Connect, p
         await client.of(client.client.embeddings(given, model="gme-qwen2-vl-2b"))
 
 
+async def test_dimensions_are_of_v2(connect: Connect, playback: Playback):
+    playback.json(VECTORS)
+    client = connect(version=2, bearer="bce-v3/ALTAK-a/b")
+    await client.of(client.client.embeddings("one", model="far/large", dimensions=2))
+    assert playback.calls[0].json() == {"model": "far/large", "input": ["one"], "dimensions": 2}
+    client = connect(**PAIR)
+    with pytest.raises(errors.ConfigurationError, match="dimensions is a field of v2"):
+        await client.of(client.client.embeddings("one", model="bge-large-zh", dimensions=2))
+
+
 async def test_v2_embeds_one_text_as_a_list_of_one(connect: Connect, playback: Playback):
     playback.json({**VECTORS, "model": "bge-large-zh"})
     client = connect(version=2, bearer="bce-v3/ALTAK-a/b")

@@ -574,9 +574,13 @@ async def test_vectors_and_scores_may_come_without_an_index(tmp_path: Path) -> N
     vectors = whole(
         {"data": [{"embedding": [1.0]}, {"embedding": [2.0]}], "usage": {"total_tokens": 4}}
     )
-    async with upstream(tmp_path, vectors) as (engine, _):
+    async with upstream(tmp_path, vectors) as (engine, other):
         reply = await engine.embed(["a", "b"])
+        await engine.embed(["a", "b"], dimensions=1)
     assert (reply.vectors, reply.usage.prompt_tokens) == (([1.0], [2.0]), 4)
+    plain, shorter = (body for _line, _headers, body in other.requests)
+    assert plain == {"model": "far", "input": ["a", "b"], "encoding_format": "float"}
+    assert shorter == {**plain, "dimensions": 1}
 
     async def answer(writer: asyncio.StreamWriter) -> None:
         body = {

@@ -20,11 +20,13 @@ Inputs: TypeAlias = (
 address), or both, for multimodal models."""
 
 
-def body(texts: Inputs, *, model: str, user: str | None, version: int) -> JSON:
+def body(
+    texts: Inputs, *, model: str, user: str | None, version: int, dimensions: int | None = None
+) -> JSON:
     """Body of the call; one text is a list of one, because v1 clouds take lists only.
 
     Raises:
-        ConfigurationError: A picture or token ids in v1.
+        ConfigurationError: A picture, token ids or dimensions in v1.
     """
     given = [texts] if isinstance(texts, str) else texts
     if version == 1 and any(not isinstance(text, str) for text in given):
@@ -36,6 +38,12 @@ def body(texts: Inputs, *, model: str, user: str | None, version: int) -> JSON:
     }
     if version == 2:
         fields["model"] = model
+    if dimensions is not None:
+        if version == 1:
+            raise errors.ConfigurationError(
+                "dimensions is a field of v2: leave it out, or make the client with version=2"
+            )
+        fields["dimensions"] = dimensions
     if user is not None:
         fields["user_id" if version == 1 else "user"] = user
     return fields

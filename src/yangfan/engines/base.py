@@ -391,9 +391,16 @@ class Engine(Protocol):
         ...
 
     async def embed(
-        self, texts: Sequence[TextOrIds], *, max_tokens: int | None = None
+        self,
+        texts: Sequence[TextOrIds],
+        *,
+        max_tokens: int | None = None,
+        dimensions: int | None = None,
     ) -> EmbeddingsReply:
-        """Turn each text into a vector; what a text has beyond `max_tokens` is left out. Raises ContextTooLong."""
+        """Turn each text into a vector; what a text has beyond `max_tokens` is left out. Raises ContextTooLong.
+
+        `dimensions` is for servers elsewhere, whose models may have vectors of several lengths; any other gives its own length.
+        """
         ...
 
     async def embed_picture(self, text: str, picture: str) -> EmbeddingsReply:

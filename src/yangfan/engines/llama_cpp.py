@@ -489,11 +489,15 @@ class LlamaEngine(ChildEngine):
                 yield delta
 
     async def embed(
-        self, texts: Sequence[TextOrIds], *, max_tokens: int | None = None
+        self,
+        texts: Sequence[TextOrIds],
+        *,
+        max_tokens: int | None = None,
+        dimensions: int | None = None,
     ) -> EmbeddingsReply:
         """Turn each text into a vector; what a text has beyond `max_tokens` is left out."""
         async with self._admit_texts(texts):
-            return await super().embed(texts, max_tokens=max_tokens)
+            return await super().embed(texts, max_tokens=max_tokens, dimensions=dimensions)
 
     async def rerank(self, query: str, documents: Sequence[str]) -> RerankReply:
         """Tell how relevant each document is to `query`."""

@@ -218,12 +218,16 @@ class RemoteEngine(ChildEngine):
             yield delta
 
     async def embed(
-        self, texts: Sequence[TextOrIds], *, max_tokens: int | None = None
+        self,
+        texts: Sequence[TextOrIds],
+        *,
+        max_tokens: int | None = None,
+        dimensions: int | None = None,
     ) -> EmbeddingsReply:
         """Turn each text into a vector. Where to cut a text only the upstream knows, so `max_tokens` is left to it."""
         del max_tokens
         sizes = [estimate_tokens(text) if isinstance(text, str) else len(text) for text in texts]
-        return await self._embedded(list(texts), sum(sizes))
+        return await self._embedded(list(texts), sum(sizes), dimensions)
 
     async def embed_picture(self, text: str, picture: str) -> EmbeddingsReply:
         """Turn a picture and its text into one vector, in the words of Baidu's cloud (specification C.4)."""
@@ -234,12 +238,16 @@ class RemoteEngine(ChildEngine):
         )
 
     async def _embedded(
-        self, inputs: list[TextOrIds] | list[dict[str, str]], estimate: int
+        self,
+        inputs: list[TextOrIds] | list[dict[str, str]],
+        estimate: int,
+        dimensions: int | None = None,
     ) -> EmbeddingsReply:
-        body = msgspec.json.encode(
-            {"model": self.spec.model, "input": inputs, "encoding_format": "float"}
-        )
-        found = self._decode(await self._post(_EMBEDDINGS, body), _Vectors)
+        body: dict[str, object] = {"model": self.spec.model, "input": inputs}
+        body["encoding_format"] = "float"
+        if dimensions is not None:
+            body["dimensions"] = dimensions
+        found = self._decode(await self._post(_EMBEDDINGS, msgspec.json.encode(body)), _Vectors)
         vectors = _by_index((item.index, item.embedding) for item in found.data)
         if vectors.keys() != set(range(len(inputs))):
             raise self._failed(f"its reply has not one vector for each of {len(inputs)} texts")

@@ -271,9 +271,14 @@ class VLLMEngine(ChildEngine):
                 yield delta
 
     async def embed(
-        self, texts: Sequence[TextOrIds], *, max_tokens: int | None = None
+        self,
+        texts: Sequence[TextOrIds],
+        *,
+        max_tokens: int | None = None,
+        dimensions: int | None = None,
     ) -> EmbeddingsReply:
         """Turn each text into a vector; what a text has beyond `max_tokens` is left out."""
+        del dimensions
         cut: list[TextOrTokens] = [await self._cut(text, max_tokens) for text in texts]
         if not all(isinstance(text, str) for text in cut):  # it takes texts or tokens, never both
             cut = [await self._tokens(text) if isinstance(text, str) else text for text in cut]

@@ -67,6 +67,16 @@ async def test_settings_of_the_served_model_win_over_the_name(name: str):
             await embeddings.answer(target, texts, Unmetered())
 
 
+async def test_the_engine_is_told_how_long_a_vector_is_wanted():
+    embeddings = await embeddings_of()
+    target = embeddings.target("only")
+    for wanted in (2, None):
+        await embeddings.answer(target, ["a"], Unmetered(), dimensions=wanted)
+        engine = target.service.engine
+        assert isinstance(engine, Scripted)
+        assert engine.dimensions == wanted
+
+
 async def test_a_string_is_one_text():
     assert await embed("embedding-v1", "one two three") == 1
 

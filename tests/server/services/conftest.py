@@ -69,6 +69,7 @@ class Scripted:
         starts: When it was started, on the event loop's clock.
         chats: How often it was asked.
         ranked: The texts that it was last asked to embed or rank.
+        dimensions: Of the vectors that it was last asked for.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Scripted:
         self.chats = 0
         self.drawn: list[ImageRequest] = []
         self.ranked: list[str] = []
+        self.dimensions: int | None = None
         self._start_script, self._chat_script = list(starts), list(chats)
         self._died = asyncio.Event()
 
@@ -123,9 +125,14 @@ class Scripted:
         yield Delta((await self.complete(request)).answers[0].text, finish=Finish.NATURAL)
 
     async def embed(
-        self, texts: Sequence[str], *, max_tokens: int | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        max_tokens: int | None = None,
+        dimensions: int | None = None,
     ) -> EmbeddingsReply:
         """Two dimensions: how far north, how far east the text says."""
+        self.dimensions = dimensions
         self.ranked = list(texts)
         sizes = [("north" in text, "east" in text) for text in texts]
         vectors = tuple([n / (hypot(n, e) or 1), e / (hypot(n, e) or 1)] for n, e in sizes)

@@ -31,6 +31,7 @@ class AsyncEmbeddings:
         texts: Inputs,
         *,
         model: str,
+        dimensions: int | None = None,
         user: str | None = None,
         request_id: str | None = None,
         timeout_seconds: float | None = None,
@@ -43,6 +44,7 @@ class AsyncEmbeddings:
                 vocabulary, which are read as they stand: of one text or, in lists, of several. In v2 a multimodal model also takes one mapping
                 with an ``image`` (bytes, a path, or as text a URL or data URI), alone or beside its ``text``.
             model: A name such as ``embedding-v1`` or ``bge_large_zh``; `models.list()` has all.
+            dimensions: v2: length of the vectors, for models elsewhere that have several; the model's own by default.
             user: Your own end user, for your logs.
             request_id: Value of the Request_id header, for finding this call in logs; a new one by default.
             timeout_seconds: Longest silence of the server, above 0; the client's by default.
@@ -54,13 +56,15 @@ class AsyncEmbeddings:
         Raises:
             RefusedError: The platform said no: Invalid for texts that are too many or too long, ModelNotFound and so on.
             UnreachableError: No usable answer came: ConnectionFailed, DeadlineExceeded, BadReply.
-            ConfigurationError: A picture or token ids in v1, or no picture.
+            ConfigurationError: A picture, token ids or dimensions in v1, or no picture.
         """
         call = self._session.inference_call(
             V1_EMBEDDINGS if self._version == 1 else V2_EMBEDDINGS,
             self._version,
             path=self._paths.of(model) if self._version == 1 else None,
-            body=embeddings.body(texts, model=model, user=user, version=self._version),
+            body=embeddings.body(
+                texts, model=model, user=user, version=self._version, dimensions=dimensions
+            ),
             request_id=request_id,
             timeout_seconds=timeout_seconds,
             headers=extra_headers,

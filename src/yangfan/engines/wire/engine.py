@@ -200,9 +200,14 @@ class ChildEngine:
         return completed(read_deltas(events, request.n), request)
 
     async def embed(
-        self, texts: Sequence[TextOrIds], *, max_tokens: int | None = None
+        self,
+        texts: Sequence[TextOrIds],
+        *,
+        max_tokens: int | None = None,
+        dimensions: int | None = None,
     ) -> EmbeddingsReply:
         """Turn each text into a vector; what a text has beyond `max_tokens` is left out."""
+        del dimensions
         cut: list[TextOrTokens] = [await self._cut(text, max_tokens) for text in texts]
         body = msgspec.json.encode(EmbeddingsBody(self.spec.model, cut))
         status, reply = await self._connected().post(_EMBEDDINGS_PATH, body)

@@ -38,7 +38,9 @@ class EmbeddingsRequest(msgspec.Struct, kw_only=True, omit_defaults=True):
     ] = None
     dimensions: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(description="Length of the vectors; only the model's own is accepted."),
+        Meta(
+            description="Length of the vectors; only the model's own is accepted, unless it runs elsewhere and has several."
+        ),
     ] = None
     user: Annotated[str | None, Meta(description="Your own end user, for your logs.")] = None
 

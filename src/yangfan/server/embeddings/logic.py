@@ -50,9 +50,10 @@ class Embeddings:
         texts: str | Sequence[TextOrIds] | None,
         meter: Meter,
         *,
+        dimensions: int | None = None,
         low: bool = False,
     ) -> EmbeddingsReply:
-        """One vector for each text; a string is one text. A call that is `low` waits for all others.
+        """One vector for each text, of so many `dimensions` if a server elsewhere can choose; a string is one text. A call that is `low` waits for all others.
 
         Raises:
             RateLimited: A limit has no room now.
@@ -71,7 +72,9 @@ class Embeddings:
             counts = [await _count(target, text) for text in checked]
             meter.reserve(target, sum(counts))
         await _check_tokens(target, checked, sizes)
-        reply = await target.service.embed(checked, key=meter.key_id, low=low)
+        reply = await target.service.embed(
+            checked, dimensions=dimensions, key=meter.key_id, low=low
+        )
         meter.settle(reply.usage.prompt_tokens, 0)
         return reply
 

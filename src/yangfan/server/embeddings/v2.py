@@ -40,7 +40,9 @@ def routes(embeddings: Embeddings) -> list[Route]:
         if pictured is None:
             plain = [each.text or "" if isinstance(each, PicturedText) else each for each in given]
             texts = texts_or_ids(plain, param="input")
-            reply = await embeddings.answer(target, texts, call.meter, low=low)
+            reply = await embeddings.answer(
+                target, texts, call.meter, dimensions=wire.dimensions, low=low
+            )
         else:
             text, picture = pictured
             reply = await embeddings.with_picture(target, text, picture, call.meter, low=low)

@@ -183,12 +183,15 @@ class Service:
         texts: Sequence[TextOrIds],
         *,
         max_tokens: int | None = None,
+        dimensions: int | None = None,
         key: str = "",
         low: bool = False,
     ) -> EmbeddingsReply:
         """One vector for each text, cut at `max_tokens`; waits, tries again and raises as `chat` does."""
         return await self._whole(
-            lambda engine: engine.embed(texts, max_tokens=max_tokens), key, low=low
+            lambda engine: engine.embed(texts, max_tokens=max_tokens, dimensions=dimensions),
+            key,
+            low=low,
         )
 
     async def embed_picture(
