@@ -159,9 +159,11 @@ class Answering:
                 200, (*_EVENTS, *self.headers, *self.meter.headers(), *stream.headers)
             )
             if first is not None:
-                await self._event(first)
+                part = self._exchange.part
+                await part(self._line(first))
                 self.first_event_at = time.perf_counter()
-                await self._rest(events)
+                async for event in events:
+                    await part(self._line(event))
             if self.dialect == "v2":
                 await self._exchange.part(sse.encode(sse.DONE))
         finally:
@@ -194,16 +196,12 @@ class Answering:
             "the handler answers an inference call for which it reserved nothing: call.meter.reserve(target, tokens) comes first"
         )
 
-    async def _rest(self, events: AsyncIterator[msgspec.Struct]) -> None:
-        async for event in events:
-            await self._event(event)
-
-    async def _event(self, event: msgspec.Struct) -> None:
+    def _line(self, event: msgspec.Struct) -> bytes:
         data = self._encode(event)
         if self.dialect == "v1" and _V1_EVENT_WORD in data:
             # Baidu's Go SDK drops every line that contains the word; an escape means the same to every other reader.
             data = data.replace(_V1_EVENT_WORD, _V1_EVENT_ESCAPED)
-        await self._exchange.part(sse.encode(data, getattr(event, "event_name", "")))
+        return sse.encode(data, getattr(event, "event_name", ""))
 
     async def send(self, status: int, body: msgspec.Struct, headers: Sequence[Header] = ()) -> None:
         """Send a whole JSON answer on one line."""

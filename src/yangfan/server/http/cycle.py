@@ -8,7 +8,6 @@ looks for `X-Ratelimit-…` in exactly that spelling (specification B.2).
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -16,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from yangfan.server.http.exchange import Exchange
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Sequence
 
     from yangfan.server.http.exchange import Header
@@ -36,6 +36,7 @@ class Cycle(RequestResponseCycle, Exchange):
         scope: Any,
         transport: asyncio.Transport,
         flow: Any,
+        logger: logging.Logger,
         default_headers: list[Header],
         *,
         expect_100_continue: bool,
@@ -46,7 +47,7 @@ class Cycle(RequestResponseCycle, Exchange):
         self.scope = scope
         self.transport = transport
         self.flow = flow
-        self.logger = logging.getLogger("uvicorn.error")
+        self.logger = logger
         self.default_headers = default_headers
         self.waiting_for_100_continue = expect_100_continue
         self.keep_alive = keep_alive

@@ -153,8 +153,7 @@ class Gateway:
         asked = b"traceparent" in answering.fields
         parent = traceparent(answering.scope["headers"]) if asked else ""
         trace = trace_of(parent, traced=self._observer.traces)
-        if trace is not None:
-            CURRENT.set(trace)
+        CURRENT.set(trace)
         self._observer.began()
         try:
             if endpoint.auth != "none":

@@ -41,7 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which by itself collects a head of any size for any time.
 
     What every request passes is written out here instead of left to uvicorn, with nothing in it that few requests need: no event
-    to wait for a body that is there, no timer for each answer, no second parser for a plain path.
+    to wait for a body that is there, no task and no timer for each answer, no second parser for a plain path.
     """
 
     limits: ReadLimits
@@ -56,7 +56,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._upgrading = False
         self._request_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[Cycle | None] | None = None
         self._answered: Cycle | None = None
+        self._next: Cycle | None = None
         self._idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's own
@@ -67,6 +70,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         if self._answered is not None:
             self._answered.lost()
+        if self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -136,6 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.scope,
             self.transport,
             self.flow,
+            self.logger,
             self.server_state.default_headers,
             expect_100_continue=self.expect_100_continue,
             keep_alive=self.scope["http_version"] != "1.0" and parser.should_keep_alive(),
@@ -149,10 +156,34 @@ class BoundedProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((cycle, app))
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self._answered = cycle
-        task = cycle.task = self.loop.create_task(cycle.run_asgi(app))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        """Hand a request to the connection's task, which may have to leave the one before first."""
+        if self._worker is None:
+            self._next = cycle
+            self._worker = self.loop.create_task(self._answer_all(app))
+        elif self._idle is not None:
+            self._idle.set_result(cycle)
+            self._idle = None
+        else:
+            self._next = cycle
+
+    async def _answer_all(self, app: Any) -> None:
+        """Answer the requests of this connection, one after the other.
+
+        A task of its own for each costs as much as all checks of its limits. What is left of one for the next is nothing but the
+        context, and the gateway sets what it keeps there.
+        """
+        worker, cycle = asyncio.current_task(), self._next
+        assert worker is not None
+        while cycle is not None:
+            self._answered, self._next = cycle, None
+            cycle.task = worker
+            self.tasks.add(worker)  # uvicorn waits for those in it before it ends
+            await cycle.run_asgi(app)
+            self.tasks.discard(worker)
+            self._answered, cycle = None, self._next
+            if cycle is None and not self.transport.is_closing():
+                self._idle = self.loop.create_future()
+                cycle = await self._idle
 
     def _fill_scope(self, parser: Any) -> None:
         """What uvicorn puts into the scope once the head is complete."""
