@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Completion)
-_NO_LIMIT: dict[str, Any] = {}
 
 
 def encode_request(
@@ -61,31 +60,30 @@ def encode_request(
     Raises:
         Invalid: `tool_choice` names a function that is not among the tools.
     """
-    tools, tool_choice = _choose_tools(request) if request.tools else ((), None)
-    thinking = request.thinking_budget
-    return _encoder.encode(
-        ChatBody(
-            **generation_fields(
-                model,
-                request.sampling,
-                n=request.n,
-                stream=stream,
-                lora=lora,
-                long=stream and _is_long(request),
-            ),
-            messages=encode_messages(request.messages),
-            tools=[_encode_tool(tool) for tool in tools] if tools else [],
-            tool_choice=tool_choice,
-            parallel_tool_calls=request.parallel_tool_calls if tools else None,
-            response_format=request.response_format,
-            logprobs=request.logprobs,
-            top_logprobs=request.top_logprobs,
-            chat_template_kwargs=None
-            if request.enable_thinking is None
-            else {"enable_thinking": request.enable_thinking},
-            **(_NO_LIMIT if thinking is None else _limit_thoughts(thinking)),
-        )
+    fields = generation_fields(
+        model,
+        request.sampling,
+        n=request.n,
+        stream=stream,
+        lora=lora,
+        long=stream and _is_long(request),
     )
+    fields["messages"] = encode_messages(request.messages)
+    if request.tools:
+        tools, fields["tool_choice"] = _choose_tools(request)
+        fields["tools"] = [_encode_tool(tool) for tool in tools]
+        fields["parallel_tool_calls"] = request.parallel_tool_calls if tools else None
+    if request.response_format is not None:
+        fields["response_format"] = request.response_format
+    if request.logprobs:
+        fields["logprobs"] = True
+    if request.top_logprobs is not None:
+        fields["top_logprobs"] = request.top_logprobs
+    if request.enable_thinking is not None:
+        fields["chat_template_kwargs"] = {"enable_thinking": request.enable_thinking}
+    if request.thinking_budget is not None:
+        fields |= _limit_thoughts(request.thinking_budget)
+    return _encoder.encode(ChatBody(**fields))
 
 
 def _limit_thoughts(tokens: int) -> dict[str, Any]:

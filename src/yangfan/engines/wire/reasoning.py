@@ -26,16 +26,19 @@ class ReasoningSplitter:
     with it; thinking that never ends is reasoning throughout.
     """
 
-    __slots__ = ("_bare", "_kept", "_step")
+    __slots__ = ("_bare", "_kept", "_plain", "_step")
 
     def __init__(self, *, inside: bool = False) -> None:
         """Nothing has come yet; `inside` means that the prompt has opened the thought already."""
         self._step = self._think if inside else self._begin
         self._kept = ""
         self._bare = inside
+        self._plain = False  # whether all that comes is the answer, as it comes
 
     def split(self, piece: str, *, last: bool = False) -> tuple[str, str]:
         """The reasoning and the answer that `piece` completes; `last` lets go of all that is kept back."""
+        if self._plain:
+            return "", piece
         text, self._kept = self._kept + piece, ""
         return self._step(text, last)
 
@@ -61,7 +64,9 @@ class ReasoningSplitter:
         return self._without_space(text[:end]), ""
 
     def _answer(self, text: str, last: bool) -> tuple[str, str]:  # noqa: ARG002 - a step, called by position
-        return "", self._without_space(text) if self._bare else text
+        text = self._without_space(text) if self._bare else text
+        self._plain = not self._bare
+        return "", text
 
     def _without_space(self, text: str) -> str:
         """Leave out white space as long as the part that it is for is bare."""

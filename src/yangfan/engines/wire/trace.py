@@ -68,9 +68,7 @@ def stage(name: str) -> Generator[None]:
 
 
 def staged(name: str, step: Callable[_P, Awaitable[_T]]) -> Callable[_P, Awaitable[_T]]:
-    """`step` as a stage of the call; `step` itself where nobody traces, so that most calls do not pay for it."""
-    if CURRENT.get() is None:
-        return step
+    """`step` as a stage of the call, for calls that are traced."""
 
     async def timed(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         with stage(name):

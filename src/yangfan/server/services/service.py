@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from yangfan.engines.wire.trace import stage, staged
+from yangfan.engines.wire.trace import CURRENT, stage, staged
 from yangfan.errors import EngineFailed, Overloaded, UpstreamFailed
 from yangfan.server.models import InputLimits
 from yangfan.server.services.gate import Gate, GatePolicy
@@ -242,8 +242,10 @@ class Service:
         low: bool = False,
     ) -> _ReplyT:
         """What `ask` gets from an engine that lives long enough to answer."""
-        ticket = await staged("queue", self.gate.enter)(key, slots, low=low)
-        ask = staged("engine", ask)
+        enter = self.gate.enter
+        if CURRENT.get() is not None:
+            enter, ask = staged("queue", enter), staged("engine", ask)
+        ticket = await enter(key, slots, low=low)
         try:
             deadline = self._deadline()
             for attempt in range(ATTEMPTS):
