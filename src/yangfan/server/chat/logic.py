@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -140,17 +139,16 @@ class Chat:
         request = await self._prepared(target, request, meter)
         return await booked(meter, target.service.chat(request, key=meter.key_id, low=low))
 
-    async def stream(
+    def stream(
         self, target: Target, request: ChatRequest, meter: Meter, *, low: bool = False
     ) -> AsyncGenerator[Delta]:
         """Answers as they come; raises as `answer` does. What was generated until a caller leaves is booked."""
-        request = await self._prepared(target, request, meter)
-        deltas = booked_stream(
-            meter, target.service.stream(request, key=meter.key_id, low=low), answers=request.n
-        )
-        async with aclosing(deltas):
-            async for delta in deltas:
-                yield delta
+
+        async def begin() -> AsyncGenerator[Delta]:
+            prepared = await self._prepared(target, request, meter)
+            return target.service.stream(prepared, key=meter.key_id, low=low)
+
+        return booked_stream(meter, begin, answers=request.n)
 
     async def _prepared(self, target: Target, request: ChatRequest, meter: Meter) -> ChatRequest:
         prompt_tokens, more_tokens = _most_tokens(target, request.messages), 0

@@ -49,8 +49,9 @@ from yangfan.server.http.call import new_id
 from yangfan.server.services import answered_by, named
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
+    from yangfan.protocol.v2.chat import ResponseFormat
     from yangfan.server.chat.logic import Chat
     from yangfan.server.http import Meter
     from yangfan.server.services import Target
@@ -118,31 +119,35 @@ def to_engine(wire: ChatRequest, target: Target, *, lenient: bool = False) -> ba
     _check_messages(wire.messages, system_first=ernie and not lenient)
     if ernie:
         _check_ernie_ranges(wire, target)
-    _check_tools(wire)
-    _check_logit_bias(wire)
+    if wire.tools or wire.tool_choice is not None:
+        _check_tools(wire)
+    if wire.logit_bias:
+        _check_logit_bias(wire.logit_bias)
     return base.ChatRequest(
         messages=tuple([_message(message) for message in wire.messages]),
         sampling=v2_sampling(wire, wire.max_completion_tokens or wire.max_tokens),
         n=wire.n or 1,
         tools=read_tools(
-            [_offered(tool.function) for tool in wire.tools or () if tool.function is not None],
+            [_offered(tool.function) for tool in wire.tools if tool.function is not None],
             param="tools",
-        ),
+        )
+        if wire.tools
+        else (),
         tool_choice=_tool_choice(wire),
         parallel_tool_calls=wire.parallel_tool_calls,
-        response_format=_response_format(wire),
+        response_format=None
+        if wire.response_format is None
+        else _response_format(wire.response_format),
         logprobs=bool(wire.logprobs),
         top_logprobs=wire.top_logprobs,
         enable_thinking=wire.enable_thinking,
         thinking_budget=wire.thinking_budget,
-        passed=_passed(wire, target),
+        passed=_passed(wire, target) if target.service.remote else {},
     )
 
 
 def _passed(wire: ChatRequest, target: Target) -> dict[str, Any]:
     """What only somebody else's server acts on."""
-    if not target.service.remote:
-        return {}
     passed: dict[str, Any] = {
         "user": wire.user,
         "metadata": wire.metadata,
@@ -242,8 +247,8 @@ def _check_tools(wire: ChatRequest) -> None:
         raise Invalid("tool_choice required needs at least one tool in tools", param="tool_choice")
 
 
-def _check_logit_bias(wire: ChatRequest) -> None:
-    for token_id, bias in (wire.logit_bias or {}).items():
+def _check_logit_bias(biases: Mapping[str, float]) -> None:
+    for token_id, bias in biases.items():
         if not (token_id.isascii() and token_id.isdigit() and -100 <= bias <= 100):
             raise Invalid(
                 f"logit_bias must map a token id to a number in [-100, 100], got {token_id[:32]!r}: {bias:g}",
@@ -261,9 +266,8 @@ def _schema_of(json_schema: dict[str, Any] | None) -> dict[str, Any] | None:
     return schema if isinstance(schema, dict) else None  # pyright: ignore[reportUnknownVariableType] - JSON object
 
 
-def _response_format(wire: ChatRequest) -> dict[str, Any] | None:
-    wanted = wire.response_format
-    if wanted is None or wanted.type == "text":
+def _response_format(wanted: ResponseFormat) -> dict[str, Any] | None:
+    if wanted.type == "text":
         return None
     if wanted.type == "json_object":
         return {"type": "json_object"}
@@ -351,8 +355,11 @@ async def _chunks(
     low: bool,
 ) -> AsyncGenerator[ChatChunk]:
     answer_id, created, model = new_id(), int(time.time()), target.asked
-    usage: Usage | UnsetType = UNSET
+    used: base.Usage | None = None
     begun: set[int] = set()
+
+    def usage() -> Usage | UnsetType:
+        return UNSET if used is None else _usage(used)
 
     def chunk(choice: ChunkChoice) -> ChatChunk:
         return ChatChunk(
@@ -360,7 +367,7 @@ async def _chunks(
             created=created,
             model=model,
             choices=[choice],
-            usage=usage if options.chunk_include_usage else UNSET,
+            usage=usage() if options.chunk_include_usage else UNSET,
         )
 
     def role(index: int) -> str | UnsetType:
@@ -373,7 +380,7 @@ async def _chunks(
         async for delta in deltas:
             index = delta.index
             if delta.usage is not None:
-                usage = _usage(delta.usage)
+                used = delta.usage
             for thought in pieces(delta.reasoning) if delta.reasoning else ():
                 told = DeltaMessage(role=role(index), reasoning_content=thought)
                 yield chunk(ChunkChoice(index=index, delta=told))
@@ -402,7 +409,7 @@ async def _chunks(
                 end.search_results = _pages(delta.pages)
                 yield end
     if options.include_usage:
-        yield ChatChunk(id=answer_id, created=created, model=model, choices=[], usage=usage)
+        yield ChatChunk(id=answer_id, created=created, model=model, choices=[], usage=usage())
 
 
 def _tool_calls(calls: Sequence[base.FunctionCall], *, indexed: bool) -> list[ToolCall] | UnsetType:

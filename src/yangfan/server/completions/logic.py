@@ -70,16 +70,16 @@ class Completions:
         requests = await self._prepared(target, requests, meter)
         return await booked(meter, _complete_all(target, requests, meter.key_id, low=low))
 
-    async def stream(
+    def stream(
         self, target: Target, requests: Sequence[CompletionRequest], meter: Meter
     ) -> AsyncGenerator[Delta]:
         """Texts as they come, one prompt after the other; raises as `answer` does."""
-        requests = await self._prepared(target, requests, meter)
-        answers = sum(request.n for request in requests)
-        deltas = booked_stream(meter, _stream_all(target, requests, meter.key_id), answers=answers)
-        async with aclosing(deltas):
-            async for delta in deltas:
-                yield delta
+
+        async def begin() -> AsyncGenerator[Delta]:
+            prepared = await self._prepared(target, requests, meter)
+            return _stream_all(target, prepared, meter.key_id)
+
+        return booked_stream(meter, begin, answers=sum(request.n for request in requests))
 
     async def _prepared(
         self, target: Target, requests: Sequence[CompletionRequest], meter: Meter

@@ -89,14 +89,14 @@ async def booked(meter: Meter, replying: Awaitable[ChatReply]) -> ChatReply:
 
 
 async def booked_stream(
-    meter: Meter, deltas: AsyncGenerator[Delta], *, answers: int
+    meter: Meter, begin: Callable[[], Awaitable[AsyncGenerator[Delta]]], *, answers: int
 ) -> AsyncGenerator[Delta]:
-    """`deltas` of so many answers, with their cost booked before the caller can see the end.
+    """The deltas of so many answers that `begin` gets, with their cost booked before the caller can see the end.
 
     What was generated until a caller leaves is booked, too.
     """
     usage, unfinished = Usage(), answers
-    async with aclosing(deltas):
+    async with aclosing(await begin()) as deltas:
         try:
             async for delta in deltas:
                 usage = delta.usage or usage
