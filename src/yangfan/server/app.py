@@ -7,7 +7,7 @@ import importlib.metadata
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from starlette.applications import Starlette
@@ -674,12 +674,14 @@ def _embedding(
     return embed
 
 
-def _called(services: Services, deployments: Deployments) -> Callable[[str], str]:
-    """From a name, or the id of a model version, to a name that a chat call may give. What it makes raises ModelNotFound."""
+def _called(
+    services: Services, deployments: Deployments
+) -> Callable[[str, Literal["chat", "embeddings"]], str]:
+    """From a name, or the id of a model version, to a name that such a call may give. What it makes raises ModelNotFound."""
 
-    def called(reference: str) -> str:
+    def called(reference: str, wanted: Literal["chat", "embeddings"]) -> str:
         name = deployments.serving(reference) or name_of(reference) or reference
-        services.resolve(name)
+        services.resolve(name, wanted)
         return name
 
     return called

@@ -108,6 +108,8 @@ def test_versions_run_one_after_another_and_nobody_else_can_reach_them(
     values = [model.figures["exact"].value for model in client.evaluations.report(id).models]
     assert values == [1.0, 0.0, 0.0, 1.0]
     assert len(seen) >= 2
+    used = client.usage.list(model=version)
+    assert sum(each.requests for each in used) >= 12
     assert [each.id for each in client.services.list()] == []
     with pytest.raises(errors.RefusedError, match="no model"):
         client.chat("hi", model=f"{version}#0")

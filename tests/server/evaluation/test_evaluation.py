@@ -151,6 +151,10 @@ def test_model_that_refuses_is_told_apart(client: yangfan.Client, console: Conso
         ({"models": ["nobody"]}, "nobody"),
         ({"scorers": ["bleurt"]}, "no scorers named 'bleurt'"),
         ({"scorers": [{"name": "rouge", "parameters": {"variant": "9"}}]}, "scorer rouge"),
+        (
+            {"scorers": [{"name": "embedding_similarity", "parameters": {"model": "x"}}]},
+            "model 'x'",
+        ),
         ({"dataset": "ds-nobody"}, "ds-nobody"),
         ({"dataset": "file-nobody"}, "no file"),
         ({"models": [{"modelId": "echo", "promptTemplate": "x"}]}, "must contain {input}, or name"),

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from yangfan.server.models import Registry, Version
     from yangfan.server.prompts import Prompts
 
+Work = Literal["chat", "embeddings"]
 KIND = "evaluate"
 PARAMETERS = {
     "temperature": "temperature",
@@ -76,24 +77,28 @@ class Names(NamedTuple):
     Attributes:
         prompts: Prompt templates.
         registry: What models are.
-        called: From the id of a model version, or a name, to the name by which it is called. Raises ModelNotFound.
+        called: From the id of a model version, or a name, and what it is to do, to the name by which it is called. Raises ModelNotFound.
         lendable: From the id of a model version that no service serves, and options of an engine, to what it can be asked for on an
             engine of its own. Raises RefusedError where it can have none.
     """
 
     prompts: Prompts
     registry: Registry
-    called: Callable[[str], str]
+    called: Callable[[str, Work], str]
     lendable: Callable[[str, Mapping[str, Any]], Awaitable[frozenset[Kind]]]
 
     async def model(
-        self, reference: str, options: Mapping[str, Any], borrowed: dict[str, dict[str, Any]]
+        self,
+        reference: str,
+        options: Mapping[str, Any],
+        borrowed: dict[str, dict[str, Any]],
+        wanted: Work = "chat",
     ) -> tuple[str, Version | None]:
         """The name under which work asks a model, and what it is in the registry; a version that no service serves is added to `borrowed`.
 
         Raises:
             ModelNotFound: There is no such model.
-            Invalid: It answers no conversations, or an option is not usable.
+            Invalid: It cannot do what is wanted of it, or an option is not usable.
             Conflict: It is a version that cannot run here.
         """
         try:
@@ -102,21 +107,21 @@ class Names(NamedTuple):
             version = None
         if not options.keys() - {"force"}:
             try:
-                return self.called(reference), version
+                return self.called(reference, wanted), version
             except ModelNotFound:
                 if version is None:
                     raise
             with suppress(ModelNotFound):
-                return self.called(version.id), version
+                return self.called(version.id, wanted), version
         elif version is None:
             raise Invalid(
                 f"engineOptions are for versions of the registry, and {reference[:80]!r} is none",
                 param="engineOptions",
             )
         kinds = await self.lendable(version.id, options)
-        if "chat" not in kinds:
+        if wanted not in kinds:
             raise Invalid(
-                f"{version.name} is a model for {', '.join(sorted(kinds))} and answers no conversations",
+                f"{version.name} is a model for {', '.join(sorted(kinds))}, not for {wanted}",
                 param="modelId",
             )
         name = version.id
@@ -403,6 +408,11 @@ class Evaluations:
             if chosen.name in {"judge", "pairwise"}:
                 judge = str(parameters.get("model") or DEFAULT_JUDGE)
                 parameters["model"], _ = await self._names.model(judge, {}, borrowed)
+            elif chosen.name == "embedding_similarity":
+                embedder = str(parameters.get("model") or DEFAULT_EMBEDDER)
+                parameters["model"], _ = await self._names.model(
+                    embedder, {}, borrowed, "embeddings"
+                )
             try:
                 base.create(chosen.name, parameters, _Nobody())
             except UnknownExtension as error:
@@ -497,6 +507,7 @@ def require_published(version: DatasetVersion) -> None:
 
 _JUDGED = re.compile(r"\{\{(src|tgt|prediction|metric|steps|min_score|max_score)\}\}")
 
+DEFAULT_EMBEDDER = "embedding-v1"
 DEFAULT_JUDGE = "ernie-4.0-8k"
 """Who judges where nobody is named: what answers to Qianfan's own judge."""
 

@@ -96,6 +96,10 @@ def order_of(asked: wire.CreateOptimisation) -> OptimisationOrder:
 def shown(id: str, job: Job) -> wire.Optimisation:
     """An optimisation as both dialects show it."""
     spec, result = job.spec, job.result or {}
+    # Why it failed; before that, what it waits for.
+    message = "" if job.final else job.progress.note
+    if job.error is not None and not job.result:
+        message = job.error.message
     return wire.Optimisation(
         id=id,
         content=spec["content"],
@@ -114,7 +118,7 @@ def shown(id: str, job: Job) -> wire.Optimisation:
         measured=bool(result.get("measured")),
         answers=result.get("answers", 0),
         search=result.get("search", []),
-        message=job.error.message if job.error is not None and not job.result else "",
+        message=message,
         jobId=job.id,
     )
 
