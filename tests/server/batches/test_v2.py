@@ -439,7 +439,7 @@ async def test_calls_of_jobs_wait_for_all_others(routes: Any, wire: dict[str, An
         def target(self, name: str) -> str:
             return name
 
-        async def answer(self, *_: Any, low: bool = False) -> Any:
+        async def answer(self, *_: Any, low: bool = False, **__: Any) -> Any:
             lanes.append(low)
             raise Asked
 
