@@ -24,6 +24,9 @@ def test_service_is_published_called_stopped_started_and_deleted(console: Consol
     v1 = console.caller.v1({"messages": [{"role": "user", "content": "hi"}]}, "first")
     assert v1.json["result"] == "1: hi"
     assert v1.headers["X-Yangfan-Model"] == "first"
+    ids = {"model": "first", "prompt": [*map(ord, "hi")], "echo": True}
+    went_on = console.caller.ask("POST", "/v2/completions", ids, console.caller.bearer())
+    assert went_on.json["choices"][0]["text"] == "hihi"
 
     console.act("StopService", serviceId="first")
     assert console.show("first")["runStatus"] == "Stopped"
