@@ -49,6 +49,13 @@ def test_token_ids_stand_for_their_text(echo: Caller, encoding: str):
     assert two[0]["embedding"] != plain[0]["embedding"]
 
 
+def test_more_token_ids_than_the_model_takes_are_refused(echo: Caller):
+    body = {"model": "echo", "input": [[97], [97] * 8193]}
+    reply = echo.ask("POST", "/v2/embeddings", body, echo.bearer())
+    assert (reply.status, reply.json["error"]["code"]) == (400, "tokens_too_long")
+    assert "input[1] has 8193 tokens and echo takes 8192; shorten" in reply.json["error"]["message"]
+
+
 def test_a_text_may_stand_in_an_object_and_no_model_here_reads_a_picture(echo: Caller):
     plain = ask(echo, input=["hello"])
     assert ask(echo, input=[{"text": "hello"}])["data"] == plain["data"]

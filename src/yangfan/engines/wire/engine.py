@@ -267,11 +267,10 @@ class ChildEngine:
         size = await self._vocabulary()
         if not size:
             raise Invalid(f"{self.spec.model} takes no token ids")
-        for token in ids:
-            if not 0 <= token < size:
-                raise Invalid(
-                    f"{self.spec.model} has no token {token}, its ids are 0 to {size - 1}"
-                )
+        least, most = min(ids, default=0), max(ids, default=0)
+        if least < 0 or most >= size:
+            wrong = least if least < 0 else most
+            raise Invalid(f"{self.spec.model} has no token {wrong}, its ids are 0 to {size - 1}")
 
     async def _vocabulary(self) -> int:
         """Token ids are below this; 0 where nobody says."""

@@ -111,6 +111,7 @@ class Completions:
         ids = request.prompt_ids
         if not ids:
             return request
+        await self._check_prompt(target, request)  # before all of them are looked at
         text = await read_ids(target, ids, where=f"prompt[{place}]", param="prompt")
         return msgspec.structs.replace(request, prompt=text)
 

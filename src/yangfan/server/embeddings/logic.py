@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from yangfan.errors import Invalid, QuotaExceeded, TokenRateLimited
+from yangfan.errors import ContextTooLong, Invalid, QuotaExceeded, TokenRateLimited
 from yangfan.server.chat import PICTURE_TOKENS, V2_PICTURE_BYTES
 from yangfan.server.services import read_ids
 
@@ -125,6 +125,7 @@ async def _checked(target: Target, texts: Sequence[TextOrIds]) -> Sequence[TextO
     for position, given in enumerate(texts):
         where = f"input[{position}]"
         if not isinstance(given, str):
+            _check_context(target, given, where)
             text = await read_ids(target, given, where=where, param="input", remedy=SEND_TEXT)
         elif not (text := given).strip():
             raise Invalid(
@@ -137,6 +138,15 @@ async def _checked(target: Target, texts: Sequence[TextOrIds]) -> Sequence[TextO
                 param="input",
             )
     return texts
+
+
+def _check_context(target: Target, ids: tuple[int, ...], where: str) -> None:
+    """Refuse more token ids than the model takes before all of them are looked at; only a server elsewhere knows how many it takes."""
+    most = target.service.context_tokens
+    if not target.service.remote and len(ids) > most:
+        raise ContextTooLong(
+            f"{where} has {len(ids)} tokens and {target.service.name} takes {most}; shorten or split it"
+        )
 
 
 async def _check_tokens(target: Target, texts: Sequence[TextOrIds], sizes: list[int]) -> None:
