@@ -280,6 +280,49 @@ def test_words_of_a_batch_are_those_of_each_text_alone() -> None:
     assert whole.counts.tolist() == [len(words) for words in alone]
 
 
+@pytest.mark.parametrize("language", ["zh", "auto"])
+@pytest.mark.parametrize(
+    ("name", "argument", "cutoffs"),
+    [
+        ("filter_check_number_words", "number_words_max_cutoff", [0, 5, 60, "by_language"]),
+        ("filter_check_number_words", "number_words_min_cutoff", [0, 5, 60, "by_language"]),
+        ("filter_check_word_repetition_removal", "word_repetition_max_cutoff", [0, 0.02, 0.3, 1]),
+        ("filter_check_flagged_words", "flagged_words_max_cutoff", [0, 0.01, 0.2, "by_language"]),
+    ],
+)
+def test_what_is_told_without_cutting_is_what_cutting_tells(
+    name: str, argument: str, cutoffs: list[float | str], language: str
+) -> None:
+    made = random.Random(9)
+    flagged = (_tables.TABLES / "flagged_words.zh.txt").read_text("utf-8").split("\n")[1:-1]
+    words = [
+        *["我们", "数据", "hello", "模型", "平台", "了", "，", "。", "%", "3.5"],
+        "a b",
+        " ",
+        "\r",
+        *made.sample(flagged, 8),
+    ]
+    texts = ["", "。", "我们" * 30, "我们，" * 30, *texts_made_up(300, seed=9)]
+    texts += ["".join(made.choices(words, k=made.randrange(1, 60))) for _ in range(700)]
+    for cutoff in cutoffs:
+        operator = base.create(name, {argument: cutoff}, base.Common(language))
+        assert isinstance(operator, base.Filter)
+        whole = Texts(texts, language)
+        certain = operator.certain(whole)
+        assert certain is not None
+        assert (whole.fewest_words <= whole.words.counts)[whole.is_chinese].all()
+        keep = operator(whole).keep
+        assert keep is not None
+        assert keep[certain].all()
+        told = operator.decide(Texts(texts, language))
+        assert told.keep is not None
+        assert told.keep.tolist() == keep.tolist()
+        assert certain.any() or cutoff == 0
+        dropped = ~keep
+        assert told.values is not None
+        assert told.values[dropped].tolist() == operator.measure(whole)[dropped].tolist()
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [

@@ -34,6 +34,7 @@ _BASE = 0x9E3779B97F4A7C15
 _BASE_INVERSE = pow(_BASE, -1, 1 << 64)
 _LEAST_POWERS = (1 << 18) - 1
 _BETWEEN = "\0"
+_SEPARATING = "，。！？；：、（）《》“” \n\t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,24 @@ class Texts:
         lengths = words.ends[first] - words.starts[first]
         return _mixed(raw[first] + raw[first + 1] * _powers(len(self.codes))[lengths])
 
+    @functools.cached_property
+    def bare(self) -> Texts:
+        """These texts without special characters."""
+        return self.without(self.special)
+
+    @functools.cached_property
+    def fewest_words(self) -> Counts:
+        """No Chinese text has fewer words: one begins where the text does, and behind each of some signs, with what is not special."""
+        begins = np.zeros(len(self.codes) + 1, np.bool_)
+        begins[1:] = _separating()[self.codes]
+        begins[self.offsets] = True
+        return self.sums(begins[:-1] & ~self.special)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether the words are there already."""
+        return self._words is not None
+
     @property
     def words(self) -> Words:
         """The words: segments of jieba's in Chinese texts, else what stands between spaces, tabs and line feeds."""
@@ -314,6 +333,14 @@ def ratio(part: Counts | Values, whole: Counts | Values) -> Values:
     """Part over whole, 0 where there is no whole."""
     of = part.astype(np.float64)
     return np.divide(of, whole, out=np.zeros(len(of)), where=whole > 0)
+
+
+@functools.cache
+def _separating() -> Flags:
+    """Signs that the segmenter never makes a part of a word, by code point."""
+    table = np.zeros(_tables.CODES, np.bool_)
+    table[[ord(sign) for sign in _SEPARATING]] = True
+    return table
 
 
 def _cuts(texts: list[str]) -> Flags:

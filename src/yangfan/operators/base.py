@@ -168,6 +168,23 @@ class Filter:
         low, high = self.bounds(texts)
         return Outcome(texts, (values >= low) & (values <= high), values)
 
+    def decide(self, texts: Texts) -> Outcome:
+        """The same decisions; of a text that stays, what was measured may be missing (nan)."""
+        if texts.has_words or not texts.is_chinese.any():
+            return self(texts)
+        certain = self.certain(texts)
+        if certain is None or not certain.any():
+            return self(texts)
+        keep, values = certain.copy(), np.full(len(texts), np.nan)
+        if not certain.all():
+            outcome = self(texts.kept(~certain))
+            keep[~certain], values[~certain] = outcome.keep, outcome.values
+        return Outcome(texts, keep, values)
+
+    def certain(self, texts: Texts) -> Flags | None:
+        """Which texts stay for certain, as far as that can be told without cutting Chinese into words; None where nothing can."""
+        del texts
+
     def measure(self, texts: Texts) -> Values:
         """One number for each text."""
         raise NotImplementedError

@@ -9,14 +9,17 @@ are the published ones (tables/flagged_words.*.txt).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from msgspec import Meta
 
 from yangfan.errors import ConfigurationError
 from yangfan.operators import _tables, base
-from yangfan.operators._texts import Counts, Hashes, Texts, Values, ratio
+from yangfan.operators._texts import Codes, Counts, Flags, Hashes, Texts, Values, ratio
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 STAGE: base.Stage = "filter"
 SUMMARY = {
@@ -43,13 +46,25 @@ class Parameters(base.Parameters, frozen=True):
     ] = ""
 
 
-class _List:
-    """Hashes, and which of their lowest bits occur among them: most words are told apart by those alone."""
+BEGINNING = 4
+"""Characters that a word that may be listed is told by."""
 
-    def __init__(self, hashes: Hashes) -> None:
-        self._hashes = np.sort(hashes)
+
+class _List:
+    """Words by their hashes, and what most other words are told from them by: the lowest bits of hashes, and how they begin."""
+
+    def __init__(self, words: Texts) -> None:
+        self._hashes = np.sort(words.hashes(words.offsets[:-1], words.offsets[1:]))
         self._lowest = np.zeros(1 << 16, np.bool_)
         self._lowest[self._hashes & np.uint64(0xFFFF)] = True
+        bare = words.bare
+        self._begins: dict[int, NDArray[np.bool_]] = {}
+        sizes = np.minimum(bare.lengths, BEGINNING)
+        for size in range(1, BEGINNING + 1):
+            firsts = bare.offsets[:-1][sizes == size]
+            if len(firsts):
+                self._begins[size] = np.zeros(1 << 16, np.bool_)
+                self._begins[size][_runs(bare.codes, size)[firsts]] = True
 
     def among(self, hashes: Hashes) -> Counts:
         """Places of those that are listed."""
@@ -58,6 +73,23 @@ class _List:
             return places
         found = hashes[places]
         return places[self._hashes[np.searchsorted(self._hashes[:-1], found)] == found]
+
+    def begins(self, codes: Codes) -> Flags:
+        """Where among characters that are not special a word may begin that is listed."""
+        found = np.zeros(len(codes), np.bool_)
+        for size, table in self._begins.items():
+            begins = table[_runs(codes, size)]
+            found[: len(begins)] |= begins
+        return found
+
+
+def _runs(codes: Codes, size: int) -> NDArray[np.uint16]:
+    """16 bits for each run of so many characters."""
+    number = max(len(codes) - size + 1, 0)
+    found = codes[:number]
+    for place in range(1, size):
+        found = found * np.uint32(31) + codes[place : place + number]
+    return found.astype(np.uint16)
 
 
 class CheckFlaggedWords(base.Filter):
@@ -84,6 +116,17 @@ class CheckFlaggedWords(base.Filter):
             hits = np.append(rows[listed.among(words.hashes)], rows[first[listed.among(joined)]])
             flagged += np.bincount(hits[of_language[hits]], minlength=len(texts))
         return np.minimum(ratio(flagged, words.counts), 1.0)
+
+    def certain(self, texts: Texts) -> Flags:
+        """Chinese texts in which few characters are those that a listed word begins with; at each a word and a join may be listed."""
+        begins = [
+            listed.begins(texts.bare.codes)
+            for language, listed in self._words.items()
+            if language in ("", "zh")
+        ]
+        most = 2 * texts.bare.sums(np.any(begins, axis=0))
+        _, high = self.bounds(texts)
+        return texts.is_chinese & ((most == 0) | (most < high * texts.fewest_words))
 
     def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
         """The range that stays."""
@@ -117,4 +160,4 @@ def _listed(file: Path) -> _List:
     except (OSError, UnicodeError, ValueError) as error:
         raise ConfigurationError(f"the list of words {file} cannot be read: {error}") from None
     words = Texts([line.strip() for line in lines if line.strip() and not line.startswith("#")])
-    return _List(words.hashes(words.offsets[:-1], words.offsets[1:]))
+    return _List(words)

@@ -13,7 +13,7 @@ from msgspec import Meta
 from yangfan.operators import base
 
 if TYPE_CHECKING:
-    from yangfan.operators._texts import Texts, Values
+    from yangfan.operators._texts import Flags, Texts, Values
 
 STAGE: base.Stage = "filter"
 SUMMARY = {
@@ -46,6 +46,13 @@ class CheckNumberWords(base.Filter):
     def measure(self, texts: Texts) -> Values:
         """Words of each text."""
         return texts.words.counts.astype(np.float64)
+
+    def certain(self, texts: Texts) -> Flags:
+        """Chinese texts whose signs separate enough words, and that have no more characters than they may have words."""
+        low, high = self.bounds(texts)
+        characters = texts.bare.lengths
+        fewest = np.maximum(texts.fewest_words, characters > 0)
+        return texts.is_chinese & (fewest >= low) & (characters <= high)
 
     def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
         """The range that stays."""

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Meta
 
 from yangfan.operators import base
-from yangfan.operators._texts import Texts, Values, ratio, repeated, runs
+from yangfan.operators._texts import Flags, Texts, Values, ratio, repeated, runs
 
 STAGE: base.Stage = "filter"
 SUMMARY = {
@@ -43,6 +43,24 @@ class CheckWordRepetition(base.Filter):
         number, hashes = runs(texts.words.hashes, texts.words.offsets, length)
         parts, counts = repeated(number, hashes)
         return ratio(np.bincount(parts, counts, minlength=len(texts)).astype(np.float64), number)
+
+    def certain(self, texts: Texts) -> Flags:
+        """Chinese texts in which few runs of characters occur more than once.
+
+        A word has at least one character that is not special, so where a run of n words occurs again, so does the run of n such
+        characters that it begins with.
+        """
+        length = texts.by_language("word_repetition_length").astype(np.int64)
+        again = np.zeros(len(texts))
+        for one in np.unique(length[texts.is_chinese]).tolist():
+            parts, counts = repeated(
+                *texts.bare.windows_within(one, texts.is_chinese & (length == one))
+            )
+            again += np.bincount(parts, counts, minlength=len(texts))
+        _, high = self.bounds(texts)
+        return texts.is_chinese & (
+            (again == 0) | (again < high * (texts.fewest_words - length + 1))
+        )
 
     def bounds(self, texts: Texts) -> tuple[Values | float, Values | float]:
         """The range that stays."""

@@ -141,6 +141,8 @@ def trace(
     positions: Counts = np.arange(size)
     stays: Flags = np.ones(size, np.bool_)
     traced = Trace(np.full(size, NONE, np.int16), positions, strings)
+    # Of the texts that come to an operator that remembers, the words are needed anyway.
+    needs_words = any(remembers(operator) for _, operator in steps)
     for number, (stage, operator) in enumerate(steps):
         if not stays.all() and (not isinstance(operator, base.Filter) or stays.mean() < FEW_GONE):
             rows, positions, stays = rows.kept(stays), positions[stays], stays[stays]
@@ -151,7 +153,7 @@ def trace(
             traced.reached[number] = (positions, prepared)
             continue
         given = rows.parts if stage in CHANGING else rows.whole
-        outcome = operator(given)
+        outcome = _outcome(operator, given, needs_words=needs_words)
         if outcome.failure:
             traced.failures[number] = outcome.failure
         keep, values = outcome.keep, outcome.values
@@ -179,6 +181,12 @@ def trace(
     of_parts = stays if sizes is None else np.repeat(stays, sizes[positions])
     traced.texts = list(itertools.compress(rows.parts.strings, of_parts.tolist()))
     return traced
+
+
+def _outcome(operator: base.Operator, given: Texts, *, needs_words: bool) -> base.Outcome:
+    if isinstance(operator, base.Filter) and not needs_words:
+        return operator.decide(given)
+    return operator(given)
 
 
 def _said(operator: base.Operator, values: Values | None) -> Said:
