@@ -347,6 +347,13 @@ def test_paths_that_openai_tools_make_are_answered_too(echo: Caller, path: str):
     assert reply.json["choices"][0]["message"]["content"] == "hi"
 
 
+def test_early_path_ends_its_stream_without_done(echo: Caller):
+    """qianfan 0.4.0 to 0.4.5 reads every line behind data: as JSON."""
+    reply = echo.ask("POST", "/v2/chat", {**call(), "stream": True}, echo.bearer())
+    assert reply.body.endswith(b"}\n\n")
+    assert reply.events[-1]["choices"][0]["finish_reason"] == "stop"
+
+
 # Functions, as OpenAI had them before tools
 
 FUNCTIONS: list[dict[str, Any]] = [

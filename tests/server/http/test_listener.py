@@ -194,7 +194,7 @@ def test_every_local_address_can_be_bound():
 
 JAVA = (
     "POST /v2/ask HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: {}\r\nHost: x\r\n"
-    "HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAABgAGAAA\r\nUpgrade: h2c\r\nUser-Agent: Java-http-client/21.0.5\r\n"
+    "HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\nUpgrade: h2c\r\nUser-Agent: Java-http-client/17.0.15\r\n"
     "Content-Type: application/json\r\n\r\n{}"
 )
 """What java.net.http.HttpClient sends, which langchain4j and Spring use."""

@@ -272,13 +272,15 @@ class ChatChunk(msgspec.Struct, kw_only=True):
     search_results: list[SearchResult] | UnsetType = UNSET
 
 
+EARLY_PATH = "/v2/chat"
+"""Where qianfan 0.4.0 to 0.4.5 sends version 2; streams had no [DONE] then, and those clients fail on one."""
+
 CHAT = Endpoint(
     name="v2.chat",
     dialect="v2",
     method="POST",
     path="/v2/chat/completions",
-    # The last one is where qianfan 0.4.0 to 0.4.5 sends version 2.
-    aliases=("/v1/chat/completions", "/v2/v1/chat/completions", "/v2/chat"),
+    aliases=("/v1/chat/completions", "/v2/v1/chat/completions", EARLY_PATH),
     request=ChatRequest,
     reply=ChatReply,
     stream=ChatChunk,

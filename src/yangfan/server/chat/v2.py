@@ -18,6 +18,7 @@ from yangfan.errors import Invalid, InvalidMessages
 from yangfan.protocol.sse import pieces
 from yangfan.protocol.v2.chat import (
     CHAT,
+    EARLY_PATH,
     AnswerMessage,
     ChatChunk,
     ChatReply,
@@ -91,7 +92,8 @@ def routes(chat: Chat) -> list[Route]:
             chunks = _chunks(chat, target, request, options, call.meter, low=low)
             if functions.are_offered(wire):
                 chunks = functions.in_chunks(chunks)
-            return Stream(chunks, answered_by(target))
+            says_done = call.scope["path"] != EARLY_PATH
+            return Stream(chunks, answered_by(target), says_done=says_done)
         reply = await chat.answer(target, request, call.meter, low=low)
         headers = answered_by(target, estimated=reply.usage.estimated)
         told = _reply(target.asked, reply)

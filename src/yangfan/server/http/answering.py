@@ -164,7 +164,7 @@ class Answering:
                 self.first_event_at = time.perf_counter()
                 async for event in events:
                     await part(self._line(event))
-            if self.dialect == "v2":
+            if self.dialect == "v2" and stream.says_done:
                 await self._exchange.part(sse.encode(sse.DONE))
         finally:
             close = getattr(events, "aclose", None)

@@ -86,15 +86,23 @@ class Reply:
 
 
 class Stream:
-    """An answer in events; each is a Struct, whose class may name the event (`event_name`). The iterator is closed whatever happens."""
+    """An answer in events; each is a Struct, whose class may name the event (`event_name`). The iterator is closed whatever happens.
 
-    __slots__ = ("events", "headers")
+    `says_done` is whether v2's closing `[DONE]` follows, which the earliest clients cannot read.
+    """
+
+    __slots__ = ("events", "headers", "says_done")
 
     def __init__(
-        self, events: AsyncIterator[msgspec.Struct], headers: tuple[tuple[bytes, bytes], ...] = ()
+        self,
+        events: AsyncIterator[msgspec.Struct],
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        *,
+        says_done: bool = True,
     ) -> None:
         self.events = events
         self.headers = headers
+        self.says_done = says_done
 
 
 class Download:
