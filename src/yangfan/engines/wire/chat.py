@@ -374,17 +374,17 @@ def _decode_answer(choice: Choice, completion: Completion, *, inside: bool) -> A
 
 def _decode_finish(reason: str | None, completion: Completion, *, called: bool) -> Finish:
     match reason:
+        case "stop" if called:
+            return Finish.FUNCTION_CALL
+        case "stop":
+            stopped = completion.verbose is not None and completion.verbose.stop_type == "word"
+            return Finish.STOP_STRING if stopped else Finish.NATURAL
         case "length":
             return Finish.LENGTH
         case "tool_calls":
             return Finish.FUNCTION_CALL
         case "content_filter":
             return Finish.CONTENT_FILTER
-        case "stop" if called:
-            return Finish.FUNCTION_CALL
-        case "stop":
-            stopped = completion.verbose is not None and completion.verbose.stop_type == "word"
-            return Finish.STOP_STRING if stopped else Finish.NATURAL
         case _:
             raise EngineFailed(f"the engine ended an answer for an unknown reason: {reason!r}")
 

@@ -179,11 +179,16 @@ class Pool:
 
     async def get(self, path: str) -> tuple[int, bytes]:
         """Send a GET; return status and body."""
-        return await self._whole(b"GET %b HTTP/1.1\r\n%b\r\n" % (path.encode(), self._head))
+        request = b"GET %b HTTP/1.1\r\n%b\r\n" % (path.encode(), self._head)
+        reply, connection = await self._send(request, _Connection.whole)
+        self._put_back(connection)
+        return reply
 
     async def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Send a JSON body; return status and body of the reply."""
-        return await self._whole(self._post(path, body))
+        reply, connection = await self._send(self._post(path, body), _Connection.whole)
+        self._put_back(connection)
+        return reply
 
     async def stream(
         self, path: str, body: bytes, refuse: Callable[[int, bytes], RefusedError] = refusal
@@ -209,11 +214,6 @@ class Pool:
             raise EngineFailed(LOST_TEXT) from error
         finally:
             self._put_back(connection)
-
-    async def _whole(self, request: bytes) -> tuple[int, bytes]:
-        reply, connection = await self._send(request, _Connection.whole)
-        self._put_back(connection)
-        return reply
 
     async def _send(
         self, request: bytes, ask: Callable[[_Connection, bytes], Awaitable[_T]]

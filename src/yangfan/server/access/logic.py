@@ -150,12 +150,10 @@ class Access:
 
     def _access_token(self, token: str) -> Principal:
         seen = self._seen_access_tokens.get(token) or self._read_access_token(token)
-        if (
-            self._by_id.get(seen.key.id) is not seen.key
-            or seen.key.status(self._now_ms()) != "enable"
-        ):
+        now_seconds = self._clock()
+        if not self._is_usable(seen.key, now_seconds):
             raise errors.TokenInvalid(_INVALID_TOKEN)
-        if seen.expires_seconds <= self._clock():
+        if seen.expires_seconds <= now_seconds:
             raise errors.TokenExpired("Access token expired; get a new one from /oauth/2.0/token")
         return seen.principal
 
@@ -168,16 +166,21 @@ class Access:
 
     def _bearer(self, token: str) -> Principal:
         seen = self._seen_bearers.get(token) or self._read_bearer(token)
+        now_seconds = self._clock()
         if (
             seen is None
-            or self._by_id.get(seen.key.id) is not seen.key
-            or seen.key.status(self._now_ms()) != "enable"
-            or seen.expires_seconds <= self._clock()
+            or seen.expires_seconds <= now_seconds
+            or not self._is_usable(seen.key, now_seconds)
         ):
             raise errors.BearerInvalid(
                 "the bearer key is unknown, expired or revoked; see `yangfan keys list`"
             )
         return seen.principal
+
+    def _is_usable(self, key: Key, now_seconds: float) -> bool:
+        """Whether the key is still as it was when its token was verified, and may be used."""
+        known = self._by_id.get(key.id)
+        return known is key and key.status(int(now_seconds * 1000)) == "enable"
 
     def _read_bearer(self, token: str) -> _Seen | None:
         pieces = token.split("/")

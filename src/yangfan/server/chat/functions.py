@@ -46,9 +46,9 @@ def as_tools(wire: ChatRequest) -> ChatRequest:
         InvalidMessages: A function's result follows no call of it.
     """
     messages = wire.messages
-    if messages and any(_is_older(message) for message in messages):
+    if messages and any(map(_is_older, messages)):
         wire = structs.replace(wire, messages=_with_tool_calls(messages))
-    if not are_offered(wire):
+    if not wire.functions:
         return wire
     if wire.tools:
         raise Invalid(

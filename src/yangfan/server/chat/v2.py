@@ -164,6 +164,9 @@ def _passed(wire: ChatRequest, target: Target) -> dict[str, Any]:
 def _check_messages(messages: Sequence[Message], *, system_first: bool) -> None:
     leading = True
     for position, message in enumerate(messages):
+        if message.role == "user" and isinstance(message.content, str):
+            leading = False
+            continue  # nothing of what follows is wrong with most messages
         where = f"messages[{position}]"
         if message.role not in _ROLES:
             raise InvalidMessages(

@@ -200,7 +200,8 @@ class Cycle(RequestResponseCycle, Exchange):
         if more:
             return
         self.response_complete = True
-        self.tell()
+        if self._event is not None:
+            self._event.set()
         if not self.keep_alive:
             self.transport.close()
         self.on_response()

@@ -112,7 +112,9 @@ class Gateway:
                 if asked_first is not None:
                     await answering.nothing(204, asked_first)
                     return
-            match = self._find(scope)
+            match = self._table.find(scope["method"], scope["path"], scope["query_string"])
+            if match is None:
+                match = self._find_tidied(scope)
         except errors.RefusedError as error:
             await answering.refuse(error)
             return
@@ -129,15 +131,15 @@ class Gateway:
             return
         await self._answer(match, answering)
 
-    def _find(self, scope: Scope) -> Match | None:
-        """The route; slashes too many do no harm. The signed path is the raw one, which stays as it was sent."""
+    def _find_tidied(self, scope: Scope) -> Match | None:
+        """The route of a path with slashes too many, which do no harm. The signed path is the raw one, which stays as it was sent."""
         path = scope["path"]
-        match = self._table.find(scope["method"], path, scope["query_string"])
-        if match is None and (path.endswith("/") or "//" in path):
-            scope["path"] = tidied(path)
-            match = self._table.find(scope["method"], scope["path"], scope["query_string"])
-            if match is None:
-                scope["path"] = path
+        if not path.endswith("/") and "//" not in path:
+            return None
+        scope["path"] = tidied(path)
+        match = self._table.find(scope["method"], scope["path"], scope["query_string"])
+        if match is None:
+            scope["path"] = path
         return match
 
     def _is_page(self, path: str) -> bool:
@@ -152,7 +154,8 @@ class Gateway:
         started_ns, started = time.time_ns(), time.perf_counter()
         asked = b"traceparent" in answering.fields
         parent = traceparent(answering.scope["headers"]) if asked else ""
-        trace = trace_of(parent, traced=self._observer.traces)
+        traced = self._observer.traces
+        trace = trace_of(parent, traced=traced) if parent or traced else None
         CURRENT.set(trace)
         self._observer.began()
         try:

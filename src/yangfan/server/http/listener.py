@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 BACKLOG = 2048
+_ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
 
 
 class ReadLimits:
@@ -70,9 +71,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         if self._answered is not None:
             self._answered.lost()
-        if self._idle is not None:
-            self._idle.set_result(None)
-            self._idle = None
+        self._hand_over(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -120,8 +119,20 @@ class BoundedProtocol(HttpToolsProtocol):
         return b"\r\n".join((*lines, b"", b""))
 
     def on_message_begin(self) -> None:
-        self._in_head, self._in_request = True, True
-        super().on_message_begin()
+        self._in_head = self._in_request = True
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self.scope = {  # pyright: ignore[reportAttributeAccessIssue] - the rest follows with the end of the head
+            "type": "http",
+            "asgi": _ASGI,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme or "http",
+            "root_path": self.root_path,
+            "headers": self.headers,
+            "state": {},
+        }
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -160,11 +171,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._worker is None:
             self._next = cycle
             self._worker = self.loop.create_task(self._answer_all(app))
-        elif self._idle is not None:
-            self._idle.set_result(cycle)
-            self._idle = None
         else:
+            self._hand_over(cycle)
+
+    def _hand_over(self, cycle: Cycle | None) -> None:
+        """Give the connection's task its next request, or None when it has to end."""
+        idle, self._idle = self._idle, None
+        if idle is None:
             self._next = cycle
+        elif not idle.done():
+            idle.set_result(cycle)
 
     async def _answer_all(self, app: Any) -> None:
         """Answer the requests of this connection, one after the other.

@@ -187,7 +187,8 @@ class Gate:
                 lane.remove(ticket)
                 self._admit()  # the one who left may have been the one in the way
             elif not granted.cancelled() and granted.exception() is None:
-                self._give_back(ticket)  # let in and cancelled in the same turn of the loop
+                self.busy -= ticket.slots  # let in and cancelled in the same turn of the loop
+                self._admit()
             if isinstance(error, TimeoutError):
                 raise self._refusal("too_long_a_wait", key, low=low) from None
             raise
@@ -197,7 +198,9 @@ class Gate:
         """The call is over, however it ended."""
         held = self._clock() - ticket.seconds
         self._held_seconds += (held - self._held_seconds) * (WEIGHT if self._held_seconds else 1)
-        self._give_back(ticket)
+        self.busy -= ticket.slots
+        if self._calls.waiting or self._low.waiting:
+            self._admit()
 
     def resize(self, slots: int) -> None:
         """Have so many slots from now on; calls that hold more keep them until they leave."""
@@ -208,11 +211,6 @@ class Gate:
         if ticket.slots > self.slots:
             ticket.slots = self.slots  # it was asked for when there were more
         return self.busy + ticket.slots <= self.slots
-
-    def _give_back(self, ticket: Ticket) -> None:
-        self.busy -= ticket.slots
-        if self._calls.waiting or self._low.waiting:
-            self._admit()
 
     def _admit(self) -> None:
         """Let in whoever's turn it is. A call that needs many slots is never overtaken, so it is never starved."""

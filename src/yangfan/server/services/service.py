@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -69,6 +69,10 @@ class Service:
         remote: One of the models behind the replica's engine, where that asks somebody else's server for many: it counts tokens
             roughly, and the server decides what a call does not say.
 
+    Attributes:
+        header: What tells in an answer that this model gave it.
+        remote: Whether somebody else's server has the model.
+
     Calls take turns by `key`, the id of the caller's key; those that are `low` wait for all others: see
     `yangfan.server.services.gate`.
     """
@@ -86,6 +90,7 @@ class Service:
         self.name = name
         self.header = header_of(name)
         self._remote = remote
+        self.remote = remote is not None
         self.limits = limits or InputLimits()
         self.created = created
         self.replica = replica
@@ -117,11 +122,6 @@ class Service:
         return self.replica.start_seconds
 
     @property
-    def remote(self) -> bool:
-        """Whether somebody else's server has the model."""
-        return self._remote is not None
-
-    @property
     def kinds(self) -> frozenset[Kind]:
         """What the model can be asked for."""
         return self.engine.kinds
@@ -146,14 +146,16 @@ class Service:
         """Generations that run side by side."""
         return self.engine.spec.slots
 
-    async def chat(self, request: ChatRequest, *, key: str = "", low: bool = False) -> ChatReply:
+    def chat(
+        self, request: ChatRequest, *, key: str = "", low: bool = False
+    ) -> Awaitable[ChatReply]:
         """Whole answers of a conversation. An engine that dies is waited for and asked again: nothing was sent yet.
 
         Raises:
             Overloaded: Too many calls wait, or no engine came up in time.
             EngineFailed: Engines died under the call again and again.
         """
-        return await self._whole(lambda engine: engine.chat(request), key, request.n, low=low)
+        return self._whole(lambda engine: engine.chat(request), key, request.n, low=low)
 
     def stream(
         self, request: ChatRequest, *, key: str = "", low: bool = False
@@ -287,7 +289,8 @@ class Service:
             self.gate.leave(ticket)
 
     def _deadline(self) -> float:
-        return asyncio.get_running_loop().time() + self.policy.first_byte_timeout_seconds
+        # What the event loops' clocks read; asking which loop runs is a system call here.
+        return time.monotonic() + self.policy.first_byte_timeout_seconds
 
     async def _engine(self, deadline: float) -> Engine:
         if not await self.replica.wait_ready(deadline):
@@ -302,7 +305,7 @@ class Service:
         """Return when the call may be tried again; raise the error if this was the last chance."""
         if isinstance(error, UpstreamFailed):
             raise error  # its server may have worked, and charged, for it: whether to ask again is the caller's choice
-        if attempt + 1 >= ATTEMPTS or asyncio.get_running_loop().time() >= deadline:
+        if attempt + 1 >= ATTEMPTS or time.monotonic() >= deadline:
             raise error
         await self.replica.suspect()
 

@@ -110,7 +110,8 @@ class AccountMeter:
         if self._booked:
             self._reserve_more(target, tokens)
             return
-        self.close()
+        if self._held or self.reserved:
+            self.close()
         lane = self._lane = self._lane_to(target)
         if account.quotas:
             _check_quotas(account, tokens, self._ledger.today)
