@@ -67,7 +67,7 @@ from yangfan.server.files import v2 as files_v2
 from yangfan.server.files.store import FileStore
 from yangfan.server.health import Health
 from yangfan.server.http import Gateway, Route
-from yangfan.server.http.cors import ANY, Origins
+from yangfan.server.http.cors import ANY, HERE, Origins
 from yangfan.server.image2text import v1 as image2text_v1
 from yangfan.server.images import Images
 from yangfan.server.images import v1 as images_v1
@@ -618,7 +618,7 @@ def _mount(
     page_routes = [*reference.routes, *pages]
     origins = settings.cors_origins
     if origins is None:
-        origins = (ANY,) if settings.auth else ()
+        origins = (ANY,) if settings.auth else (HERE,)
     return Gateway(
         [*listed, *internal],
         authenticate=access.authenticate,

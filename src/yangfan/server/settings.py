@@ -160,8 +160,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     cors_origins: Annotated[
         tuple[str, ...] | None,
         Meta(
-            description="Addresses of web pages that may call from a browser, such as `https://chat.example.com`; `*` for every page. If unset,"
-            " every page where credentials are asked for, otherwise none but the server's own."
+            description="Addresses of web pages that may call from a browser, such as `https://chat.example.com`; `*` for every page, `localhost` for"
+            " those of this machine. If unset, every page where credentials are asked for, otherwise those of this machine."
         ),
     ] = None
     lenient: Annotated[

@@ -158,6 +158,10 @@ class Access:
         return seen.principal
 
     def _read_access_token(self, token: str) -> _Seen:
+        if token.startswith("bce-v3/"):
+            raise errors.TokenInvalid(
+                "Access token invalid or no longer valid; this is a bearer key, send it as Authorization: Bearer <key>"
+            )
         statement = self._mint.read_access_token(token)
         key = self._by_number.get(statement.key_number) if statement is not None else None
         if statement is None or key is None:

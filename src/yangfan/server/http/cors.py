@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from yangfan.server.http.dialects import Header
 
 ANY = "*"
-_ORIGIN = re.compile(r"https?://[^/\s*]+|null")
+HERE = "localhost"
+"""Every page that comes from this machine, whatever its port."""
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s*]+|null")
+_HERE = re.compile(rb"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 _NAMES = re.compile(rb"[\w!#$%&'*+.^`|~, \t-]+")
 _MAX_AGE_SECONDS = b"7200"
 """How long a browser may remember what it was told: Chromium's own limit."""
@@ -28,7 +32,8 @@ class Origins:
     can send simple requests without asking first; it refuses them.
 
     Args:
-        allowed: Origins such as ``https://chat.example.com``, ``*`` for every page, or ``null`` for files of one's own disk.
+        allowed: Origins such as ``https://chat.example.com`` or ``app://obsidian.md``, ``*`` for every page, ``localhost`` for those of this
+            machine, or ``null`` for files of one's own disk.
         keys: Whether calls need credentials.
     """
 
@@ -40,11 +45,11 @@ class Origins:
         """
         listed = [origin.strip().rstrip("/").lower() for origin in allowed]
         for origin in listed:
-            if origin != ANY and not _ORIGIN.fullmatch(origin):
+            if origin not in {ANY, HERE} and not _ORIGIN.fullmatch(origin):
                 raise ConfigurationError(
-                    f"settings: cors_origins must be * or addresses such as https://chat.example.com, without a path; got {origin[:64]!r}"
+                    f"settings: cors_origins must be *, localhost, or addresses such as https://chat.example.com, without a path; got {origin[:64]!r}"
                 )
-        self._any = ANY in listed
+        self._any, self._here = ANY in listed, HERE in listed
         self._allowed = frozenset(origin.encode() for origin in listed)
         self._keys = keys
 
@@ -60,7 +65,8 @@ class Origins:
         if self._any:
             # A star suffices, as nothing goes by cookies; answers then are the same for every page.
             return ((b"Access-Control-Allow-Origin", b"*"), _EXPOSED)
-        if origin.lower() in self._allowed:
+        known = origin.lower()
+        if known in self._allowed or (self._here and _HERE.fullmatch(known)):
             return ((b"Access-Control-Allow-Origin", origin), (b"Vary", b"Origin"), _EXPOSED)
         if not self._keys and not _of_this_server(origin, scope):
             raise Forbidden(
