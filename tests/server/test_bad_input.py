@@ -466,11 +466,6 @@ INVALID_TOKEN = "^Access token invalid or no longer valid; .*/oauth/2.0/token"
 INFERENCE: dict[str, tuple[Present, int, str]] = {
     "no credentials": (lambda _c, _k: ("", {}), 110, INVALID_TOKEN),
     "empty access_token": (token(lambda _c, _k: ""), 110, INVALID_TOKEN),
-    "bearer key as access_token": (
-        token(lambda c, _k: c.server.bearer),
-        110,
-        "^Access token invalid or no longer valid; this is a bearer key, send it as Authorization: Bearer",
-    ),
     "access_token of nonsense": (token(lambda _c, _k: "nonsense"), 110, INVALID_TOKEN),
     "access_token in the right form": (
         token(lambda _c, _k: "24." + "a" * 48 + ".2592000.1999999999.282335-1"),
@@ -500,7 +495,11 @@ INFERENCE: dict[str, tuple[Present, int, str]] = {
         110,
         INVALID_TOKEN,
     ),
-    "bearer as access_token": (token(lambda c, _k: c.server.bearer), 110, INVALID_TOKEN),
+    "bearer as access_token": (
+        token(lambda c, _k: c.server.bearer),
+        110,
+        "^Access token invalid or no longer valid; this is a bearer key, send it as Authorization: Bearer",
+    ),
     "expired access_token": (
         token(lambda _c, k: k.old_token),
         111,
