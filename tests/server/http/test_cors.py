@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route as Page
 from tests.server.http.conftest import Answer, OpenSite, endpoint, repeat, streaming
 
 from yangfan.errors import ConfigurationError, Unauthenticated
@@ -121,6 +125,48 @@ async def test_pages_of_this_machine_may_be_let_in_together(open_site: OpenSite)
         "http://localhost:80@evil.example",
     ):
         assert (await site.ask(headers={"Origin": origin})).status == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("127.0.0.1:8000", 200),
+        ("[::1]:8000", 200),
+        ("yangfan", 200),
+        ("host.docker.internal", 200),
+        ("chat.example.com:8000", 200),
+        ("evil.example:8000", 401),
+        ("127.0.0.1.evil.example", 401),
+        ("[evil.example]", 401),
+    ],
+)
+async def test_server_without_keys_answers_to_its_own_names_alone(
+    open_site: OpenSite, host: str, status: int
+):
+    # A page of evil.example whose name its owner lets point here asks without an Origin, or with one like the Host.
+    site = await open_site([Route(endpoint(), repeat)], origins=Origins([PAGE], keys=False))
+    line = await site.connect()
+    for origin in ("", f"Origin: http://{host}\r\n"):
+        line.send(f"POST /v2/ask HTTP/1.1\r\nHost: {host}\r\n{origin}Content-Length: 2\r\n\r\n{{}}")
+        heard = await line.hear()
+        assert heard.status == status
+        assert status == 200 or "call it localhost" in heard.json["error"]["message"]
+
+
+async def test_page_of_the_server_is_not_for_strangers_pages(open_site: OpenSite):
+    async def metrics(_request: Request) -> PlainTextResponse:
+        return PlainTextResponse("figures")
+
+    site = await open_site(
+        [Route(endpoint(), repeat)],
+        origins=Origins(["*"], keys=True),
+        pages=Starlette(routes=[Page("/metrics", metrics)]),
+        page_paths=["/metrics"],
+    )
+    heard = await site.ask("/metrics", "", "GET", {"Origin": PAGE})
+    assert heard.body == b"figures"
+    assert "access-control-allow-origin" not in heard.headers
 
 
 async def test_header_names_that_are_none_are_not_repeated(open_site: OpenSite):

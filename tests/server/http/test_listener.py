@@ -227,11 +227,15 @@ async def test_requests_behind_an_offer_of_another_protocol_are_answered(open_si
     assert [(await line.hear()).status for _ in range(4)] == [200, 200, 405, 200]
 
 
-async def test_tunnel_is_refused(open_site: OpenSite):
+@pytest.mark.parametrize("target", ["example.com:443", "/v2/ask", "http://x/v2/ask"])
+async def test_tunnel_is_refused(open_site: OpenSite, target: str):
     site = await open_site([Route(endpoint(), repeat)])
     line = await site.connect()
-    line.send("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")
-    assert (await line.hear()).status == 400
+    line.send(f"CONNECT {target} HTTP/1.1\r\nHost: x\r\n\r\n")
+    heard = await line.hear()
+    assert heard.status == 400
+    assert "CONNECT is for proxies" in heard.json["error"]["message"]
+    assert (await site.ask()).status == 200
 
 
 async def test_stream_over_http_1_0_has_no_chunks_and_ends_with_its_connection(open_site: OpenSite):

@@ -157,8 +157,11 @@ def test_openmetrics_is_spoken_to_who_asks(watched: Caller):
     assert reply.body.endswith(b"# EOF\n")
 
 
-def test_who_comes_through_a_proxy_is_refused_with_the_setting(watched: Caller):
-    reply = watched.ask("GET", "/metrics", headers={"X-Forwarded-For": "203.0.113.9"})
+@pytest.mark.parametrize("header", [{"X-Forwarded-For": "203.0.113.9"}, {"Host": "evil.example"}])
+def test_who_comes_through_a_proxy_or_by_another_name_is_refused_with_the_setting(
+    watched: Caller, header: dict[str, str]
+):
+    reply = watched.ask("GET", "/metrics", headers=header)
     assert reply.status == 403
     assert b'metrics = "public"' in reply.body
 

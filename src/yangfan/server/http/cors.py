@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ _NAMES = re.compile(rb"[\w!#$%&'*+.^`|~, \t-]+")
 _MAX_AGE_SECONDS = b"7200"
 """How long a browser may remember what it was told: Chromium's own limit."""
 
+_LOCAL_ENDINGS = (".localhost", ".local", ".internal")
+"""Of names that no stranger can point at this machine; neither can one without a dot be a stranger's."""
+
 _NO_HEADERS: tuple[Header, ...] = ()
 
 
@@ -29,7 +33,8 @@ class Origins:
     """The web pages that may call.
 
     Nothing here goes by cookies: a page has to know a key. Only a server that asks for none has to fear strangers' pages, which
-    can send simple requests without asking first; it refuses them.
+    can send simple requests without asking first; it refuses them, also where such a page makes its own name point here (DNS
+    rebinding), with which a browser takes it for one of this server's.
 
     Args:
         allowed: Origins such as ``https://chat.example.com`` or ``app://obsidian.md``, ``*`` for every page, ``localhost`` for those of this
@@ -51,7 +56,26 @@ class Origins:
                 )
         self._any, self._here = ANY in listed, HERE in listed
         self._allowed = frozenset(origin.encode() for origin in listed)
+        self._hosts = frozenset(host_name(origin.partition("://")[2]) for origin in listed)
         self._keys = keys
+
+    @property
+    def checks_hosts(self) -> bool:
+        """Whether every request has to come by a name of this machine's."""
+        return not self._keys and not self._any
+
+    def check_host(self, scope: Mapping[str, Any]) -> None:
+        """Look by which name a request came.
+
+        Raises:
+            Forbidden: It is neither an address, nor a local name, nor that of a listed origin.
+        """
+        name = host_name((_value(scope, b"host") or b"").decode("latin-1"))
+        if name not in self._hosts and not is_local_name(name):
+            raise Forbidden(
+                f"this server needs no key, so it is not to be called {name[:200]!r}; call it localhost, list that address in"
+                " the setting cors_origins (YANGFAN_CORS_ORIGINS), or start with --auth"
+            )
 
     def headers(self, scope: Mapping[str, Any]) -> tuple[Header, ...]:
         """What to add to the answer; nothing for programs, which name no origin, and for pages that may not call.
@@ -107,6 +131,29 @@ class Origins:
 
 _EXPOSED: Header = (b"Access-Control-Expose-Headers", b"*")
 """Request ids, limits, the model's name and when to try again, for the page's own program."""
+
+
+def host_name(host: str) -> str:
+    """The name or address in a Host header, without the port."""
+    bracketed, _, rest = host.lower().partition("]")
+    return bracketed.lstrip("[") if rest or host.endswith("]") else bracketed.partition(":")[0]
+
+
+def is_local_name(name: str) -> bool:
+    """Whether it is an address, or a name that only this machine or its network gives.
+
+    A page whose name its owner lets point here (DNS rebinding) comes by another.
+    """
+    name = name.rstrip(".")
+    if "." not in name and ":" not in name:
+        return True
+    if name.endswith(_LOCAL_ENDINGS):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _of_this_server(origin: bytes, scope: Mapping[str, Any]) -> bool:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import msgspec
 import structlog
@@ -39,9 +39,6 @@ from yangfan.server.http.routing import (
     tidied,
     unknown_path,
 )
-
-if TYPE_CHECKING:
-    from yangfan.server.http.dialects import Header
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Authenticate = Callable[[Scope, Auth], Principal]
@@ -95,6 +92,7 @@ class Gateway:
         self._meter = meter
         self._observer = observer
         self._origins = origins
+        self._checks_hosts = origins.checks_hosts
         self._pages = pages
         self._page_paths = tuple(page_paths)
         self._encode = msgspec.json.Encoder().encode
@@ -105,6 +103,8 @@ class Gateway:
             return
         answering = Answering(scope, receive, send, self._encode)
         try:
+            if self._checks_hosts:
+                self._origins.check_host(scope)
             granted = self._origins.headers(scope) if b"origin" in answering.fields else ()
             if granted or scope["method"] == "OPTIONS":
                 answering.headers = (*answering.headers, *granted)
@@ -121,7 +121,8 @@ class Gateway:
         if match is None:
             if self._pages is not None and self._is_page(scope["path"]):
                 if scope["method"] in _PAGE_METHODS:
-                    await self._pages(scope, receive, _adding(granted, send) if granted else send)
+                    # Nothing is granted here: metrics, say, are for this machine, not for whatever page its browser shows.
+                    await self._pages(scope, receive, send)
                 else:
                     await answering.refuse(WrongMethod(scope["method"], _PAGE_METHODS))
             else:
@@ -221,17 +222,6 @@ class Gateway:
             )
             meter.close()
             self._observer.ended(call_facts)
-
-
-def _adding(headers: Sequence[Header], send: Send) -> Send:
-    """`send`, with headers added to whatever answer."""
-
-    async def sending(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": (*message["headers"], *headers)}
-        await send(message)
-
-    return sending
 
 
 def _as_told(error: errors.RefusedError, principal: Principal) -> errors.RefusedError:

@@ -100,6 +100,8 @@ class BoundedProtocol(HttpToolsProtocol):
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as stopped:
+                if not self._upgrading:
+                    return  # CONNECT, which is refused; read again, it would stop here again
                 at: int = stopped.args[0]
                 data = self._head_without_upgrade() + data[at:]
             except httptools.HttpParserError:
@@ -142,7 +144,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_head()
             return
         parser: Any = self.parser
-        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+        if parser.get_method() == b"CONNECT":
+            self._refuse(
+                400, b"Bad Request", "CONNECT is for proxies, and this is none; ask it for paths"
+            )
+            return
+        if parser.should_upgrade():
             self._upgrading = True
             return
         self._fill_scope(parser)

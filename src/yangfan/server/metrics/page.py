@@ -10,6 +10,8 @@ from prometheus_client.exposition import choose_encoder
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from yangfan.server.http.cors import host_name, is_local_name
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -62,11 +64,12 @@ class MetricsPage:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether the connection comes from this machine and through no proxy that says otherwise."""
+    """Whether the connection comes from this machine, through no proxy that says otherwise, and not from a page under another name."""
     if (
         request.client is None
         or "x-forwarded-for" in request.headers
         or "forwarded" in request.headers
+        or not is_local_name(host_name(request.headers.get("host", "")))
     ):
         return False
     try:
