@@ -146,6 +146,21 @@ def test_what_lora_learnt_on_a_gguf_file_is_served_beside_that_file(
         assert version.parity is not None
         print(version.parity["reason"])
         assert version.parity["passed"] is True
+        # Which is better is known before either is a service.
+        sober = {"temperature": 0.01, "maxTokens": 12}
+        id = client.evaluations.create(
+            "base and adapter",
+            dataset=dataset,
+            models=[{"modelId": each, **sober} for each in (base.id, version.id)],
+            scorers=["f1"],
+        )
+        found = client.evaluations.wait(id, poll_seconds=0.2, timeout_seconds=600)
+        assert [each.state for each in found.models] == ["Done", "Done"], found
+        before, after = (each.figures["f1"] for each in client.evaluations.report(id).models)
+        assert before.high is not None
+        assert after.low is not None
+        assert after.low > before.high
+        assert client.services.list() == ()
         texts: list[str] = []
         for model, name in ((base.id, "base"), (version.id, "beside")):
             client.services.wait(client.services.create(model, name).id)
