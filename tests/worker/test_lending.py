@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from yangfan.errors import Conflict
+from yangfan.errors import Conflict, EngineFailed, Overloaded, RefusedError
 from yangfan.protocol.worker import BorrowedModel
 from yangfan.worker import lending
 from yangfan.worker.lending import Wanted, borrowed
 from yangfan.worker.task import Task
-from yangfan.worker.works import evaluate, optimise_prompt
+from yangfan.worker.works import batch_inference, evaluate, optimise_prompt
 
 VERSION = "amv-0123456789ab"
 WANTED: dict[str, Any] = {VERSION: {"version": VERSION, "title": "mine:1", "options": {}}}
@@ -32,6 +32,7 @@ class Played:
         self.notes: list[str] = []
         self.asked: list[str] = []
         self.returned: list[bool] = []
+        self.failures: list[RefusedError | None] = []
 
     @property
     def task(self) -> Task:
@@ -63,6 +64,11 @@ class Played:
 
     def ask(self, path: str, body: Any) -> Any:
         assert path == "/v2/chat/completions"
+        if self.failures:
+            self.asked.append(body["model"])
+            if (failure := self.failures.pop(0)) is not None:
+                raise failure
+            self.asked.pop()
         self.asked.append(body["model"])
         text = "Rewritten {input}" if "Rewrite" in str(body) else body["model"]
         if "response_format" in body:
@@ -140,6 +146,48 @@ def test_another_attempt_borrows_nothing_for_what_is_known(tmp_path: Path):
     assert (again.asked, again.returned) == ([], [])
     assert found["candidates"][0]["answered"] == 1
     assert again.state["units"] == [{"state": "Done", "message": ""}]
+
+
+def test_a_version_that_fails_again_and_again_is_asked_no_more(tmp_path: Path):
+    samples = tmp_path / "samples.jsonl"
+    samples.write_text("".join(f'{{"prompt": "{number}"}}\n' for number in range(9)))
+    spec: dict[str, Any] = {
+        "folder": str(tmp_path),
+        "samples": str(samples),
+        "candidates": [{"id": "x", "name": "x", "model": VERSION}],
+        "scorers": [{"name": "exact", "label": "exact"}],
+        "borrowed": WANTED,
+        "at_once": 1,
+    }
+    played = Played(tmp_path, spec)
+    broken = [EngineFailed("it fell over"), Overloaded("it does not run")]
+    played.failures = [EngineFailed("one bad question"), None, *broken, Overloaded("the end")]
+    found = evaluate.run(played.task)
+    assert len(played.asked) == 5
+    assert "mine:1 is asked no more: its engine failed 3 questions in a row" in found["message"]
+    assert "the last with: the end" in found["message"]
+    (candidate,) = found["candidates"]
+    assert (candidate["answered"], candidate["failed"]) == (1, 8)
+
+
+def test_a_batch_gives_up_a_version_that_fails_again_and_again(tmp_path: Path):
+    source = tmp_path / "input.jsonl"
+    source.write_text("".join(f'{{"id": {number}, "query": "q"}}\n' for number in range(6)))
+    spec: dict[str, Any] = {
+        "form": "qianfan",
+        "folder": str(tmp_path),
+        "endpoint": "/v2/chat/completions",
+        "model": VERSION,
+        "borrowed": WANTED[VERSION],
+    }
+    played = Played(tmp_path, spec)
+    played.failures = [None, *(Overloaded("it does not run") for _ in range(3))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batch_inference, "NICENESS", 0)
+        found = batch_inference.run(played.task)
+    assert (found["completed"], found["failed"], len(played.asked)) == (1, 5, 4)
+    last = json.loads((tmp_path / "error.jsonl").read_text().splitlines()[-1])
+    assert "mine:1 is asked no more" in last["error"]["error_msg"]
 
 
 def test_a_search_borrows_what_rewrites(tmp_path: Path):

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from yangfan.errors import Conflict, UnreachableError
+from yangfan.errors import Conflict, EngineFailed, Overloaded, UnreachableError
 from yangfan.worker.server import Lost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from yangfan.errors import RefusedError
     from yangfan.worker.task import Task
 
 ROOM_SECONDS = 300.0
@@ -21,6 +22,9 @@ ROOM_SECONDS = 300.0
 
 START_SECONDS = 3600.0
 """How long it may load; its engine has a limit of its own, which is reached sooner."""
+
+MOST_FAILURES = 3
+"""Questions in a row that a borrowed version does not answer, each after a minute of trying: it is then asked no more."""
 
 _PAUSES_SECONDS = (0.05, 0.05, 0.1, 0.1, 0.2, 0.5)
 
@@ -82,3 +86,27 @@ def _name(task: Task, wanted: Wanted, tell: Callable[[str], None]) -> str:
             if now - room_at > ROOM_SECONDS:
                 raise Conflict(f"{title} found no room within {ROOM_SECONDS:.0f} s: {loan.message}")
         time.sleep(next(pauses, _PAUSES_SECONDS[-1]))
+
+
+class Patience:
+    """Counts questions in a row that a borrowed version could not answer; threads may share it."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._failures = 0
+
+    def answered(self) -> None:
+        """It answered one."""
+        self._failures = 0
+
+    def failed(self, error: RefusedError) -> Conflict | None:
+        """It did not answer one; why it is asked no more, if this was one too many."""
+        if not isinstance(error, (EngineFailed, Overloaded)):
+            return None
+        self._failures += 1
+        if self._failures < MOST_FAILURES:
+            return None
+        return Conflict(
+            f"{self._title} is asked no more: its engine failed {self._failures} questions in a row, the last with: {error.message}."
+            " `yangfan services create` runs it as a service, and `yangfan services logs` then shows what its engine says"
+        )

@@ -25,11 +25,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from yangfan.errors import Conflict, Invalid, RefusedError, SourceUnavailable, UnreachableError
+from yangfan.errors import (
+    Conflict,
+    EngineFailed,
+    Invalid,
+    Overloaded,
+    RefusedError,
+    SourceUnavailable,
+    UnreachableError,
+)
 from yangfan.hub import access
 from yangfan.hub.s3 import S3, split
 from yangfan.protocol.v2 import errors as v2_errors
-from yangfan.worker.lending import Wanted, borrowed
+from yangfan.worker.lending import Patience, Wanted, borrowed
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -310,6 +318,8 @@ class _Batch:
         self._task = task
         self._borrowed = borrowed
         self._lacking = lacking
+        title = spec.borrowed.title if spec.borrowed is not None else state.version
+        self._patience = Patience(title)
         self._spec = spec
         self._folder = folder
         self._state = state
@@ -398,14 +408,19 @@ class _Batch:
 
     def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
         failures = 0
-        if self._lacking is not None and body["model"] == self._state.version:
+        lent = body["model"] in (self._spec.model, self._state.version) and bool(body["model"])
+        if lent and self._lacking is not None:
             raise self._lacking
-        if self._borrowed and body["model"] in (self._spec.model, self._state.version):
+        patience = self._patience if lent and self._borrowed else None
+        if patience is not None:
             body = {**body, "model": self._borrowed}
         while True:
             try:
-                return self._task.ask(self._spec.endpoint, body)
+                reply = self._task.ask(self._spec.endpoint, body)
             except RefusedError as error:
+                if patience is not None and isinstance(error, (EngineFailed, Overloaded)):
+                    self._lacking = self._lacking or patience.failed(error)
+                    raise
                 failures += error.status is None or error.status >= 500
                 if not error.retryable or failures >= ATTEMPTS or self._over():
                     raise
@@ -413,6 +428,10 @@ class _Batch:
             except UnreachableError:
                 # The server is away; the heart ends this worker if it stays so.
                 self._rest(_PAUSE_SECONDS)
+            else:
+                if patience is not None:
+                    patience.answered()
+                return reply
 
     def _rest(self, seconds: float) -> None:
         end = time.monotonic() + min(seconds, 30.0)

@@ -26,11 +26,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from yangfan.errors import Conflict, ConnectionFailed, InternalError, Invalid, RefusedError
+from yangfan.errors import (
+    Conflict,
+    ConnectionFailed,
+    EngineFailed,
+    InternalError,
+    Invalid,
+    Overloaded,
+    RefusedError,
+)
 from yangfan.protocol.templates import turns_of
 from yangfan.scorers import base, figures
 from yangfan.scorers.pairwise import Pairwise, bradley_terry
-from yangfan.worker.lending import Wanted, borrowed
+from yangfan.worker.lending import Patience, Wanted, borrowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -222,6 +230,7 @@ class Asking:
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="ask")
         self._wanted = wanted or {}
         self._names: dict[str, str] = {}
+        self._patience: dict[str, Patience] = {}
         self.lacking: dict[str, str] = {}
         self.units: list[dict[str, str]] = []
         self._now = (0, 0, "")
@@ -308,9 +317,12 @@ class Asking:
                 except Conflict as error:
                     self.lacking[name] = error.message
                     self._task.log(error.message)
+                else:
+                    self._patience[name] = Patience(self._wanted[name].title or name)
             yield
             for name in lent:
                 self._names.pop(name, None)
+                self._patience.pop(name, None)
 
     def knows(self, unit: tuple[Candidate, Item]) -> bool:
         """Whether a candidate has answered a sample before."""
@@ -396,15 +408,24 @@ class Asking:
 
     def _ask(self, path: str, body: dict[str, Any]) -> Any:
         model = body["model"]
+        patience = self._patience.get(model)
         body = {**body, "model": self._names.get(model, model)}
         failures = 0
         for attempt in range(ATTEMPTS):
             try:
-                return self._task.ask(path, body)
+                reply = self._task.ask(path, body)
             except RefusedError as error:
+                if patience is not None and isinstance(error, (EngineFailed, Overloaded)):
+                    if reason := patience.failed(error):
+                        self.lacking.setdefault(model, reason.message)
+                    raise
                 failures += error.status is None or error.status >= 500
                 if not error.retryable or attempt + 1 == ATTEMPTS or failures == FAILURES:
                     raise
+            else:
+                if patience is not None:
+                    patience.answered()
+                return reply
         raise AssertionError("the last attempt raises")
 
 
