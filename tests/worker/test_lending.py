@@ -103,7 +103,10 @@ def test_a_failure_and_a_wait_without_end_say_why(tmp_path: Path, monkeypatch: p
     with pytest.raises(Conflict, match="mine:1 cannot be asked: it is cut off"):
         lent(failed)
     monkeypatch.setattr(lending, "ROOM_SECONDS", 0.0)
-    full = Played(tmp_path, {}, BorrowedModel(state="waiting", message="stop a service"))
+    no_room = BorrowedModel(state="waiting", message="stop a service")
+    behind_others = Played(tmp_path, {}, BorrowedModel(state="starting"), no_room, READY)
+    assert lent(behind_others) == "loan-secret"
+    full = Played(tmp_path, {}, no_room)
     with pytest.raises(Conflict, match="found no room within 0 s: stop a service"):
         lent(full)
     monkeypatch.setattr(lending, "START_SECONDS", 0.0)

@@ -69,7 +69,7 @@ def borrowed(task: Task, wanted: Wanted, tell: Callable[[str], None]) -> Generat
 def _name(task: Task, wanted: Wanted, tell: Callable[[str], None]) -> str:
     title = wanted.title or wanted.version
     pauses = iter(_PAUSES_SECONDS)
-    began = room_at = time.monotonic()
+    began, waiting_since = time.monotonic(), None
     while True:
         loan = task.borrow(wanted.version, wanted.options)
         now = time.monotonic()
@@ -83,7 +83,9 @@ def _name(task: Task, wanted: Wanted, tell: Callable[[str], None]) -> str:
                 raise Conflict(f"{title} has not started after {START_SECONDS:.0f} s")
         else:
             tell(f"waiting for room for {title}: {loan.message}")
-            if now - room_at > ROOM_SECONDS:
+            # Others may have been started before it: that was no wait for room.
+            waiting_since = now if waiting_since is None else waiting_since
+            if now - waiting_since > ROOM_SECONDS:
                 raise Conflict(f"{title} found no room within {ROOM_SECONDS:.0f} s: {loan.message}")
         time.sleep(next(pauses, _PAUSES_SECONDS[-1]))
 

@@ -286,7 +286,8 @@ class Lender(Runner):
         idle = [lent for lent in self._lent.values() if not lent.borrowers]
         pools = [lent.running.stable.pool for lent in idle if lent.running is not None]
         for lent in idle:
-            await self._end_loan(lent)
+            if not lent.borrowers:  # while another one ended, somebody may have come for it
+                await self._end_loan(lent)
         for pool in pools:
             if pool is not None and pool in self._ending:
                 await pool.stop()
