@@ -6,6 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/chat/create (deprecated f
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, structs
@@ -21,7 +22,7 @@ from yangfan.protocol.v2.chat import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from yangfan.protocol.v2.chat import (
         AnswerMessage,
@@ -108,12 +109,13 @@ def in_reply(reply: ChatReply) -> ChatReply:
     return reply
 
 
-async def in_chunks(chunks: AsyncIterator[ChatChunk]) -> AsyncGenerator[ChatChunk]:
-    """The stream as older clients read it."""
-    async for chunk in chunks:
-        for choice in chunk.choices:
-            _turn(choice, choice.delta)
-        yield chunk
+async def in_chunks(chunks: AsyncGenerator[ChatChunk]) -> AsyncGenerator[ChatChunk]:
+    """The stream as older clients read it; it ends with its reader's, so that nothing is generated for nobody."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            for choice in chunk.choices:
+                _turn(choice, choice.delta)
+            yield chunk
 
 
 def _turn(choice: Choice | ChunkChoice, message: AnswerMessage | DeltaMessage) -> None:
