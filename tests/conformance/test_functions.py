@@ -54,6 +54,19 @@ def _check_openai_shapes(found: Any) -> None:
     assert [call["index"] for call in calls] == [0]
     assert found["helper"] == [calls[0]["function"]["arguments"]]
     assert found["after"]["finish_reason"] in {"stop", "length", "tool_calls"}
+    older = found["older"]
+    assert older["finish_reason"] == "function_call"
+    assert older["message"]["function_call"]["name"] == "get_time"
+    assert older["message"]["tool_calls"] is None
+    called = [
+        chunk["choices"][0]["delta"]["function_call"]
+        for chunk in found["older_stream"]
+        if chunk["choices"][0]["delta"]["function_call"]
+    ]
+    assert [call["name"] for call in called] == ["get_time"]
+    json.loads(called[0]["arguments"])
+    assert found["older_stream"][-1]["choices"][0]["finish_reason"] == "function_call"
+    assert found["older_after"]["finish_reason"] in {"stop", "length"}
     assert found["bad_schema"]["code"] == "invalid_argument"
     assert "minItems: is above maxItems" in found["bad_schema"]["text"]
 

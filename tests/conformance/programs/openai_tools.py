@@ -60,6 +60,27 @@ found["after"] = (
     .model_dump()
 )
 
+# Programs from before tools; the package still sends them.
+older = {
+    "functions": [tool["function"] for tool in TOOLS],
+    "function_call": {"name": "get_time"},
+    **LIMITS,
+}
+whole = client.chat.completions.create(model=MODEL, messages=MESSAGES, **older).choices[0]
+found["older"] = whole.model_dump()
+found["older_stream"] = [
+    chunk.model_dump()
+    for chunk in client.chat.completions.create(
+        model=MODEL, messages=MESSAGES, stream=True, **older
+    )
+]
+turns = [*MESSAGES, whole.message, {"role": "function", "name": "get_time", "content": "12:00"}]
+found["older_after"] = (
+    client.chat.completions.create(model=MODEL, messages=turns, max_tokens=8)
+    .choices[0]
+    .model_dump()
+)
+
 plain = {"type": "json_object"}
 found["json_object"] = (
     client.chat.completions.create(
