@@ -142,7 +142,7 @@ class ManagedService(Service):
     ) -> None:
         self.name = name
         self.header = header_of(name)
-        self._remote = None
+        self._remote, self.remote = None, False
         self._kinds = kinds
         self.limits = InputLimits()
         self.created = created
