@@ -360,9 +360,11 @@ def _near_ones(
         of = counts[start:end]
         total = int(of.sum())
         if total:
-            asked = np.repeat(np.arange(start, end), of)
-            answers = np.arange(total) + np.repeat(low[start:end] - (np.cumsum(of) - of), of)
-            differing = np.bitwise_count(run[answers] ^ questions[asked])
+            before = ends[start:end] - of
+            answers = np.arange(done, done + total) + np.repeat(low[start:end] - before, of)
+            differing = np.bitwise_count(run[answers] ^ np.repeat(questions[start:end], of))
             near = np.flatnonzero(differing <= distance)
-            yield asked[near], answers[near], differing[near]
+            # Hardly ever is one near, so whose candidate it is is looked up afterwards.
+            asked = np.searchsorted(ends, near + done, side="right")
+            yield asked, answers[near], differing[near]
         start = end
