@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from tests.server.services.conftest import Scripted
 
 from yangfan.egress import Egress
+from yangfan.engines.base import TextOrIds
 from yangfan.errors import Invalid, ModelNotFound, Overloaded, TokenRateLimited
 from yangfan.protocol import presets
 from yangfan.server.chat import Pictures
@@ -46,7 +49,7 @@ async def embeddings_of(*kinds: str, limits: InputLimits | None = None) -> Embed
     return Embeddings(services, Pictures(Egress(), max_total_bytes=1 << 20))
 
 
-async def embed(name: str, texts: str | list[str], meter: Unmetered | None = None) -> int:
+async def embed(name: str, texts: str | Sequence[TextOrIds], meter: Unmetered | None = None) -> int:
     embeddings = await embeddings_of()
     reply = await embeddings.answer(embeddings.target(name), texts, meter or Unmetered())
     return len(reply.vectors)
@@ -114,6 +117,13 @@ async def test_tokens_are_reserved_by_their_bound_and_settled_by_their_count():
     meter = SmallMeter(1000)
     await embed("only", ["abcd", "ef"], meter)
     assert (meter.asked, meter.settled) == ([10], [6])
+
+
+async def test_engine_reads_token_ids_only_for_a_call_that_may_come():
+    meter = SmallMeter(0)
+    with pytest.raises(TokenRateLimited):
+        await embed("only", [(1, 2)], meter)
+    assert meter.asked == [1]
 
 
 async def test_tokens_are_counted_where_their_bound_does_not_fit():

@@ -84,6 +84,8 @@ class Completions:
     async def _prepared(
         self, target: Target, requests: Sequence[CompletionRequest], meter: Meter
     ) -> list[CompletionRequest]:
+        if any(request.prompt_ids for request in requests):
+            meter.reserve(target, 1)  # the engine reads token ids only for a call that may come
         requests = [
             await self._with_text(target, request, place) for place, request in enumerate(requests)
         ]

@@ -64,7 +64,10 @@ class Embeddings:
             Overloaded: No room or no engine.
             EngineFailed: The engine died repeatedly.
         """
-        checked = await _checked(target, [texts] if isinstance(texts, str) else texts or [])
+        given = [texts] if isinstance(texts, str) else texts or []
+        if not all(isinstance(each, str) for each in given):
+            meter.reserve(target, 1)  # the engine reads token ids only for a call that may come
+        checked = await _checked(target, given)
         sizes = [_most_tokens(text) for text in checked]
         try:
             meter.reserve(target, sum(sizes))
