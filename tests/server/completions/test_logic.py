@@ -192,7 +192,6 @@ async def test_every_prompt_is_checked_before_any_is_asked(
     assert engine.asked == []
 
 
-@pytest.mark.parametrize("streaming", [False, True])
 async def test_engine_reads_token_ids_only_for_a_call_that_may_come(completions: Completions):
     # The engine here reads none at all.
     with pytest.raises(TokenRateLimited):
@@ -201,6 +200,7 @@ async def test_engine_reads_token_ids_only_for_a_call_that_may_come(completions:
         )
 
 
+@pytest.mark.parametrize("streaming", [False, True])
 async def test_all_prompts_are_reserved_at_once_and_booked_at_the_end(
     completions: Completions, streaming: bool
 ):
