@@ -11,8 +11,7 @@ import msgspec
 
 from yangfan.engines.base import Slots
 from yangfan.errors import EngineFailed, Overloaded, UpstreamFailed
-from yangfan.server.models import InputLimits
-from yangfan.server.services import ATTEMPTS, Gate, GatePolicy, Service, header_of
+from yangfan.server.services import ATTEMPTS, Service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -140,13 +139,8 @@ class ManagedService(Service):
         failed: Callable[[str], None],
         wanted: Callable[[], None],
     ) -> None:
-        self.name = name
-        self.header = header_of(name)
-        self._remote, self.remote = None, False
+        self._begin(name, policy, created=created, slots=1)
         self._kinds = kinds
-        self.limits = InputLimits()
-        self.created = created
-        self.policy = policy
         self.routes: list[Route] = []
         self.fallback = ""
         self.known_context_tokens = context_tokens
@@ -155,11 +149,6 @@ class ManagedService(Service):
         self._wanted = wanted
         self._news = asyncio.Event()
         self.reason = ""
-        self.gate = Gate(
-            name,
-            1,
-            GatePolicy(policy.max_waiting, policy.max_waiting_per_key, policy.max_wait_seconds),
-        )
 
     # What the rest of the server asks
 

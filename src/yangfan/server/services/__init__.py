@@ -13,7 +13,7 @@ from yangfan.server.services.rules import (
     surely_fits,
     with_defaults,
 )
-from yangfan.server.services.service import ATTEMPTS, Service, ServicePolicy, Target, header_of
+from yangfan.server.services.service import ATTEMPTS, Service, ServicePolicy, Target
 
 __all__ = [
     "ATTEMPTS",
@@ -31,7 +31,6 @@ __all__ = [
     "booked_stream",
     "check_characters",
     "check_tokens",
-    "header_of",
     "named",
     "read_ids",
     "reserve",

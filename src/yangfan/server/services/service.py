@@ -42,11 +42,6 @@ ATTEMPTS = 4
 """Starts of one call on engines that die under it before anything was sent."""
 
 
-def header_of(name: str) -> tuple[bytes, bytes]:
-    """The header of answers that names the model."""
-    return b"X-Yangfan-Model", name.encode("ascii", "replace")
-
-
 @dataclass(frozen=True, slots=True)
 class ServicePolicy:
     """How long a call may wait for a running engine; how many calls may wait for a slot, in all and of one key, and how long."""
@@ -87,17 +82,37 @@ class Service:
         limits: InputLimits | None = None,
         remote: Engine | None = None,
     ) -> None:
+        self.replica = replica
+        self._begin(
+            name,
+            policy,
+            created=created,
+            slots=replica.engine.spec.slots,
+            limits=limits,
+            remote=remote,
+        )
+
+    def _begin(
+        self,
+        name: str,
+        policy: ServicePolicy,
+        *,
+        created: int,
+        slots: int,
+        limits: InputLimits | None = None,
+        remote: Engine | None = None,
+    ) -> None:
+        """Have what every kind of service has, with a replica or without."""
         self.name = name
-        self.header = header_of(name)
+        self.header = (b"X-Yangfan-Model", name.encode("ascii", "replace"))
         self._remote = remote
         self.remote = remote is not None
         self.limits = limits or InputLimits()
         self.created = created
-        self.replica = replica
         self.policy = policy
         self.gate = Gate(
             name,
-            replica.engine.spec.slots,
+            slots,
             GatePolicy(policy.max_waiting, policy.max_waiting_per_key, policy.max_wait_seconds),
         )
 
