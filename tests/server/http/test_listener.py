@@ -18,7 +18,7 @@ from tests.server.http.conftest import (
 )
 
 from yangfan.errors import ConfigurationError
-from yangfan.server.http import Call, Reply, Route
+from yangfan.server.http import Call, Reply, Route, listener
 from yangfan.server.http.listener import ReadLimits, bind
 
 PATIENCE_SECONDS = 0.2
@@ -85,6 +85,17 @@ async def test_second_head_on_a_connection_has_the_same_time(open_site: OpenSite
     heard = await line.hear()
     assert heard.status == 408
     assert heard.json["error"]["message"].endswith("of silence; send it faster")
+
+
+async def test_connection_without_a_next_request_is_closed(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(listener, "IDLE_SECONDS", 0.05)
+    site = await open_site([Route(endpoint(), repeat)])
+    line = await site.connect()
+    line.ask()
+    assert (await line.hear()).status == 200
+    assert await line.rest() == b""
 
 
 async def test_idle_connection_may_wait_longer_than_a_head(open_site: OpenSite):
@@ -188,8 +199,8 @@ def test_address_of_another_machine_is_told(host: str):
 
 def test_every_local_address_can_be_bound():
     for host in ("127.0.0.1", "localhost", "0.0.0.0"):
-        with bind(host, 0) as listener:
-            assert listener.getsockname()[1] > 0
+        with bind(host, 0) as opened:
+            assert opened.getsockname()[1] > 0
 
 
 JAVA = (

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 BACKLOG = 2048
+IDLE_SECONDS = 75
+"""How long a connection stays open without a request."""
+
 _ASGI: Any = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -72,6 +75,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._answered is not None:
             self._answered.lost()
         self._hand_over(None)
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -380,7 +384,7 @@ def listener_for(app: Any, limits: ReadLimits) -> Listener:
         server_header=False,
         date_header=True,
         proxy_headers=False,
-        timeout_keep_alive=75,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=10,
         backlog=BACKLOG,
     )
