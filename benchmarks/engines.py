@@ -284,6 +284,19 @@ async def _rounds(
     report.notes.append(
         f"{MODEL}, greedy, up to {size.answer_tokens} tokens an answer, median of {size.rounds} rounds."
     )
+    wheel = found.get(("llama_cpp", SLOTS))
+    if wheel:
+        rates = [
+            median(rates)
+            for (name, streams), rates in found.items()
+            if streams == SLOTS and not name.endswith(BARE_SIGN)
+        ]
+        report.check(
+            f"best engine, times llama.cpp's wheel, {SLOTS} streams",
+            max(rates) / median(wheel),
+            at_least=2.0,
+            form="{:.1f}",
+        )
     report.check("cells that took too long", len(late), at_most=0, form="{:.0f}")
     return report
 

@@ -15,6 +15,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from load import Streams, ask_for_streams
+from memory import read_bytes_per_second
 from overhead import ENDINGS, MODEL, SLOTS, Prompts
 from processes import Running, engine, model_store
 from report import Report, Table, say
@@ -56,6 +57,8 @@ def measure(size: Size) -> Report:
         )
         return report
     rows: list[Sequence[str]] = []
+    limits: list[Sequence[str]] = []
+    best = 0.0
     for quantization in size.quantizations:
         path = _model(state.native, quantization)
         found = _measure_model(size, path, state.native.server, quantization)
@@ -71,11 +74,32 @@ def measure(size: Size) -> Report:
                     f"{native[1]:.0f}",
                 )
             )
+        say(f"programs: {quantization}, memory")
+        limit = read_bytes_per_second() / path.stat().st_size
+        rates = [found[program, 1][0] for program in ("wheel", "native")]
+        limits.append(
+            (
+                quantization.upper(),
+                f"{path.stat().st_size / 1e6:.0f}",
+                f"{limit * path.stat().st_size / 1e9:.1f}",
+                f"{limit:.0f}",
+                *(f"{rate / limit:.0%}" for rate in rates),
+            )
+        )
+        best = max(best, *(rate / limit for rate in rates))
     columns = ("", "tok/s wheel", "tok/s native", "times", "first token ms wheel", "native")
     report.tables.append(Table(columns, rows))
+    columns = ("1 stream", "model MB", "memory GB/s", "tok/s at that", "wheel", "native")
+    report.tables.append(Table(columns, limits))
+    report.check(
+        "of the limit that memory sets, best, 1 stream", best * 100, at_least=70, form="{:.0f} %"
+    )
     report.notes.append(
         f"{MODEL}, greedy, prompts of 63 to 65 tokens, answers of {size.answer_tokens}; medians of {size.rounds} rounds. Native is "
         f"{state.native.manifest.source}, {state.native.manifest.compiler}. Q8_0 was made of the Q4_1 file: its speed is that of any Q8_0."
+    )
+    report.notes.append(
+        "Each token reads the whole model, so memory sets a limit: what all cores read of a gigabyte, by the size of the file."
     )
     return report
 
