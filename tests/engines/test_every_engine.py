@@ -721,7 +721,8 @@ async def test_a_prompt_longer_than_the_context_is_refused_with_both_numbers(
 
 async def test_an_answer_ends_where_the_context_does(engine: Engine) -> None:
     messages = (Message("user", "word " * (CONTEXT_TOKENS - 80)),)
-    reply = await engine.chat(ask(messages, max_output_tokens=4 * CONTEXT_TOKENS))
+    request = ask(messages, max_output_tokens=4 * CONTEXT_TOKENS, temperature=0.0)
+    reply = await engine.chat(request)
     assert reply.usage.total_tokens <= CONTEXT_TOKENS
 
 
