@@ -375,7 +375,10 @@ async def test_event_is_sent_as_soon_as_it_is_there(open_site: OpenSite):
 # Clients that leave
 
 
-async def test_client_that_leaves_cancels_its_handler(open_site: OpenSite):
+@pytest.mark.parametrize("asked", [1, 3])
+async def test_client_that_leaves_cancels_its_handler(
+    open_site: OpenSite, caplog: pytest.LogCaptureFixture, asked: int
+):
     started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(call: Call[Question]) -> Reply:
@@ -389,11 +392,14 @@ async def test_client_that_leaves_cancels_its_handler(open_site: OpenSite):
 
     site = await open_site([Route(endpoint(), wait)])
     line = await site.connect()
-    line.ask()
+    for _ in range(asked):
+        line.ask()
     async with asyncio.timeout(WAIT_SECONDS):
         await started.wait()
         line.writer.close()
         await cancelled.wait()
+    assert (await site.ask("/v2/nothing")).status == 404
+    assert caplog.records == [], "a client that leaves is no error"
 
 
 async def test_client_that_leaves_a_stream_closes_its_source(open_site: OpenSite):

@@ -81,6 +81,7 @@ class Cycle(RequestResponseCycle, Exchange):
 
     def lost(self) -> None:
         """The connection is lost while this request is answered."""
+        self.disconnected = True  # uvicorn tells only the request that came last
         gone, self._gone = self._gone, None
         if gone is not None and self.task is not None:
             gone()
