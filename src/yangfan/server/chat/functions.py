@@ -57,7 +57,7 @@ def as_tools(wire: ChatRequest) -> ChatRequest:
         )
     choice = wire.function_call
     if isinstance(choice, NamedFunction):
-        if choice.name not in {function.name for function in wire.functions or ()}:
+        if choice.name not in {function.name for function in wire.functions}:
             raise Invalid(
                 f"function_call names {choice.name[:64]!r}, which is not among functions",
                 param="function_call",
@@ -65,7 +65,7 @@ def as_tools(wire: ChatRequest) -> ChatRequest:
         choice = NamedToolChoice("function", choice)
     return structs.replace(
         wire,
-        tools=[Tool("function", function) for function in wire.functions or ()],
+        tools=[Tool("function", function) for function in wire.functions],
         tool_choice=choice,
         parallel_tool_calls=False,
     )
