@@ -206,7 +206,7 @@ def test_run_that_is_stopped_frees_its_engine(server: Server, client: yangfan.Cl
     wait_until(lambda: set(lent_engines(server)) - before, "an engine", WAIT_SECONDS)
     client.evaluations.stop(id)
     assert ended(client, id).state == "Stopped"
-    wait_until(lambda: not lent_engines(server), "the end of its engine", WAIT_SECONDS)
+    wait_until(lambda: not set(lent_engines(server)) - before, "its end", WAIT_SECONDS)
 
 
 def test_killed_worker_and_server_ask_nothing_twice_and_leave_no_engine(tmp_path: Path):
