@@ -106,6 +106,11 @@ def test_a_failure_and_a_wait_without_end_say_why(tmp_path: Path, monkeypatch: p
     no_room = BorrowedModel(state="waiting", message="stop a service")
     behind_others = Played(tmp_path, {}, BorrowedModel(state="starting"), no_room, READY)
     assert lent(behind_others) == "loan-secret"
+    patient = Played(tmp_path, {}, no_room, no_room, no_room, READY)
+    with borrowed(
+        patient.task, Wanted(version=VERSION), patient.notes.append, room_seconds=60.0
+    ) as name:
+        assert name == "loan-secret"
     full = Played(tmp_path, {}, no_room)
     with pytest.raises(Conflict, match="found no room within 0 s: stop a service"):
         lent(full)

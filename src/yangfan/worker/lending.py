@@ -44,13 +44,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def borrowed(task: Task, wanted: Wanted, tell: Callable[[str], None]) -> Generator[str]:
+def borrowed(
+    task: Task, wanted: Wanted, tell: Callable[[str], None], *, room_seconds: float = 0.0
+) -> Generator[str]:
     """The name by which a version can be asked within the block; it is given back at the end.
 
     Args:
         task: Who asks.
         wanted: Which version.
         tell: Told what happens, for people.
+        room_seconds: How long it may wait for room, if that is longer than `ROOM_SECONDS`.
 
     Raises:
         Conflict: It cannot run here, or found no room in time; the message says why and what to do.
@@ -58,7 +61,7 @@ def borrowed(task: Task, wanted: Wanted, tell: Callable[[str], None]) -> Generat
     """
     keep = False
     try:
-        yield _name(task, wanted, tell)
+        yield _name(task, wanted, tell, max(room_seconds, ROOM_SECONDS))
         keep = True
     finally:
         # The server takes it back by itself where it is not told.
@@ -66,7 +69,7 @@ def borrowed(task: Task, wanted: Wanted, tell: Callable[[str], None]) -> Generat
             task.give_back(wanted.version, wanted.options, keep=keep)
 
 
-def _name(task: Task, wanted: Wanted, tell: Callable[[str], None]) -> str:
+def _name(task: Task, wanted: Wanted, tell: Callable[[str], None], room_seconds: float) -> str:
     title = wanted.title or wanted.version
     pauses = iter(_PAUSES_SECONDS)
     began, waiting_since = time.monotonic(), None
@@ -85,8 +88,8 @@ def _name(task: Task, wanted: Wanted, tell: Callable[[str], None]) -> str:
             tell(f"waiting for room for {title}: {loan.message}")
             # Others may have been started before it: that was no wait for room.
             waiting_since = now if waiting_since is None else waiting_since
-            if now - waiting_since > ROOM_SECONDS:
-                raise Conflict(f"{title} found no room within {ROOM_SECONDS:.0f} s: {loan.message}")
+            if now - waiting_since > room_seconds:
+                raise Conflict(f"{title} found no room within {room_seconds:.0f} s: {loan.message}")
         time.sleep(next(pauses, _PAUSES_SECONDS[-1]))
 
 

@@ -154,10 +154,15 @@ def run(task: Task) -> dict[str, Any]:
                 def tell(note: str) -> None:
                     task.progress(state.done, state.total, "requests", note)
 
+                # Where every request needs the version, the batch has time until it expires.
+                every = spec.borrowed is not None
+                left_seconds = spec.expires_ms / 1000 - time.time() if every else 0.0
                 try:
-                    name = stack.enter_context(borrowed(task, wanted, tell))
+                    name = stack.enter_context(
+                        borrowed(task, wanted, tell, room_seconds=left_seconds)
+                    )
                 except Conflict as error:
-                    if spec.borrowed is not None:
+                    if every:
                         raise
                     lacking = error  # other requests may name other models
             _Batch(task, spec, folder, state, name, lacking).run(source)
