@@ -249,6 +249,16 @@ async def test_tunnel_is_refused(open_site: OpenSite, target: str):
     assert (await site.ask()).status == 200
 
 
+@pytest.mark.parametrize(
+    ("target", "status"), [("http://x", 404), ("http://x?a=b", 404), ("http://x/v2/ask", 200)]
+)
+async def test_whole_urls_are_read_by_their_paths(open_site: OpenSite, target: str, status: int):
+    site = await open_site([Route(endpoint(), repeat)])
+    line = await site.connect()
+    line.send(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}")
+    assert (await line.hear()).status == status
+
+
 async def test_stream_over_http_1_0_has_no_chunks_and_ends_with_its_connection(open_site: OpenSite):
     async def events() -> AsyncGenerator[Answer]:
         yield Answer("only")

@@ -221,7 +221,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raw_path, _, query = self.url.partition(b"?")
         else:
             url = httptools.parse_url(self.url)
-            raw_path, query = url.path, url.query or b""
+            raw_path, query = url.path or b"/", url.query or b""
         path = raw_path.decode("ascii")
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = raw_path
