@@ -27,7 +27,7 @@ def test_one_path_serves_every_model():
 
 def test_every_field_of_the_protocol_is_offered_as_an_option():
     offered = set(ChatOptions.__annotations__) | {"model", "messages", "stream"}
-    spelt_twice = {"max_tokens", "preemptable"}
+    spelt_twice = {"max_tokens", "preemptable", "function_call"}
     assert set(ChatRequest.__struct_fields__) - spelt_twice <= offered
 
 

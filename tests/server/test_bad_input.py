@@ -873,7 +873,10 @@ RAW: dict[str, tuple[bytes, Refused]] = {
     "method in lower case": (b"get /v2/models HTTP/1.1\r\nHost: x\r\n\r\n", NO_HTTP),
     "method of nobody": (b"BREW /v2/models HTTP/1.1\r\nHost: x\r\n\r\n", NO_HTTP),
     "no path": (b"GET  HTTP/1.1\r\nHost: x\r\n\r\n", NO_HTTP),
-    "tunnel": (b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", NO_HTTP),
+    "tunnel": (
+        b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+        (400, "invalid_argument", "^CONNECT is for proxies, .* ask it for paths$"),
+    ),
     "NUL in the path": (get(b"/v2/\x00"), NO_HTTP),
     "raw Chinese in the path": (get("/v2/模型".encode()), NO_HTTP),
     "raw Chinese in the query": (get("/v2/models?a=模型".encode()), NO_HTTP),
