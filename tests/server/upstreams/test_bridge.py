@@ -201,6 +201,7 @@ def test_calls_to_it_are_counted_and_timed(caller: Caller, cloud: dict[str, Any]
     assert 'yangfan_upstream_duration_seconds_count{upstream="baidu"}' in shown
 
 
+@pytest.mark.usefixtures("cloud")
 def test_a_count_without_the_tokenizer_says_that_it_is_an_estimate(caller: Caller) -> None:
     path = "/rpc/2.0/ai_custom/v1/wenxinworkshop/tokenizer/erniebot"
     counted = caller.ask(
