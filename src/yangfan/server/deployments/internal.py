@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from yangfan.errors import YangfanError
 from yangfan.protocol import worker as wire
-from yangfan.protocol.endpoint import Endpoint
 from yangfan.server.deployments.lending import Borrower
 from yangfan.server.http import Call, Reply, Route
+from yangfan.server.jobs import worker_endpoint
 
 if TYPE_CHECKING:
-    import msgspec
-
     from yangfan.server.deployments.lending import Lender
     from yangfan.server.jobs import JobMint
 
@@ -40,19 +38,6 @@ def routes(lender: Lender, mint: JobMint) -> list[Route]:
         return Reply(wire.ReturnedModel())
 
     return [
-        Route(_endpoint(wire.BorrowModel, wire.BorrowedModel), borrow),
-        Route(_endpoint(wire.ReturnModel, wire.ReturnedModel), give_back),
+        Route(worker_endpoint(wire.MODELS_PATH, wire.BorrowModel, wire.BorrowedModel), borrow),
+        Route(worker_endpoint(wire.MODELS_PATH, wire.ReturnModel, wire.ReturnedModel), give_back),
     ]
-
-
-def _endpoint(request: type[msgspec.Struct], reply: type[msgspec.Struct]) -> Endpoint[Any, Any]:
-    return Endpoint(
-        name=f"internal.{request.__name__}",
-        dialect="action",
-        method="POST",
-        path=wire.MODELS_PATH,
-        action=request.__name__,
-        request=request,
-        reply=reply,
-        auth="none",
-    )

@@ -2,6 +2,7 @@
 
 from yangfan.server.jobs.dispatcher import Dispatcher
 from yangfan.server.jobs.hooks import Hooks
+from yangfan.server.jobs.internal import worker_endpoint
 from yangfan.server.jobs.leases import Leases
 from yangfan.server.jobs.logic import Jobs
 from yangfan.server.jobs.retention import Retention
@@ -32,4 +33,5 @@ __all__ = [
     "Progress",
     "Retention",
     "State",
+    "worker_endpoint",
 ]

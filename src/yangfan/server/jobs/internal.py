@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def routes(leases: Leases, mint: JobMint) -> list[Route]:
-    """What this file answers. The gateway asks for no credentials here; `_claimed` does."""
+    """What this file answers. The gateway asks for no credentials here; `claimed` does."""
 
     def claimed(call: Call[Any]) -> tuple[str, int]:
         found = mint.claimed(call.scope["headers"])
@@ -66,21 +66,24 @@ def routes(leases: Leases, mint: JobMint) -> list[Route]:
         return _settled(await leases.stop(*claimed(call)))
 
     return [
-        Route(_endpoint(wire.StartJob, wire.StartedJob), start),
-        Route(_endpoint(wire.Beat, wire.Beaten), beat),
-        Route(_endpoint(wire.SaveState, wire.Settled), save),
-        Route(_endpoint(wire.FinishJob, wire.Settled), finish),
-        Route(_endpoint(wire.FailJob, wire.Settled), fail),
-        Route(_endpoint(wire.StopJob, wire.Settled), stop),
+        Route(worker_endpoint(wire.PATH, wire.StartJob, wire.StartedJob), start),
+        Route(worker_endpoint(wire.PATH, wire.Beat, wire.Beaten), beat),
+        Route(worker_endpoint(wire.PATH, wire.SaveState, wire.Settled), save),
+        Route(worker_endpoint(wire.PATH, wire.FinishJob, wire.Settled), finish),
+        Route(worker_endpoint(wire.PATH, wire.FailJob, wire.Settled), fail),
+        Route(worker_endpoint(wire.PATH, wire.StopJob, wire.Settled), stop),
     ]
 
 
-def _endpoint(request: type[msgspec.Struct], reply: type[msgspec.Struct]) -> Endpoint[Any, Any]:
+def worker_endpoint(
+    path: str, request: type[msgspec.Struct], reply: type[msgspec.Struct]
+) -> Endpoint[Any, Any]:
+    """One call of workers under `path`, named by its request; whoever answers it looks at the token itself (`JobMint.claimed`)."""
     return Endpoint(
         name=f"internal.{request.__name__}",
         dialect="action",
         method="POST",
-        path=wire.PATH,
+        path=path,
         action=request.__name__,
         request=request,
         reply=reply,
